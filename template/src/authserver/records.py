@@ -1,0 +1,131 @@
+"""What is stored.
+
+Times are seconds since the epoch (UTC) on the store's clock; lifetimes are seconds. A digest is the SHA-256
+of a secret value with a label for its kind (`secret_values.digest`): no secret value is ever stored.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client (RFC 7591). `metadata` is what it was told it registered, without the secret."""
+
+    client_id: str
+    metadata: dict[str, Any]
+    secret_digest: bytes | None
+    address: str
+    created_at: float
+    approved_at: float | None
+    completed_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with an account. `scopes` is what they may grant: None for the default scopes."""
+
+    subject: str
+    name: str
+    scopes: tuple[str, ...] | None
+    created_at: float
+    disabled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequest:
+    """A validated authorization request (RFC 6749 section 4.1.1) that waits for sign-in and consent."""
+
+    client_id: str
+    redirect_uri: str
+    redirect_uri_explicit: bool
+    state: str | None
+    scopes: tuple[str, ...]
+    code_challenge: str
+    resource: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One user's consent to one client for scopes and a resource. Codes and tokens hang off it."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    user_name: str
+    scopes: tuple[str, ...]
+    resource: str
+    redirect_uri: str
+    created_at: float
+    used_at: float
+    expires_at: float
+    revoked_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode:
+    """An authorization code, spent or not, until its original expiry."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    resource: str
+    redirect_uri: str
+    redirect_uri_explicit: bool
+    code_challenge: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token, spent or not, until its original expiry. `entitlement` is the user's `scopes`."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    entitlement: tuple[str, ...] | None
+    resource: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A living access token: its grant, user and client are alive too."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    user_name: str
+    scopes: tuple[str, ...]
+    entitlement: tuple[str, ...] | None
+    resource: str
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A browser in which a user is signed in."""
+
+    subject: str
+    user_name: str
+    entitlement: tuple[str, ...] | None
+    created_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a login keeps of a user: a sealed value, and a counter that moves with each change."""
+
+    value: bytes
+    counter: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What a one-time link is good for: an account of that name, or (None) the first account."""
+
+    name: str | None

@@ -1,0 +1,158 @@
+"""The settings: environment variables or `.env`, prefix `AUTH_`, durations in the unit of their name.
+
+A wrong one stops the start with one line that names the variable, what is wrong and an example.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+PositiveSeconds = Annotated[int, Field(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The text is one line for the operator and holds no secret."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Lists are separated by commas."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AUTH_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    public_url: str = Field(default="http://127.0.0.1:8000", examples=["https://mcp.example.com"])
+    data_dir: Path = Field(default=Path("data"), examples=["/var/lib/my-server"])
+    secret_key: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
+    secret_key_file: Path | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
+    registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
+    access_token_seconds: PositiveSeconds = Field(default=3600, examples=["3600"])
+    refresh_token_seconds: PositiveSeconds = Field(default=2_592_000, examples=["2592000"])
+    refresh_replay_seconds: int = Field(default=60, ge=0, examples=["60"])
+    grant_seconds: PositiveSeconds = Field(default=7_776_000, examples=["7776000"])
+    session_seconds: PositiveSeconds = Field(default=43_200, examples=["43200"])
+    limit_registrations_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    limit_sign_ins_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), examples=["10.0.0.0/8"]
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), examples=["https://inspector.example.com"]
+    )
+    redirect_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("cursor", "vscode", "vscode-insiders", "claude", "zed"), examples=["cursor,vscode"]
+    )
+    idle_client_days: int | None = Field(default=None, gt=0, examples=["365"])
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        url = urlsplit(value)
+        local = url.scheme == "http" and url.hostname in LOOPBACK_HOSTS
+        if not url.hostname or not (url.scheme == "https" or local):
+            raise ValueError("an https address is needed (http only for 127.0.0.1 and localhost)")
+        if url.path or url.query or url.fragment or "@" in url.netloc or value.endswith(("?", "#")):
+            raise ValueError("only scheme, host and port are allowed, without a slash at the end")
+        if value != value.lower():
+            raise ValueError("write it in lower case, as clients compare it letter by letter")
+        if url.port in (80, 443) and f"{url.scheme}:{url.port}" in ("http:80", "https:443"):
+            raise ValueError("leave out the default port")
+        return value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(ip_network(item) for item in _split(value))
+
+    @field_validator("allowed_origins", "redirect_schemes", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(item.lower() for item in _split(value))
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            url = urlsplit(origin)
+            if f"{url.scheme}://{url.netloc}" != origin or not url.netloc:
+                raise ValueError(f"{origin!r} is no origin (scheme, host and port, no path)")
+        return value
+
+    @field_validator("redirect_schemes")
+    @classmethod
+    def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for scheme in value:
+            if not scheme.replace("-", "").replace("+", "").replace(".", "").isalnum():
+                raise ValueError(f"{scheme!r} is no URI scheme")
+            if scheme in UNSAFE_SCHEMES or scheme in ("http", "https"):
+                raise ValueError(f"{scheme!r} is never allowed here")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> "Settings":
+        if self.secret_key is not None and self.secret_key_file is not None:
+            raise ValueError(
+                "AUTH_SECRET_KEY: set it or AUTH_SECRET_KEY_FILE, not both."
+                " Example: AUTH_SECRET_KEY_FILE=/run/secrets/auth_secret_key"
+            )
+        if self.refresh_replay_seconds >= self.access_token_seconds:
+            raise ValueError(
+                "AUTH_REFRESH_REPLAY_SECONDS: must be less than AUTH_ACCESS_TOKEN_SECONDS, since a repeated"
+                " answer holds the same access token. Example: AUTH_REFRESH_REPLAY_SECONDS=60"
+            )
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach the server over https."""
+        return self.public_url.startswith("https:")
+
+    @property
+    def host(self) -> str:
+        """The Host header that requests must carry."""
+        return self.public_url.partition("://")[2]
+
+
+UNSAFE_SCHEMES = ("javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss")
+
+
+def _split(value: Any) -> list[str]:
+    if isinstance(value, str):
+        value = value.split(",")
+    return [str(item).strip() for item in value if str(item).strip()]
+
+
+@cache
+def load_settings() -> Settings:
+    """Return the settings of this process; raises SettingsError."""
+    _refuse_misspelt(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise SettingsError(message) from None
+        name = str(first["loc"][0])
+        example = (Settings.model_fields[name].examples or [""])[0]
+        variable = f"AUTH_{name.upper()}"
+        raise SettingsError(f"{variable}: {message}. Example: {variable}={example}") from None
+
+
+def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+    known = [f"AUTH_{name.upper()}" for name in Settings.model_fields]
+    for variable in environment:
+        if variable.startswith("AUTH_") and variable not in known:
+            alike = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
+            if alike:
+                raise SettingsError(f"{variable}: there is no such setting. Did you mean {alike[0]}?")

@@ -1,0 +1,303 @@
+"""The Storage protocol: the operations that must be atomic, and their verdicts.
+
+Each method is one atomic step of the engine, whatever runs beside it, in this process or another. A business
+outcome is a verdict that is returned, never an exception: an exception would roll back the revocation that
+the verdict implies. Times are the store's clock, read once in each operation. An engine knows no HTTP and no
+feature; it raises `StorageUnavailable` when it cannot say whether it did something, and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from authserver.records import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationRequest,
+    Client,
+    Credential,
+    Grant,
+    Invitation,
+    RefreshToken,
+    Session,
+    User,
+)
+
+
+class StorageUnavailable(Exception):
+    """The engine cannot answer now. Nothing was lost; the caller may try again (HTTP 503)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long what is issued lives, in seconds."""
+
+    access_token_seconds: float
+    refresh_token_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewTokens:
+    """Digests of the tokens to store. `access` is None where the token format stores nothing."""
+
+    access: bytes | None
+    refresh: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What the issued access token says."""
+
+    grant_id: str
+    client_id: str
+    subject: str
+    user_name: str
+    scopes: tuple[str, ...]
+    resource: str
+    issued_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """The code was redeemed by this attempt."""
+
+    issued: Issued
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The refresh token was spent: by this call, or before (`repeated`) inside the replay window.
+
+    `salt` is the one stored first; the answer is derived from it.
+    """
+
+    issued: Issued
+    salt: bytes
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A spent code came again; its grant is revoked by this call."""
+
+    grant_id: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A refresh token came again after the replay window; its grant is revoked by this call."""
+
+    grant_id: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """There is nothing alive to redeem: unknown, expired, revoked, or its user or client is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A limit on attempts: `burst` at once, then one each `interval_seconds`, shared by all processes."""
+
+    key: bytes
+    burst: int
+    interval_seconds: float
+
+
+class Storage(Protocol):
+    """Where everything is kept. Every method may raise `StorageUnavailable`."""
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date. Called once in each process, before anything else."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the engine."""
+
+    async def ping(self) -> None:
+        """Return if the engine can write now."""
+
+    async def recall(self, name: str) -> bytes | None:
+        """Return what is stored under `name`."""
+
+    async def remember(self, name: str, value: bytes) -> bytes:
+        """Store `value` under `name` unless there is one already; return the stored one."""
+
+    # clients
+
+    async def add_client(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
+        """Store a client; the store sets its times, the optional ones only where they are given.
+
+        At `unused_limit` clients that never redeemed a code, the oldest of the address with the most of them
+        makes room if it is older than `unused_age_seconds`; else nothing is stored and the answer is False.
+        """
+
+    async def get_client(self, client_id: str) -> Client | None:
+        """Return the client."""
+
+    async def list_clients(self) -> list[Client]:
+        """Return all clients, oldest first."""
+
+    async def approve_client(self, client_id: str) -> bool:
+        """Let a waiting client be used; False if there is none."""
+
+    async def remove_client(self, client_id: str) -> bool:
+        """Remove a client with its grants, codes and tokens; False if there is none."""
+
+    # users
+
+    async def get_user(self, name: str) -> User | None:
+        """Return the user of that name, in whatever case it is written."""
+
+    async def list_users(self) -> list[User]:
+        """Return all users, oldest first."""
+
+    async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
+        """Set what the user may grant (None: the default scopes); False if there is no such user."""
+
+    async def disable_user(self, name: str) -> bool:
+        """Disable a user, end their sessions, revoke their grants; False if there is no such user."""
+
+    async def enable_user(self, name: str) -> bool:
+        """Let a disabled user sign in again; False if there is no such user."""
+
+    async def delete_user(self, name: str) -> bool:
+        """Delete a user with all that is theirs; False if there is no such user."""
+
+    async def add_invitation(
+        self,
+        digest: bytes,
+        name: str | None,
+        *,
+        scopes: Sequence[str] | None,
+        lifetime_seconds: float,
+    ) -> bool:
+        """Store a one-time link, in place of an older one for the same name.
+
+        `scopes` is what a new account may grant. Without a name it is good for the first account only:
+        False if there is an account already.
+        """
+
+    async def get_invitation(self, digest: bytes) -> Invitation | None:
+        """Return what the link is good for, without consuming it."""
+
+    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
+        """Consume the link: create the account or recover it, and set its credential of `kind`.
+
+        `name` is used for the first account. Recovery ends the account's sessions.
+        None: the link is gone, or its user is disabled.
+        """
+
+    # what logins need
+
+    async def get_credential(self, subject: str, kind: str) -> Credential | None:
+        """Return the user's credential of that kind."""
+
+    async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
+        """Replace the credential if its counter is still `counter` (0: there is none)."""
+
+    async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
+        """Count an attempt in all buckets, or in none; return the seconds to wait (0: go on)."""
+
+    async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
+        """Take back one attempt from each bucket: it succeeded."""
+
+    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+        """Store a session."""
+
+    async def get_session(self, digest: bytes) -> Session | None:
+        """Return the session if it and its user are alive."""
+
+    async def end_session(self, digest: bytes) -> None:
+        """End the session."""
+
+    # authorization requests, grants, tokens
+
+    async def add_authorization_request(
+        self,
+        digest: bytes,
+        request: AuthorizationRequest,
+        *,
+        lifetime_seconds: float,
+        limit: int,
+    ) -> bool:
+        """Store a request; False if its address has `limit` waiting already."""
+
+    async def get_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
+        """Return the request, without consuming it."""
+
+    async def take_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
+        """Consume the request: the user refused."""
+
+    async def create_grant(
+        self,
+        request: bytes,
+        *,
+        subject: str,
+        scopes: Sequence[str],
+        grant_seconds: float,
+        code: bytes,
+        code_seconds: float,
+    ) -> AuthorizationRequest | None:
+        """Consume the request and store a grant and its code; None if request, user or client is gone."""
+
+    async def get_code(self, digest: bytes) -> AuthorizationCode | None:
+        """Return the code, spent or not, until its original expiry."""
+
+    async def redeem_code(
+        self, digest: bytes, *, attempt: bytes, tokens: NewTokens, lifetimes: Lifetimes
+    ) -> Redeemed | Replayed | Gone:
+        """Spend the code and store the tokens.
+
+        The same `attempt` again is told that it had won; any other finds the code spent, and its grant is
+        revoked (RFC 9700 section 2.1.1).
+        """
+
+    async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
+        """Return the refresh token, spent or not, until its original expiry."""
+
+    async def rotate_refresh_token(
+        self,
+        digest: bytes,
+        *,
+        scopes: Sequence[str],
+        salt: bytes,
+        replay_seconds: float,
+        tokens: NewTokens,
+        lifetimes: Lifetimes,
+    ) -> Rotated | Reused | Gone:
+        """Spend the refresh token with `salt` and store its successors.
+
+        Spent no longer than `replay_seconds` ago: nothing is stored, and the first salt is returned. Spent
+        earlier: the grant is revoked (RFC 9700 section 4.14.2).
+        """
+
+    async def add_access_token(
+        self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float
+    ) -> None:
+        """Store one more access token of a grant; nothing happens if it is there already."""
+
+    async def get_access_token(self, digest: bytes) -> AccessToken | None:
+        """Return the access token if it, its grant, its user and its client are alive."""
+
+    async def list_grants(self) -> list[Grant]:
+        """Return all grants that are alive, oldest first."""
+
+    async def revoke_grant(self, grant_id: str) -> bool:
+        """Revoke a grant with all its tokens; False if there was none alive."""
+
+    async def purge(
+        self,
+        *,
+        limit: int,
+        replay_seconds: float,
+        unused_seconds: float,
+        idle_seconds: float | None,
+    ) -> int:
+        """Delete up to about `limit` expired records of each sort; return how many.
+
+        Clients that never redeemed a code go after `unused_seconds`, except those that wait for approval;
+        others only after `idle_seconds` without a grant, where that is set. Salts go after `replay_seconds`.
+        """
