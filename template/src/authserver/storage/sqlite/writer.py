@@ -1,0 +1,137 @@
+"""The one writer thread of a process: whatever has queued up is committed together (group commit).
+
+With `synchronous=FULL` a commit waits for the disk, so committing many operations at once is what makes
+durable writes fast. Each operation has a savepoint of its own: one that fails takes no other with it. An
+operation is answered only after the commit that holds it.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from authserver.storage import StorageUnavailable
+from authserver.storage.sqlite.lock import FileLock
+
+Operation = Callable[[sqlite3.Connection, float], Any]
+"""Runs in a transaction; is given the connection and the time, and returns the answer."""
+
+_GROUP = 256
+
+
+class _Job(NamedTuple):
+    operation: Operation
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database as every connection of ours has it: durable, foreign keys on, rows by name."""
+    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=FAST"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+class Writer:
+    """Runs operations, one group after the other, in a thread of its own."""
+
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        self._path = path
+        self._lock = lock
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, operation: Operation) -> Any:
+        """Run `operation`; return its answer after its commit.
+
+        Raises StorageUnavailable when it was rolled back, and whatever `operation` raised.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._jobs.put(_Job(operation, future, loop))
+        return await future
+
+    def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (job := self._jobs.get()) is not None:
+            jobs, ended = self._group(job)
+            outcomes: list[Any]
+            try:
+                connection = connection or connect(self._path)
+                outcomes = self._commit(connection, jobs)
+            except (sqlite3.Error, OSError) as error:
+                unavailable = StorageUnavailable(str(error))
+                outcomes = [unavailable] * len(jobs)
+                # A fresh connection next time: whatever was wrong with this one ends with it.
+                _discard(connection)
+                connection = None
+            _answer(jobs, outcomes)
+            if ended:
+                break
+        _discard(connection)
+
+    def _group(self, first: _Job) -> tuple[list[_Job], bool]:
+        jobs = [first]
+        while len(jobs) < _GROUP:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+        return jobs, False
+
+    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
+        outcomes: list[Any] = []
+        with self._lock.held():
+            connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                connection.execute("SAVEPOINT operation")
+                try:
+                    outcomes.append(job.operation(connection, time.time()))
+                except (sqlite3.OperationalError, sqlite3.InternalError):
+                    raise  # the disk is full, the file is gone: the whole group fails
+                except Exception as error:  # noqa: BLE001  # it is for whoever asked
+                    connection.execute("ROLLBACK TO operation")
+                    outcomes.append(error)
+                connection.execute("RELEASE operation")
+            connection.execute("COMMIT")
+        return outcomes
+
+
+def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
+    """Hand the outcomes to the event loops that wait for them, each loop woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        by_loop.setdefault(job.loop, []).append((job.future, outcome))
+    for loop, answers in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in answers:
+        if future.done():
+            continue  # whoever waited has gone; what was done stays done
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def _discard(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        connection.close()  # an open transaction is rolled back
