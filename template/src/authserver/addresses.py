@@ -1,0 +1,48 @@
+"""Where a request comes from.
+
+The server's own socket tells, and, for requests that a trusted proxy hands on, the rightmost address in
+`X-Forwarded-For` that is not a trusted proxy's. Nothing else is taken from forwarded headers.
+"""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import structlog
+from starlette.requests import HTTPConnection
+
+from authserver.settings import Settings
+
+_log = structlog.get_logger("authserver")
+_warned: set[str] = set()
+
+
+def client_address(request: HTTPConnection, settings: Settings) -> str:
+    """Return the address to count attempts by: an IPv4 address, or the /64 network of an IPv6 one."""
+    peer = request.client.host if request.client else "unknown"
+    forwarded = request.headers.getlist("x-forwarded-for")
+    if forwarded and not _is_trusted(peer, settings):
+        if peer not in _warned and len(_warned) < 100:
+            _warned.add(peer)
+            _log.warning("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", sender=peer)
+        return _network(peer)
+    hops = [peer, *reversed([hop.strip() for hop in ",".join(forwarded).split(",") if hop.strip()])]
+    return _network(next((hop for hop in hops if not _is_trusted(hop, settings)), hops[-1]))
+
+
+def _is_trusted(address: str, settings: Settings) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in settings.trusted_proxies)
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped:
+            return str(parsed.ipv4_mapped)
+        return str(ip_network((parsed, 64), strict=False))
+    return str(parsed)

@@ -1,0 +1,390 @@
+"""The authorization server: FastMCP's ten methods, in the order of the flow.
+
+FastMCP's handlers, and ours (`endpoints/`), call `load_*`, check, then `exchange_*`. A load has no side
+effect and answers for spent codes and tokens too; what can change is judged in one atomic storage operation.
+"""
+
+import time
+from dataclasses import replace
+from urllib.parse import urlencode
+
+from fastmcp.server.auth.auth import AccessToken, OAuthProvider
+from mcp.server.auth.provider import (
+    AuthorizationCode,
+    AuthorizationParams,
+    AuthorizeError,
+    RefreshToken,
+    RegistrationError,
+    TokenError,
+)
+from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
+from pydantic import AnyHttpUrl, AnyUrl
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from authserver import clients, records, routes, secret_values
+from authserver.audit import audit
+from authserver.issued import (
+    AuthorizationRequest,
+    IssuedAccessToken,
+    IssuedCode,
+    IssuedRefreshToken,
+    TooManyClients,
+)
+from authserver.resources import same_resource
+from authserver.runtime import Runtime, open_runtime
+from authserver.scopes import Scope, Scopes
+from authserver.secret_values import Kind, derive, digest, new_seed
+from authserver.settings import Settings, load_settings
+from authserver.storage import (
+    Gone,
+    Issued,
+    Lifetimes,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+    Storage,
+)
+
+AUTHORIZATION_REQUEST_SECONDS = 600
+_WAITING_REQUESTS_PER_ADDRESS = 100
+_UNUSED_CLIENTS = 10_000
+_UNUSED_CLIENT_SECONDS = 3600
+
+
+class AuthorizationServer(OAuthProvider):
+    """A FastMCP server's own OAuth 2.1 authorization server."""
+
+    def __init__(self, scopes: list[Scope], settings: Settings | None = None) -> None:
+        """Define the scopes. Reads no setting and opens nothing; raises ValueError for unusable scopes.
+
+        `settings` stands in for the environment.
+        """
+        super().__init__(base_url="http://127.0.0.1:8000")
+        self._settings = settings
+        self.scopes = Scopes(scopes)
+        self._runtime: Runtime | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process; raises SettingsError."""
+        return self._settings or load_settings()
+
+    @property
+    def runtime(self) -> Runtime:
+        """What this process works with. Only between `open` and `close`."""
+        if self._runtime is None:
+            raise RuntimeError("the authorization server is not open: run it with its ASGI lifespan")
+        return self._runtime
+
+    @property
+    def storage(self) -> Storage:
+        """The open storage."""
+        return self.runtime.storage
+
+    @property
+    def issuer(self) -> str:
+        """The issuer identifier (RFC 8414): the public URL, letter by letter."""
+        return self.settings.public_url
+
+    @property
+    def resource(self) -> str:
+        """The identifier of the MCP endpoint (RFC 8707)."""
+        return self.issuer + (self._mcp_path or "/mcp")
+
+    async def open(self) -> None:
+        """Open settings, storage and keys; the ASGI lifespan calls it once in each process."""
+        self._runtime = await open_runtime(self.settings)
+
+    async def close(self) -> None:
+        """Close the storage."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.storage.close()
+
+    # ------------------------------------------------------------ the ten methods
+
+    async def get_client(self, client_id: str) -> clients.RegisteredClient | None:
+        """Return the client (RFC 7591), or None."""
+        record = await self.storage.get_client(client_id)
+        return None if record is None else clients.from_record(record)
+
+    async def register_client(self, client_info: OAuthClientInformationFull) -> None:
+        """Store a client that `endpoints/register.py` or the operator made.
+
+        Raises RegistrationError where too many unused ones are stored already.
+        """
+        if not isinstance(client_info, clients.RegisteredClient):
+            raise RegistrationError("invalid_client_metadata", "use the registration endpoint")
+        metadata = client_info.model_dump(
+            mode="json",
+            exclude_none=True,
+            exclude={
+                "client_id",
+                "client_secret",
+                "client_id_issued_at",
+                "client_secret_expires_at",
+            },
+        )
+        now = 0.0  # the store's clock sets the times
+        stored = await self.storage.add_client(
+            records.Client(
+                client_id=client_info.client_id,
+                metadata=metadata | {"redirect_uris": client_info.exact_redirect_uris},
+                secret_digest=client_info.secret_digest,
+                address=client_info.address,
+                created_at=now,
+                approved_at=now if client_info.approved else None,
+                completed_at=now if client_info.operated else None,
+            ),
+            unused_limit=_UNUSED_CLIENTS,
+            unused_age_seconds=_UNUSED_CLIENT_SECONDS,
+        )
+        if not stored:
+            raise TooManyClients("invalid_client_metadata", "too many clients wait to be used")
+        audit("client registered", client=client_info.client_id, address=client_info.address)
+
+    async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
+        """Store the validated request under a one-time id; return the address of the sign-in page.
+
+        Raises AuthorizeError `invalid_scope` and `invalid_target` (RFC 8707 section 2).
+        """
+        if not isinstance(params, AuthorizationRequest):
+            raise AuthorizeError("server_error", "use the authorization endpoint")
+        scopes = self.scopes.asked(params.scopes)
+        if not scopes:
+            raise AuthorizeError("invalid_scope", "none of the scopes exists here")
+        if params.resource is not None and not same_resource(params.resource, self.resource):
+            raise AuthorizeError("invalid_target", f"the resource of this server is {self.resource}")
+        request_id = secret_values.new(Kind.AUTHORIZATION_REQUEST)
+        stored = await self.storage.add_authorization_request(
+            digest(Kind.AUTHORIZATION_REQUEST, request_id),
+            records.AuthorizationRequest(
+                client_id=client.client_id,
+                redirect_uri=params.exact_redirect_uri,
+                redirect_uri_explicit=params.redirect_uri_provided_explicitly,
+                state=params.state,
+                scopes=tuple(scopes),
+                code_challenge=params.code_challenge,
+                resource=self.resource,
+                address=params.address,
+            ),
+            lifetime_seconds=AUTHORIZATION_REQUEST_SECONDS,
+            limit=_WAITING_REQUESTS_PER_ADDRESS,
+        )
+        if not stored:
+            raise AuthorizeError("temporarily_unavailable", "too many sign-ins wait to be finished")
+        return f"{self.issuer}/login?{urlencode({'request': request_id})}"
+
+    async def load_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: str
+    ) -> IssuedCode | None:
+        """Return the code, spent or not, until its expiry, whoever it was issued to."""
+        code = await self.storage.get_code(digest(Kind.AUTHORIZATION_CODE, authorization_code))
+        return (
+            None
+            if code is None
+            else IssuedCode(
+                code=authorization_code,
+                client_id=code.client_id,
+                subject=code.subject,
+                scopes=list(code.scopes),
+                resource=code.resource,
+                redirect_uri=AnyUrl(code.redirect_uri),
+                exact_redirect_uri=code.redirect_uri,
+                redirect_uri_provided_explicitly=code.redirect_uri_explicit,
+                code_challenge=code.code_challenge,
+                expires_at=code.expires_at,
+            )
+        )
+
+    async def exchange_authorization_code(
+        self, client: OAuthClientInformationFull, authorization_code: AuthorizationCode
+    ) -> OAuthToken:
+        """Spend the code and issue the first tokens of its grant.
+
+        Raises TokenError `invalid_grant`. A code that was spent before revokes its grant: the caller has
+        shown the client, redirect URI and verifier, so it is the one it was issued to (RFC 9700 2.1.1).
+        """
+        access = new_seed()
+        refresh = new_seed() if "refresh_token" in client.grant_types else None
+        verdict = await self.storage.redeem_code(
+            digest(Kind.AUTHORIZATION_CODE, authorization_code.code),
+            attempt=new_seed(),
+            tokens=self._digests(access, refresh),
+            lifetimes=self._lifetimes,
+        )
+        match verdict:
+            case Redeemed(issued):
+                audit("code redeemed", client=client.client_id, subject=issued.subject)
+                return self._answer(issued, access, refresh, issued.issued_at)
+            case Replayed(grant_id, subject):
+                audit("code replayed", client=client.client_id, subject=subject, grant=grant_id)
+                raise TokenError("invalid_grant", "the code was used before: its tokens are revoked")
+            case Gone():
+                raise TokenError("invalid_grant", "the code is not valid any more")
+
+    async def load_refresh_token(
+        self, client: OAuthClientInformationFull, refresh_token: str
+    ) -> IssuedRefreshToken | None:
+        """Return the refresh token, spent or not, until its expiry, whoever it was issued to."""
+        found = await self.storage.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
+        return (
+            None
+            if found is None
+            else IssuedRefreshToken(
+                token=refresh_token,
+                grant_id=found.grant_id,
+                client_id=found.client_id,
+                subject=found.subject,
+                scopes=list(found.scopes),
+                entitlement=found.entitlement,
+                resource=found.resource,
+                expires_at=int(found.expires_at),
+            )
+        )
+
+    async def exchange_refresh_token(
+        self,
+        client: OAuthClientInformationFull,
+        refresh_token: RefreshToken,
+        scopes: list[str],
+    ) -> OAuthToken:
+        """Spend the refresh token; inside the replay window, give the same answer again.
+
+        The answer is derived from the presented token and a stored salt, so that nothing that could be
+        stolen is kept for it. Raises TokenError `invalid_grant`; reuse later than the window revokes the
+        grant (RFC 9700 section 4.14.2).
+        """
+        entitlement = getattr(refresh_token, "entitlement", None)
+        scopes = self.scopes.allowed(scopes, entitlement)
+        if not scopes:
+            raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
+        salt = new_seed()
+        access, refresh = self._successors(refresh_token.token, salt, scopes)
+        verdict = await self.storage.rotate_refresh_token(
+            digest(Kind.REFRESH_TOKEN, refresh_token.token),
+            scopes=scopes,
+            salt=salt,
+            replay_seconds=self.settings.refresh_replay_seconds,
+            tokens=self._digests(access, refresh),
+            lifetimes=self._lifetimes,
+        )
+        match verdict:
+            case Rotated(issued, _, repeated=False):
+                return self._answer(issued, access, refresh, issued.issued_at)
+            case Rotated(issued, first_salt, repeated=True):
+                return await self._answer_again(refresh_token.token, issued, first_salt, scopes)
+            case Reused(grant_id, subject):
+                audit("refresh token reused", client=client.client_id, subject=subject, grant=grant_id)
+                raise TokenError("invalid_grant", "the token was used before: all of it is revoked")
+            case _:
+                raise TokenError("invalid_grant", "the refresh token is not valid any more")
+
+    async def load_access_token(self, token: str) -> IssuedAccessToken | None:
+        """Return what is stored for a living access token."""
+        found = await self.runtime.tokens.load(token)
+        return (
+            None
+            if found is None
+            else IssuedAccessToken(
+                token=token,
+                grant_id=found.grant_id,
+                client_id=found.client_id,
+                subject=found.subject,
+                scopes=list(found.scopes),
+                entitlement=found.entitlement,
+                resource=found.resource,
+                expires_at=int(found.expires_at),
+                claims={
+                    "iss": self.issuer,
+                    "sub": found.subject,
+                    "preferred_username": found.user_name,
+                },
+            )
+        )
+
+    async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
+        """Revoke the grant of a token, and so every token of it (RFC 7009 section 2.1)."""
+        if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.revoke_grant(
+            token.grant_id
+        ):
+            audit("grant revoked", client=token.client_id, subject=token.subject, grant=token.grant_id)
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return a living access token for this resource, with all scopes that it amounts to now.
+
+        Scopes that its user may not grant any more are gone from it, those that it includes are in it.
+        """
+        found = await self.load_access_token(token)
+        if found is None or not same_resource(found.resource or "", self.resource):
+            return None
+        effective = self.scopes.expand(self.scopes.allowed(found.scopes, found.entitlement))
+        return found.model_copy(update={"scopes": self.scopes.known(effective)})
+
+    # ------------------------------------------------------------ how tokens are made
+
+    @property
+    def _lifetimes(self) -> Lifetimes:
+        return Lifetimes(
+            access_token_seconds=self.settings.access_token_seconds,
+            refresh_token_seconds=self.settings.refresh_token_seconds,
+        )
+
+    def _digests(self, access: bytes, refresh: bytes | None) -> NewTokens:
+        return NewTokens(
+            access=self.runtime.tokens.digest(access),
+            refresh=None
+            if refresh is None
+            else digest(Kind.REFRESH_TOKEN, secret_values.encode(Kind.REFRESH_TOKEN, refresh)),
+        )
+
+    def _successors(self, presented: str, salt: bytes, scopes: list[str]) -> tuple[bytes, bytes]:
+        """Return the seeds of the access and refresh token that follow the presented refresh token."""
+        key = derive(self.runtime.keys.replay, presented)
+        return derive(key, "access", salt, *scopes), derive(key, "refresh", salt)
+
+    def _answer(self, issued: Issued, access: bytes, refresh: bytes | None, now: float) -> OAuthToken:
+        """Return the token response (RFC 6749 section 5.1)."""
+        return OAuthToken(
+            access_token=self.runtime.tokens.encode(access, issued),
+            expires_in=max(0, round(issued.expires_at - now)),
+            scope=" ".join(issued.scopes),
+            refresh_token=None if refresh is None else secret_values.encode(Kind.REFRESH_TOKEN, refresh),
+        )
+
+    async def _answer_again(
+        self, presented: str, issued: Issued, salt: bytes, scopes: list[str]
+    ) -> OAuthToken:
+        """Return the answer of the first use; for other scopes, with an access token for those."""
+        access, refresh = self._successors(presented, salt, scopes)
+        stored = self.runtime.tokens.digest(access)
+        if tuple(scopes) != issued.scopes and stored is not None:
+            await self.storage.add_access_token(
+                stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
+            )
+        again = replace(issued, scopes=tuple(scopes))
+        return self._answer(again, access, refresh, time.time())
+
+    # ------------------------------------------------------------ what FastMCP asks for
+
+    @property
+    def scopes_supported(self) -> list[str]:
+        """The scopes in protected-resource metadata: the least that is useful; tools ask for more."""
+        return self.scopes.default
+
+    def get_challenge_scopes(self, required_scopes: list[str] | None = None) -> list[str]:
+        """Return the scopes that a 401 names."""
+        return self.scopes.default
+
+    def get_routes(self, mcp_path: str | None = None) -> list[Route]:
+        """Return all routes of the authorization server; raises SettingsError."""
+        self.base_url = AnyHttpUrl(self.issuer)
+        self.set_mcp_path(mcp_path)
+        return routes.create(self)
+
+    def get_middleware(self) -> list[Middleware]:
+        """Return all that stands before the routes, whatever ASGI server runs them."""
+        return routes.middleware(self)
