@@ -1,0 +1,116 @@
+"""The authorization endpoint (RFC 6749 section 3.1): a list of checks, then the sign-in page.
+
+An unusable client or redirect URI is answered here with 400, and never redirected to; every later error goes
+to the redirect URI (section 4.1.2.1), with `iss` (RFC 9207). Clients take any other 400 here for an unknown
+client and register again.
+"""
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from mcp.server.auth.provider import AuthorizeError
+from mcp.shared.auth import InvalidRedirectUriError
+from pydantic import AnyUrl
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from authserver.addresses import client_address
+from authserver.browser.cookies import bind_request
+from authserver.browser.problems import problem
+from authserver.clients import RegisteredClient
+from authserver.forms import BadRequest, parse_parameters, read_form
+from authserver.issued import AuthorizationRequest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+# RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_MAXIMUM_STATE_LENGTH = 4096
+
+
+async def authorize(server: "AuthorizationServer", request: Request) -> Response:
+    """Check an authorization request and send the browser to sign in."""
+    try:
+        if request.method == "POST":
+            parameters = await read_form(request)
+            if request.url.query:
+                raise BadRequest("parameters are both in the query and in the body")
+        else:
+            parameters = parse_parameters(request.scope["query_string"])
+    except BadRequest as error:
+        return problem(request, "bad_request", status=error.status, detail=error.description)
+    client = await server.get_client(parameters.get("client_id", ""))
+    if client is None:
+        return problem(request, "unknown_client", status=400)
+    try:
+        redirect_uri = client.exact_redirect_uri(parameters.get("redirect_uri"))
+    except InvalidRedirectUriError:
+        return problem(request, "bad_redirect", status=400)
+    if not client.approved:
+        return problem(request, "waiting_for_approval", status=403, client_id=client.client_id)
+    state = parameters.get("state")
+    try:
+        location = await server.authorize(client, _checked(server, request, client, parameters, redirect_uri))
+    except AuthorizeError as error:
+        return redirect_to_client(
+            server,
+            redirect_uri,
+            state,
+            error=error.error,
+            error_description=error.error_description or "",
+        )
+    response = RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
+    [request_id] = parse_qs(urlsplit(location).query)["request"]
+    bind_request(server, response, request_id)
+    return response
+
+
+def _checked(
+    server: "AuthorizationServer",
+    request: Request,
+    client: RegisteredClient,
+    parameters: dict[str, str],
+    redirect_uri: str,
+) -> AuthorizationRequest:
+    """Return the parameters of a sound request; raises AuthorizeError."""
+    if "request" in parameters or "request_uri" in parameters:
+        raise AuthorizeError("invalid_request", "request objects are not supported")
+    if parameters.get("response_mode", "query") != "query":
+        raise AuthorizeError("invalid_request", "the only response_mode is query")
+    if parameters.get("response_type") != "code":
+        raise AuthorizeError("unsupported_response_type", "response_type must be code")
+    if parameters.get("code_challenge_method") != "S256":
+        raise AuthorizeError("invalid_request", "code_challenge_method must be S256")
+    challenge = parameters.get("code_challenge", "")
+    if not _CHALLENGE.fullmatch(challenge):
+        raise AuthorizeError("invalid_request", "code_challenge must be 43 base64url characters")
+    if len(parameters.get("state", "")) > _MAXIMUM_STATE_LENGTH:
+        raise AuthorizeError("invalid_request", "state is too long")
+    return AuthorizationRequest(
+        state=parameters.get("state"),
+        scopes=client.validate_scope(parameters.get("scope")),
+        code_challenge=challenge,
+        redirect_uri=AnyUrl(redirect_uri),
+        exact_redirect_uri=redirect_uri,
+        redirect_uri_provided_explicitly="redirect_uri" in parameters,
+        resource=parameters.get("resource"),
+        address=client_address(request, server.settings),
+    )
+
+
+def redirect_to_client(
+    server: "AuthorizationServer", redirect_uri: str, state: str | None, **parameters: str
+) -> Response:
+    """Return the authorization response: parameters, state and issuer added to the redirect URI.
+
+    303, so that a browser never posts a credential on to the client (RFC 9700 section 4.12).
+    """
+    if state is not None:
+        parameters["state"] = state
+    query = urlencode(parameters | {"iss": server.issuer})
+    separator = "&" if "?" in redirect_uri else "?"
+    return RedirectResponse(
+        f"{redirect_uri}{separator}{query}", status_code=303, headers={"Cache-Control": "no-store"}
+    )

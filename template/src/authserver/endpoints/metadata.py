@@ -1,0 +1,51 @@
+"""What clients discover: authorization server (RFC 8414) and protected resource metadata (RFC 9728).
+
+Addresses are written out as strings, since the SDK's models add a slash to an issuer without a path, and
+clients compare the issuer letter by letter (RFC 9207 section 2.4).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authserver.clients import AUTH_METHODS, GRANT_TYPES
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+_HEADERS = {"Cache-Control": "public, max-age=300"}
+
+
+async def authorization_server(server: "AuthorizationServer", request: Request) -> Response:
+    """Return authorization server metadata."""
+    issuer = server.issuer
+    document: dict[str, Any] = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "revocation_endpoint": f"{issuer}/revoke",
+        "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "scopes_supported": server.scopes.names,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": False,
+    }
+    if server.settings.registration != "static":
+        document["registration_endpoint"] = f"{issuer}/register"
+    return JSONResponse(document, headers=_HEADERS)
+
+
+async def protected_resource(server: "AuthorizationServer", request: Request) -> Response:
+    """Return protected resource metadata: the least scopes, tools ask for more when they need it."""
+    document = {
+        "resource": server.resource,
+        "authorization_servers": [server.issuer],
+        "scopes_supported": server.scopes_supported,
+        "bearer_methods_supported": ["header"],
+    }
+    return JSONResponse(document, headers=_HEADERS)

@@ -1,0 +1,74 @@
+"""Dynamic client registration (RFC 7591)."""
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authserver import secret_values
+from authserver.addresses import client_address
+from authserver.audit import audit
+from authserver.clients import RegisteredClient, parse_registration
+from authserver.endpoints.errors import NO_STORE, OAuthError, too_many_requests
+from authserver.forms import read_json
+from authserver.secret_values import Kind, derive, digest
+from authserver.storage import Bucket
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+
+async def register(server: "AuthorizationServer", request: Request) -> Response:
+    """Register a client and tell it what was registered; raises OAuthError and RegistrationError."""
+    address = client_address(request, server.settings)
+    body = await read_json(request)
+    await _limit(server, address)
+    client, secret = new_client(server, body, address=address)
+    await server.register_client(client)
+    answer: dict[str, Any] = client.model_dump(mode="json", exclude_none=True) | {
+        "redirect_uris": client.exact_redirect_uris,
+        "client_id_issued_at": int(time.time()),
+    }
+    if secret is not None:
+        # RFC 7591 section 3.2.1: 0 says that it never expires.
+        answer |= {"client_secret": secret, "client_secret_expires_at": 0}
+    asked = body["redirect_uris"]
+    if len(client.exact_redirect_uris) < len(set(asked)):
+        audit("redirect URIs dropped", client=client.client_id, count=len(set(asked)))
+    return JSONResponse(answer, status_code=201, headers=NO_STORE)
+
+
+def new_client(
+    server: "AuthorizationServer", body: Any, *, address: str, operated: bool = False
+) -> tuple[RegisteredClient, str | None]:
+    """Return a new client for a registration, and its secret, told once; raises RegistrationError."""
+    metadata = parse_registration(body, server.settings.redirect_schemes)
+    confidential = metadata["token_endpoint_auth_method"] != "none"  # noqa: S105
+    secret = secret_values.new(Kind.CLIENT_SECRET) if confidential else None
+    client = RegisteredClient(
+        **metadata,
+        client_id=str(uuid.uuid4()),
+        exact_redirect_uris=metadata["redirect_uris"],
+        secret_digest=None if secret is None else digest(Kind.CLIENT_SECRET, secret),
+        address=address,
+        approved=operated or server.settings.registration == "open",
+        operated=operated,
+    )
+    return client, secret
+
+
+async def _limit(server: "AuthorizationServer", address: str) -> None:
+    limit = server.settings.limit_registrations_per_minute
+    if limit == 0:
+        return
+    key = derive(server.runtime.keys.names, "registrations from", address)
+    wait = await server.storage.take_attempt([Bucket(key, limit, 60 / limit)])
+    if wait > 0:
+        raise too_many_requests(wait)
+
+
+async def refuse(server: "AuthorizationServer", request: Request) -> Response:
+    """Refuse: with AUTH_REGISTRATION=static, only the operator adds clients."""
+    raise OAuthError("access_denied", "clients are registered by the operator of this server", status=403)

@@ -1,0 +1,107 @@
+"""The token endpoint (RFC 6749 section 3.2)."""
+
+import base64
+import hashlib
+import hmac
+import re
+from typing import TYPE_CHECKING
+
+from mcp.shared.auth import OAuthToken
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authserver.audit import audit
+from authserver.clients import RegisteredClient
+from authserver.endpoints.client_authentication import authenticate_client
+from authserver.endpoints.errors import NO_STORE, OAuthError
+from authserver.forms import read_form
+from authserver.resources import same_resource
+from authserver.scopes import OPENID_SCOPES
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+async def token(server: "AuthorizationServer", request: Request) -> Response:
+    """Answer a token request; raises OAuthError and TokenError."""
+    if request.url.query:
+        raise OAuthError("invalid_request", "parameters belong in the body")
+    form = await read_form(request)
+    client = await authenticate_client(server, request, form)
+    grant_type = _required(form, "grant_type")
+    exchange = _EXCHANGES.get(grant_type)
+    if exchange is None:
+        raise OAuthError("unsupported_grant_type", "use authorization_code or refresh_token")
+    if grant_type not in client.grant_types:
+        raise OAuthError("unauthorized_client", "the client did not register this grant type")
+    answer = await exchange(server, client, form)
+    return JSONResponse(answer.model_dump(exclude_none=True), headers=NO_STORE)
+
+
+async def _authorization_code(
+    server: "AuthorizationServer", client: RegisteredClient, form: dict[str, str]
+) -> OAuthToken:
+    verifier = _required(form, "code_verifier")
+    code = await server.load_authorization_code(client, _required(form, "code"))
+    if code is None:
+        raise OAuthError("invalid_grant", "the code is not valid (any more)")
+    if code.client_id != client.client_id:
+        audit("code of another client", client=client.client_id, owner=code.client_id)
+        raise OAuthError("invalid_grant", "the code is not valid (any more)")
+    # RFC 6749 section 4.1.3: required if it was in the authorization request, and then identical.
+    redirect_uri = form.get("redirect_uri")
+    if redirect_uri is None and not code.redirect_uri_provided_explicitly:
+        redirect_uri = code.exact_redirect_uri
+    if redirect_uri != code.exact_redirect_uri:
+        raise OAuthError("invalid_grant", "redirect_uri differs from the authorization request")
+    if not _VERIFIER.fullmatch(verifier):
+        raise OAuthError("invalid_request", "code_verifier must be 43 to 128 unreserved characters")
+    if not hmac.compare_digest(s256(verifier), code.code_challenge):
+        raise OAuthError("invalid_grant", "code_verifier does not match the code_challenge")
+    _check_resource(form, code.resource)
+    return await server.exchange_authorization_code(client, code)
+
+
+async def _refresh_token(
+    server: "AuthorizationServer", client: RegisteredClient, form: dict[str, str]
+) -> OAuthToken:
+    refresh_token = await server.load_refresh_token(client, _required(form, "refresh_token"))
+    if refresh_token is None:
+        raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")
+    if refresh_token.client_id != client.client_id:
+        audit(
+            "refresh token of another client",
+            client=client.client_id,
+            owner=refresh_token.client_id,
+        )
+        raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")
+    _check_resource(form, refresh_token.resource)
+    asked = [name for name in form.get("scope", "").split() if name not in OPENID_SCOPES]
+    if set(asked) - server.scopes.expand(refresh_token.scopes):
+        raise OAuthError("invalid_scope", "the refresh token does not hold this scope")
+    return await server.exchange_refresh_token(client, refresh_token, asked or refresh_token.scopes)
+
+
+_EXCHANGES = {"authorization_code": _authorization_code, "refresh_token": _refresh_token}
+
+
+def s256(verifier: str) -> str:
+    """Return the code challenge of a code verifier (RFC 7636 section 4.2)."""
+    digest = hashlib.sha256(verifier.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _required(form: dict[str, str], name: str) -> str:
+    value = form.get(name)
+    if not value:
+        raise OAuthError("invalid_request", f"{name} is missing")
+    return value
+
+
+def _check_resource(form: dict[str, str], bound: str | None) -> None:
+    """RFC 8707 section 2.2: what is asked for must be what was granted."""
+    asked = form.get("resource")
+    if asked is not None and not same_resource(asked, bound or ""):
+        raise OAuthError("invalid_target", "the grant is for another resource")

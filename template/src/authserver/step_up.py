@@ -1,0 +1,102 @@
+"""Step-up: a call that needs a wider scope is refused with HTTP 403, from which clients know to ask for it.
+
+MCP authorization, "Scope challenge handling" (RFC 6750 section 3.1). The name is taken from the body, which
+is what the server will act on, and looked up in the server, so that mounts and renames hold. This is for the
+client's sake; what protects the call is the check inside it (`scopes.requires`).
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from fastmcp import FastMCP
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authserver.endpoints.errors import NO_STORE
+from authserver.upstream import component_scopes
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+MAXIMUM_BODY_BYTES = 4 * 1024 * 1024  # the SDK's own limit
+
+
+class StepUp:
+    """ASGI middleware that answers calls whose token lacks a scope."""
+
+    def __init__(self, app: ASGIApp, server: "AuthorizationServer") -> None:
+        self._app = app
+        self._server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on whatever is not such a call."""
+        resource_path = self._server.resource.removeprefix(self._server.issuer)
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "POST"
+            or scope["path"] != resource_path
+            or not scope["user"].is_authenticated
+        ):
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        async for chunk in Request(scope, receive).stream():
+            body += chunk
+            if len(body) > MAXIMUM_BODY_BYTES:
+                response = JSONResponse(
+                    {"error": "invalid_request", "error_description": "the body is too large"},
+                    status_code=413,
+                )
+                await response(scope, receive, send)
+                return
+        needed = await _scopes_needed(scope["app"].state.fastmcp_server, bytes(body))
+        held = scope["auth"].scopes
+        if set(needed) <= set(held):
+            await self._app(scope, _replay(bytes(body), receive), send)
+            return
+        await self._refusal(held, needed)(scope, receive, send)
+
+    def _refusal(self, held: list[str], needed: list[str]) -> JSONResponse:
+        # What is held is named too: clients ask for exactly what the challenge says.
+        scope = " ".join(self._server.scopes.known([*held, *needed]))
+        path = self._server.resource.removeprefix(self._server.issuer)
+        metadata = f"{self._server.issuer}/.well-known/oauth-protected-resource{path}"
+        description = f"this needs the scope {' '.join(needed)}"
+        return JSONResponse(
+            {"error": "insufficient_scope", "error_description": description, "scope": scope},
+            status_code=403,
+            headers=NO_STORE
+            | {
+                "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}",'
+                f' resource_metadata="{metadata}", error_description="{description}"'
+            },
+        )
+
+
+async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> list[str]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return []  # the MCP endpoint says what is wrong with it
+    messages = content if isinstance(content, list) else [content]
+    needed: dict[str, None] = {}
+    for message in messages:
+        if isinstance(message, dict) and isinstance(message.get("params"), dict):
+            names = await component_scopes(server, message.get("method"), message["params"])
+            needed.update(dict.fromkeys(names))
+    return list(needed)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives the body once more, then whatever comes after it."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

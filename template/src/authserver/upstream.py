@@ -1,0 +1,82 @@
+"""Every workaround for a shortfall of FastMCP or the MCP SDK, each with a test that fails when it is mended.
+
+The tests are in `tests/authserver/test_upstream.py`. What is not here but in `endpoints/` replaces a handler
+whole; the reasons are in the same tests.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from fastmcp import FastMCP
+from fastmcp.exceptions import FastMCPError
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from starlette.authentication import AuthCredentials, BaseUser
+from starlette.requests import HTTPConnection
+
+from authserver.scopes import scopes_required_by
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+__all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes"]
+
+
+class BearerBackend(BearerAuthBackend):
+    """Bearer authentication that takes no request with two Authorization headers (RFC 9110 section 5.3).
+
+    The SDK believes the first of them; a proxy before it may have checked the last.
+    """
+
+    def __init__(self, server: "AuthorizationServer") -> None:
+        super().__init__(server)
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        """Return who calls, or None."""
+        if len(conn.headers.getlist("authorization")) > 1:
+            return None
+        found: tuple[AuthCredentials, BaseUser] | None = await super().authenticate(conn)
+        return found
+
+
+async def component_scopes(server: "FastMCP[Any]", method: Any, params: dict[str, Any]) -> tuple[str, ...]:
+    """Return the scopes that a JSON-RPC request needs: those of the tool, resource or prompt it names.
+
+    FastMCP's own `require_scopes` hides the component instead, and answers 200 "Unknown tool".
+    """
+    name = params.get("uri") if str(method).startswith("resources/") else params.get("name")
+    if not isinstance(name, str):
+        return ()
+    try:
+        match method:
+            case "tools/call":
+                component: Any = await server.get_tool(name)
+            case "resources/read" | "resources/subscribe":
+                component = await server.get_resource(name) or await server.get_resource_template(name)
+            case "prompts/get":
+                component = await server.get_prompt(name)
+            case _:
+                return ()
+    except FastMCPError:
+        return ()  # the MCP endpoint says that there is none
+    return await _declared(component)
+
+
+async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one for each kind
+    """Follow renames (`parent_tool`) and mounts (`_server` and the name there) to the function."""
+    if component is None:
+        return ()
+    if (function := getattr(component, "fn", None)) and (declared := scopes_required_by(function)):
+        return declared
+    if parent := getattr(component, "parent_tool", None):
+        return await _declared(parent)
+    if (child := getattr(component, "_server", None)) is None:
+        return ()
+    if original := getattr(component, "_original_uri", None):
+        return await component_scopes(child, "resources/read", {"uri": original})
+    if original := getattr(component, "_original_uri_template", None):
+        templates = await child.list_resource_templates(run_middleware=False)
+        found = [template for template in templates if template.uri_template == original]
+        return await _declared(found[0]) if found else ()
+    original = getattr(component, "_original_name", None)
+    method = "tools/call" if "Tool" in type(component).__name__ else "prompts/get"
+    return await component_scopes(child, method, {"name": original})
