@@ -1,0 +1,164 @@
+"""The pages people see: HTML without scripts and outside assets, every text from `strings/`.
+
+A login brings its own pages, in `login/<its name>/pages/`.
+"""
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from authserver.pages import branding
+
+STYLE_PATH = "/assets/style.css"
+LOGO_PATH = "/assets/logo.svg"
+
+_HERE = Path(__file__).parent
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Not no-referrer, with which Chromium posts forms with `Origin: null`.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_LOGO_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox"
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    form_action: str | None = "'self'",
+    headers: Mapping[str, str] | None = None,
+    **context: object,
+) -> HTMLResponse:
+    """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere."""
+    brand = branding.load()
+    html = _environment().get_template(f"{template}.html")
+    content = html.render(
+        context,
+        banner=brand.banner,
+        logo_path=LOGO_PATH if brand.logo else None,
+        server_name=brand.name or _server_name(request),
+    )
+    policy = _POLICY if form_action is None else f"{_POLICY}; form-action {form_action}"
+    return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | dict(headers or {}))
+
+
+def message(
+    request: Request,
+    key: str,
+    *,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    **params: object,
+) -> HTMLResponse:
+    """Return the page that says what happened (`message.<key>`) and what to do next."""
+    return page(
+        request,
+        "message",
+        status=status,
+        headers=headers,
+        title=t(f"message.{key}.title", **params),
+        text=_rich(f"message.{key}.text", **params),
+        next=_rich(f"message.{key}.next", **params),
+    )
+
+
+async def style(request: Request) -> Response:
+    """Serve the stylesheet, with the colours of the branding."""
+    return _asset(request, _stylesheet(), "text/css")
+
+
+async def logo(request: Request) -> Response:
+    """Serve the logo of the branding. Opened by itself it may run nothing either."""
+    content = branding.load().logo
+    if content is None:
+        return PlainTextResponse("There is no logo.", 404)
+    response = _asset(request, content, "image/svg+xml")
+    response.headers["Content-Security-Policy"] = _LOGO_POLICY
+    return response
+
+
+def t(key: str, /, **params: object) -> str:
+    """Return the string of that key, dots between its tables; raises KeyError."""
+    return _strings()[key].format(**params)
+
+
+def _rich(key: str, /, **params: object) -> Markup:
+    """Return the string as HTML.
+
+    What stands between backticks becomes code. Parameters are escaped and isolated: text in them
+    cannot change the direction of the line around it.
+    """
+    text = re.sub("`(.+?)`", r"<code>\1</code>", str(escape(_strings()[key])))
+    isolated = {name: Markup("<bdi>{}</bdi>").format(value) for name, value in params.items()}
+    return Markup(text).format(**isolated)  # noqa: S704  # our own string, escaped above
+
+
+@cache
+def _strings(language: str = "en") -> dict[str, str]:
+    text = (_HERE / "strings" / f"{language}.toml").read_text(encoding="utf-8")
+    return dict(_flatten(tomllib.loads(text)))
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+@cache
+def _environment(language: str = "en") -> Environment:
+    from authserver import choices  # noqa: PLC0415  # logins import this module
+
+    login = Path(choices.login.__file__).parent / "pages"
+    environment = Environment(
+        loader=FileSystemLoader([_HERE, login]),
+        autoescape=True,
+        auto_reload=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"language": language, "rich": _rich, "style_path": STYLE_PATH, "t": t}
+    return environment
+
+
+@cache
+def _stylesheet() -> bytes:
+    brand = branding.load()
+    text = (_HERE / "style.css").read_text(encoding="utf-8")
+    light, dark = _accent(brand.accent), _accent(brand.accent_dark)
+    return f"{text}\n{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n".encode()
+
+
+def _accent(colour: str) -> str:
+    return f":root {{ --accent: {colour}; --on-accent: {branding.readable_on(colour)}; }}"
+
+
+def _asset(request: Request, content: bytes, media_type: str) -> Response:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    # Kept by browsers, and asked for again each time: a new release never meets an old style.
+    headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type=media_type)
+
+
+def _server_name(request: Request) -> str:
+    state = getattr(request.scope.get("app"), "state", None)
+    return str(getattr(getattr(state, "fastmcp_server", None), "name", "MCP server"))
