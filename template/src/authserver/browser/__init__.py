@@ -1,0 +1,1 @@
+"""What people see, whatever login was chosen: consent, account, cookies, errors."""

@@ -1,0 +1,136 @@
+"""The consent page: what is asked for, by whom, and where the code will be sent."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from authserver import secret_values
+from authserver.audit import audit
+from authserver.browser.cookies import (
+    check_form,
+    current_session,
+    form_page,
+    is_bound,
+    unbind_request,
+)
+from authserver.browser.problems import problem
+from authserver.clients import is_loopback
+from authserver.endpoints.authorize import redirect_to_client
+from authserver.forms import parse_parameters, read_form
+from authserver.records import AuthorizationRequest, Session
+from authserver.secret_values import Kind, digest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+CODE_SECONDS = 60
+
+
+async def find_request(
+    server: "AuthorizationServer", request: Request, request_id: str
+) -> AuthorizationRequest | Response:
+    """Return the authorization request that this browser began, or the page that says why not."""
+    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    if pending is None:
+        return problem(request, "expired", status=400)
+    if not is_bound(server, request, request_id):
+        return problem(request, "wrong_browser", status=400)
+    return pending
+
+
+async def show(server: "AuthorizationServer", request: Request) -> Response:
+    """Show the consent page to who is signed in."""
+    request_id = parse_parameters(request.scope["query_string"]).get("request", "")
+    pending = await find_request(server, request, request_id)
+    if isinstance(pending, Response):
+        return pending
+    session = await current_session(server, request)
+    if session is None:
+        return _sign_in(request_id)
+    granted = server.scopes.allowed(pending.scopes, session.entitlement)
+    if not granted:
+        return await _refuse(server, request_id, "the user may not grant any of these scopes")
+    client = await server.get_client(pending.client_id)
+    target = urlsplit(pending.redirect_uri)
+    return form_page(
+        server,
+        request,
+        "consent",
+        subject=session.subject,
+        # The post ends at the client, and Chromium applies form-action to every redirect on the way.
+        form_action=None,
+        request_id=request_id,
+        username=session.user_name,
+        client_name=(client and client.client_name) or pending.client_id,
+        client_host=client.client_uri.host if client and client.client_uri else None,
+        redirect_target=f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:",
+        local=is_loopback(pending.redirect_uri),
+        scopes=[(name, server.scopes.sentence(name)) for name in granted],
+        unavailable=[name for name in pending.scopes if name not in granted],
+    )
+
+
+async def decide(server: "AuthorizationServer", request: Request) -> Response:
+    """Take the user's answer: the request is consumed, and the browser goes back to the client."""
+    form = await read_form(request)
+    request_id = form.get("request", "")
+    pending = await find_request(server, request, request_id)
+    if isinstance(pending, Response):
+        return pending
+    session = await current_session(server, request)
+    if session is None:
+        return _sign_in(request_id)
+    # The form names who it was shown to: another user who signed in meanwhile did not see it.
+    check_form(server, request, form, subject=session.subject)
+    match form.get("decision"):
+        case "allow":
+            return await _allow(server, request, request_id, pending, session)
+        case "deny":
+            audit("consent refused", client=pending.client_id, subject=session.subject)
+            return await _refuse(server, request_id, "the user refused")
+        case _:
+            return problem(request, "bad_request", status=400, detail="choose Allow or Deny")
+
+
+async def _allow(
+    server: "AuthorizationServer",
+    request: Request,
+    request_id: str,
+    pending: AuthorizationRequest,
+    session: Session,
+) -> Response:
+    granted = server.scopes.allowed(pending.scopes, session.entitlement)
+    if not granted:
+        return await _refuse(server, request_id, "the user may not grant any of these scopes")
+    code = secret_values.new(Kind.AUTHORIZATION_CODE)
+    taken = await server.storage.create_grant(
+        digest(Kind.AUTHORIZATION_REQUEST, request_id),
+        subject=session.subject,
+        scopes=granted,
+        grant_seconds=server.settings.grant_seconds,
+        code=digest(Kind.AUTHORIZATION_CODE, code),
+        code_seconds=CODE_SECONDS,
+    )
+    if taken is None:
+        return problem(request, "expired", status=400)
+    audit("consent given", client=taken.client_id, subject=session.subject, scope=" ".join(granted))
+    response = redirect_to_client(server, taken.redirect_uri, taken.state, code=code)
+    unbind_request(server, response, request_id)
+    return response
+
+
+async def _refuse(server: "AuthorizationServer", request_id: str, why: str) -> Response:
+    taken = await server.storage.take_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    if taken is None:
+        return _sign_in(request_id)  # which says that it has expired
+    response = redirect_to_client(
+        server, taken.redirect_uri, taken.state, error="access_denied", error_description=why
+    )
+    unbind_request(server, response, request_id)
+    return response
+
+
+def _sign_in(request_id: str) -> Response:
+    return RedirectResponse(f"/login?{urlencode({'request': request_id})}", status_code=303)

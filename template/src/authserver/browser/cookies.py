@@ -1,0 +1,165 @@
+"""Cookies and form tokens: what binds a flow, a session and a form to one browser.
+
+On https every cookie has the `__Host-` prefix, so that no other host can set it. Names carry a hash of the
+public URL, since all ports of a loopback address share their cookies.
+"""
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authserver import pages, secret_values
+from authserver.records import Session
+from authserver.secret_values import Kind, derive, digest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+_REQUEST_SECONDS = 600
+_DEVICE_SECONDS = 180 * 86_400
+
+
+class ForgedForm(Exception):
+    """The form was not sent from a page that this server gave to this browser and user."""
+
+
+def _name(server: "AuthorizationServer", name: str) -> str:
+    settings = server.settings
+    site = hashlib.sha256(settings.public_url.encode()).hexdigest()[:8]
+    return f"{'__Host-' if settings.secure else ''}{name}-{site}"
+
+
+def _set(
+    server: "AuthorizationServer", response: Response, name: str, value: str, seconds: int | None
+) -> None:
+    response.set_cookie(
+        _name(server, name),
+        value,
+        max_age=seconds,
+        path="/",
+        httponly=True,
+        secure=server.settings.secure,
+        samesite="lax",
+    )
+
+
+def _get(server: "AuthorizationServer", request: Request, name: str) -> str:
+    return request.cookies.get(_name(server, name), "")
+
+
+def _delete(server: "AuthorizationServer", response: Response, name: str) -> None:
+    _set(server, response, name, "", 0)
+
+
+def _seal(server: "AuthorizationServer", *parts: str) -> str:
+    return derive(server.runtime.keys.browser, *parts).hex()
+
+
+# ------------------------------------------------- the browser that began an authorization request
+
+
+def _request_cookie(request_id: str) -> str:
+    # One cookie for each request: two tabs do not hurt each other.
+    return "request-" + digest(Kind.AUTHORIZATION_REQUEST, request_id).hex()[:16]
+
+
+def bind_request(server: "AuthorizationServer", response: Response, request_id: str) -> None:
+    """Bind an authorization request to the browser that gets this response."""
+    sealed = _seal(server, "request", request_id)
+    _set(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
+
+
+def is_bound(server: "AuthorizationServer", request: Request, request_id: str) -> bool:
+    """Say whether this browser began the authorization request."""
+    sealed = _get(server, request, _request_cookie(request_id))
+    return hmac.compare_digest(sealed.encode(), _seal(server, "request", request_id).encode())
+
+
+def unbind_request(server: "AuthorizationServer", response: Response, request_id: str) -> None:
+    """Forget the binding: the request is finished."""
+    _delete(server, response, _request_cookie(request_id))
+
+
+# ---------------------------------------------------------------------------------------- sessions
+
+
+async def current_session(server: "AuthorizationServer", request: Request) -> Session | None:
+    """Return the session of this browser, if it and its user are alive."""
+    value = _get(server, request, "session")
+    return await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+
+
+async def start_session(
+    server: "AuthorizationServer", request: Request, response: Response, subject: str
+) -> None:
+    """Sign a user in, under a new session id; a session that this browser had before ends."""
+    await _end(server, request)
+    value = secret_values.new(Kind.SESSION)
+    seconds = server.settings.session_seconds
+    await server.storage.add_session(digest(Kind.SESSION, value), subject, lifetime_seconds=seconds)
+    _set(server, response, "session", value, seconds)
+    device = secret_values.new_seed().hex()
+    sealed = f"{device}.{_seal(server, 'device', device, subject)}"
+    _set(server, response, "device", sealed, _DEVICE_SECONDS)
+
+
+async def end_session(server: "AuthorizationServer", request: Request, response: Response) -> None:
+    """Sign this browser out."""
+    await _end(server, request)
+    _delete(server, response, "session")
+
+
+async def _end(server: "AuthorizationServer", request: Request) -> None:
+    if value := _get(server, request, "session"):
+        await server.storage.end_session(digest(Kind.SESSION, value))
+
+
+def known_device(server: "AuthorizationServer", request: Request, subject: str) -> str | None:
+    """Return the id of this browser if that user signed in with it before."""
+    device, _, sealed = _get(server, request, "device").partition(".")
+    expected = _seal(server, "device", device, subject)
+    return device if hmac.compare_digest(sealed.encode(), expected.encode()) else None
+
+
+# ------------------------------------------------------------------------------------------- forms
+
+
+def form_page(
+    server: "AuthorizationServer",
+    request: Request,
+    template: str,
+    *,
+    subject: str = "",
+    status: int = 200,
+    form_action: str | None = "'self'",
+    headers: dict[str, str] | None = None,
+    **context: object,
+) -> Response:
+    """Return a page with a form, whose token only this browser can send, and only as this user."""
+    browser = _get(server, request, "browser")
+    fresh = browser or secret_values.new_seed().hex()
+    response = pages.page(
+        request,
+        template,
+        status=status,
+        form_action=form_action,
+        headers=headers,
+        csrf=_seal(server, "form", fresh, subject),
+        **context,
+    )
+    if not browser:
+        _set(server, response, "browser", fresh, None)
+    return response
+
+
+def check_form(
+    server: "AuthorizationServer", request: Request, form: dict[str, str], *, subject: str = ""
+) -> None:
+    """Raise ForgedForm unless the form came from `form_page`, to this browser and user."""
+    browser = _get(server, request, "browser")
+    expected = _seal(server, "form", browser, subject)
+    if not browser or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
+        raise ForgedForm

@@ -1,0 +1,28 @@
+"""Routes for people: what a page's handler raises becomes a page that says what to do next."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from authserver.browser.cookies import ForgedForm
+from authserver.browser.problems import problem
+from authserver.forms import BadRequest
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def endpoint(path: str, **handlers: Handler) -> Route:
+    """Return a route with a handler for each method."""
+
+    async def handle(request: Request) -> Response:
+        handler = handlers["GET" if request.method == "HEAD" else request.method]
+        try:
+            return await handler(request)
+        except BadRequest as error:
+            return problem(request, "bad_request", status=error.status, detail=error.description)
+        except ForgedForm:
+            return problem(request, "forbidden", status=403)
+
+    return Route(path, handle, methods=list(handlers))

@@ -1,0 +1,35 @@
+"""Errors outside the OAuth protocol: a page that says what to do next for people, JSON for programs."""
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authserver import pages
+
+_CODES = {403: "access_denied", 429: "temporarily_unavailable", 503: "temporarily_unavailable"}
+
+
+def wants_page(request: Request) -> bool:
+    """Say whether a browser asks, and not a program."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def problem(
+    request: Request,
+    key: str,
+    *,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    **parameters: object,
+) -> Response:
+    """Return the error of that key (`message.<key>` of the strings), as a page or as JSON."""
+    if wants_page(request):
+        return pages.message(request, key, status=status, headers=headers, **parameters)
+    code = "server_error" if status == 500 else _CODES.get(status, "invalid_request")
+    description = pages.t(f"message.{key}.text", **parameters)
+    return JSONResponse(
+        {"error": code, "error_description": description},
+        status_code=status,
+        headers={"Cache-Control": "no-store"} | dict(headers or {}),
+    )
