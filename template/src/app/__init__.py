@@ -1,0 +1,1 @@
+"""Yours: the server and its tools."""

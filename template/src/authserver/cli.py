@@ -1,0 +1,312 @@
+"""The command: `serve`, and what an operator does with users, clients and grants."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from cyclopts import App, Parameter
+from mcp.server.auth.provider import RegistrationError
+
+from authserver import guard, logs, secret_values
+from authserver.clients import AUTH_METHODS
+from authserver.endpoints.register import new_client
+from authserver.provider import AuthorizationServer
+from authserver.scopes import ALL
+from authserver.secret_values import Kind, digest
+from authserver.settings import LOOPBACK_HOSTS, Settings, SettingsError, load_settings
+from authserver.storage import StorageUnavailable
+
+INVITATION_SECONDS = 3600
+
+_USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+
+app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
+users = app.command(App(name="users", help="The people who may sign in."))
+clients = app.command(App(name="clients", help="The apps that are registered."))
+grants = app.command(App(name="grants", help="Which app acts for whom."))
+
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON, one object a line.")]
+
+
+class CommandError(Exception):
+    """What the operator asked for cannot be done; the text says why."""
+
+
+def main() -> None:
+    """Run the command; a mistake is one line on standard error and exit code 1."""
+    logs.configure()
+    try:
+        app(sys.argv[1:])
+    except (SettingsError, StorageUnavailable, CommandError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[AuthorizationServer]:
+    from app.server import mcp  # noqa: PLC0415  # the user's module: imported when a command needs it
+
+    server = mcp.auth
+    if not isinstance(server, AuthorizationServer):
+        raise CommandError("app/server.py must set auth=AuthorizationServer(...)")
+    await server.open()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+# --------------------------------------------------------------------------------------------- serve
+
+
+@app.default
+@app.command
+def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Start the server.
+
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port to listen on.
+    workers
+        How many processes answer requests.
+    """
+    settings = load_settings()
+    _check_port(settings, port)
+    asyncio.run(_prepare())
+    uvicorn.run(
+        "authserver.asgi:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        # uvicorn believes a forged X-Forwarded-For of any local peer; `addresses.py` reads it instead.
+        proxy_headers=False,
+        # Our own request log names routes, and holds no query and no one-time link.
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def _check_port(settings: Settings, port: int) -> None:
+    """Refuse another port than that of a loopback public URL, which is the address itself."""
+    url = urlsplit(settings.public_url)
+    if url.scheme == "http" and (url.port or 80) != port:
+        raise SettingsError(
+            f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
+            f" Example: AUTH_PUBLIC_URL=http://{LOOPBACK_HOSTS[0]}:{port}"
+        )
+
+
+async def _prepare() -> None:
+    """Make schema and keys before any worker starts, and the link for the first account."""
+    async with _opened() as server:
+        print(f"Serving {server.resource}", flush=True)
+        if await server.storage.list_users():
+            return
+        if not sys.stdout.isatty():
+            # A log keeps what it is given: the link would lie there for whoever reads it.
+            print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
+            return
+        link = await _invite(server, None, [ALL])
+        print(f"No account yet. Create the first one here, within an hour:\n\n  {link}\n", flush=True)
+
+
+async def _invite(server: AuthorizationServer, name: str | None, scopes: list[str] | None) -> str | None:
+    token = secret_values.new(Kind.INVITATION)
+    stored = await server.storage.add_invitation(
+        digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=INVITATION_SECONDS
+    )
+    return f"{server.issuer}/invite/{token}" if stored else None
+
+
+# --------------------------------------------------------------------------------------------- users
+
+
+@users.command
+async def invite(name: str, /) -> None:
+    """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
+    if not _USER_NAME.fullmatch(name):
+        raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
+    async with _opened() as server:
+        # The first account is the operator's own: it may grant every scope.
+        first = not await server.storage.list_users()
+        print(await _invite(server, name, [ALL] if first else None))
+
+
+@users.command(name="list")
+async def list_users(*, as_json: Json = False) -> None:
+    """List the users."""
+    async with _opened() as server:
+        rows = [
+            {
+                "name": user.name,
+                "scopes": "(default)" if user.scopes is None else " ".join(user.scopes),
+                "created_at": _time(user.created_at),
+                "disabled_at": _time(user.disabled_at),
+                "subject": user.subject,
+            }
+            for user in await server.storage.list_users()
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@users.command(name="scopes")
+async def set_scopes(name: str, /, *scopes: str) -> None:
+    """Set the scopes that a user may grant: none for the default ones, '*' for all."""
+    async with _opened() as server:
+        if unknown := set(scopes) - {ALL, *server.scopes.names}:
+            raise CommandError(
+                f"no such scope: {' '.join(sorted(unknown))}. There are: {' '.join(server.scopes.names)}"
+            )
+        _found(await server.storage.set_user_scopes(name, scopes or None), f"no user {name}")
+
+
+@users.command
+async def disable(name: str, /) -> None:
+    """Disable a user: their sessions and grants end at once."""
+    async with _opened() as server:
+        _found(await server.storage.disable_user(name), f"no user {name}")
+
+
+@users.command
+async def enable(name: str, /) -> None:
+    """Let a disabled user sign in again."""
+    async with _opened() as server:
+        _found(await server.storage.enable_user(name), f"no user {name}")
+
+
+@users.command
+async def delete(name: str, /) -> None:
+    """Delete a user with their sessions and grants."""
+    async with _opened() as server:
+        _found(await server.storage.delete_user(name), f"no user {name}")
+
+
+# ------------------------------------------------------------------------------------------- clients
+
+
+@clients.command(name="list")
+async def list_clients(*, as_json: Json = False) -> None:
+    """List the registered clients."""
+    async with _opened() as server:
+        rows = [
+            {
+                "client_id": client.client_id,
+                "name": client.metadata.get("client_name", ""),
+                "redirect_uris": " ".join(client.metadata["redirect_uris"]),
+                "registered_at": _time(client.created_at),
+                "approved_at": _time(client.approved_at),
+                "first_used_at": _time(client.completed_at),
+            }
+            for client in await server.storage.list_clients()
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@clients.command
+async def add(name: str, /, *redirect_uris: str, method: str = "client_secret_post") -> None:
+    """Register a client; print its id and, this once, its secret.
+
+    Parameters
+    ----------
+    name
+        What users see on the consent page.
+    redirect_uris
+        Where codes may be sent.
+    method
+        How it authenticates: client_secret_post, client_secret_basic or none.
+    """
+    if method not in AUTH_METHODS:
+        raise CommandError(f"--method must be one of {', '.join(AUTH_METHODS)}")
+    body = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "token_endpoint_auth_method": method,
+    }
+    async with _opened() as server:
+        try:
+            client, secret = new_client(server, body, address="operator", operated=True)
+            await server.register_client(client)
+        except RegistrationError as error:
+            raise CommandError(str(error.error_description)) from None
+    print(f"client_id: {client.client_id}")
+    if secret is not None:
+        print(f"client_secret: {secret}")
+
+
+@clients.command
+async def approve(client_id: str, /) -> None:
+    """Let a client be used that registered itself (AUTH_REGISTRATION=approval)."""
+    async with _opened() as server:
+        _found(await server.storage.approve_client(client_id), f"no client {client_id}")
+
+
+@clients.command
+async def remove(client_id: str, /) -> None:
+    """Remove a client with its grants and tokens."""
+    async with _opened() as server:
+        _found(await server.storage.remove_client(client_id), f"no client {client_id}")
+
+
+# -------------------------------------------------------------------------------------------- grants
+
+
+@grants.command(name="list")
+async def list_grants(*, as_json: Json = False) -> None:
+    """List the grants that are alive."""
+    async with _opened() as server:
+        rows = [
+            asdict(grant)
+            | {
+                "scopes": " ".join(grant.scopes),
+                "created_at": _time(grant.created_at),
+                "used_at": _time(grant.used_at),
+                "expires_at": _time(grant.expires_at),
+            }
+            for grant in await server.storage.list_grants()
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@grants.command
+async def revoke(grant_id: str, /) -> None:
+    """Revoke a grant with its tokens."""
+    async with _opened() as server:
+        _found(await server.storage.revoke_grant(grant_id), f"no living grant {grant_id}")
+
+
+@app.command
+async def purge() -> None:
+    """Delete what has expired; the running server does so by itself every few minutes."""
+    async with _opened() as server:
+        print(f"{await guard.purge(server)} records deleted")
+
+
+def _found(found: bool, otherwise: str) -> None:
+    if not found:
+        raise CommandError(otherwise)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
+
+
+def _print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    for row in rows:
+        if as_json:
+            print(json.dumps(row))
+        else:
+            print("  ".join(f"{name}={value}" for name, value in row.items() if value not in ("", None)))

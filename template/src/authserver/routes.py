@@ -1,0 +1,74 @@
+"""Every route of the authorization server, and what stands before them."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from authserver import choices, pages
+from authserver.browser import account, consent
+from authserver.browser.endpoint import endpoint
+from authserver.cross_origin import CrossOrigin
+from authserver.endpoints import health, metadata
+from authserver.endpoints.authorize import authorize
+from authserver.endpoints.errors import answers_errors
+from authserver.endpoints.register import refuse, register
+from authserver.endpoints.revoke import revoke
+from authserver.endpoints.token import token
+from authserver.guard import Guard
+from authserver.login import Login
+from authserver.pages import branding
+from authserver.step_up import StepUp
+from authserver.upstream import AuthContextMiddleware, BearerBackend
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+Handler = Callable[["AuthorizationServer", Request], Awaitable[Response]]
+
+_PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
+
+
+def create(server: "AuthorizationServer") -> list[Route]:
+    """Return the routes, those for programs first."""
+    branding.load()  # a mistake in it stops the start
+    login: Login = choices.login.create(server)
+    resource_path = server.resource.removeprefix(server.issuer)
+
+    def program(path: str, method: str, handler: Handler) -> Route:
+        return Route(path, answers_errors(partial(handler, server)), methods=[method])
+
+    return [
+        program("/.well-known/oauth-authorization-server", "GET", metadata.authorization_server),
+        program("/.well-known/openid-configuration", "GET", metadata.authorization_server),
+        program(_PROTECTED_RESOURCE + resource_path, "GET", metadata.protected_resource),
+        program(_PROTECTED_RESOURCE, "GET", metadata.protected_resource),
+        program("/token", "POST", token),
+        program("/revoke", "POST", revoke),
+        program("/register", "POST", refuse if server.settings.registration == "static" else register),
+        program("/healthz", "GET", health.healthz),
+        program("/readyz", "GET", health.readyz),
+        endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
+        *login.routes,
+        endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
+        endpoint("/account", GET=partial(account.show, server)),
+        endpoint("/logout", POST=partial(account.log_out, server)),
+        Route(pages.STYLE_PATH, pages.style),
+        Route(pages.LOGO_PATH, pages.logo),
+    ]
+
+
+def middleware(server: "AuthorizationServer") -> list[Middleware]:
+    """Return what every request passes, outermost first."""
+    return [
+        Middleware(Guard, server=server),
+        Middleware(CrossOrigin, server=server),
+        Middleware(AuthenticationMiddleware, backend=BearerBackend(server)),
+        Middleware(AuthContextMiddleware),
+        Middleware(StepUp, server=server),
+    ]
