@@ -1,0 +1,340 @@
+"""A real server on a real port, a person who fills forms, and a client that does OAuth by hand."""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx2
+import pytest
+import structlog
+import uvicorn
+from fastmcp import FastMCP
+from fastmcp.server.dependencies import get_access_token
+from person import Person
+
+from authserver import AuthorizationServer, Scope, choices, requires
+from authserver.secret_values import Kind, digest, new
+from authserver.settings import Settings, load_settings
+from authserver.storage import Storage
+
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+SCOPES = [
+    Scope("read", "Read things.", default=True),
+    Scope("write", "Read and change things.", includes=("read",)),
+    Scope("admin", "Do anything."),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No setting of the developer's shell reaches a test, and no `.env`."""
+    for name in os.environ:
+        if name.startswith("AUTH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+    """The chosen storage, empty and open."""
+    opened: Storage = choices.storage.create(Settings(data_dir=tmp_path / "data"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def sample(settings: Settings) -> "FastMCP[Any]":
+    """A server with a tool for each case, independent of what the user made of `app`."""
+    mcp: FastMCP[Any] = FastMCP("Sample", auth=AuthorizationServer(SCOPES, settings))
+
+    @mcp.tool
+    def whoami() -> dict[str, Any]:
+        token = get_access_token()
+        assert token is not None
+        return {
+            "subject": token.subject,
+            "name": token.claims["preferred_username"],
+            "client": token.client_id,
+            "scopes": token.scopes,
+        }
+
+    @mcp.tool
+    @requires("read")
+    def look() -> str:
+        return "seen"
+
+    @mcp.tool
+    @requires("write")
+    async def change(text: str) -> str:
+        return f"changed to {text}"
+
+    @mcp.resource("secret://plan")
+    @requires("write")
+    def plan() -> str:
+        return "the plan"
+
+    @mcp.resource("secret://page/{number}")
+    @requires("write")
+    def secret_page(number: int) -> str:
+        return f"page {number}"
+
+    @mcp.prompt
+    @requires("write")
+    def persuade() -> str:
+        return "please"
+
+    return mcp
+
+
+class Live:
+    """The sample server, running in a thread. It can be stopped and started again on the same data."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.mcp_url = f"{self.url}/mcp"
+        defaults: dict[str, Any] = {
+            "public_url": self.url,
+            "data_dir": data_dir,
+            "limit_registrations_per_minute": 0,
+            "limit_sign_ins_per_minute": 0,
+        }
+        self.settings = Settings(**defaults | settings)
+        self._build: Callable[[Settings], FastMCP[Any]] = sample
+
+    def start(self, build: Callable[[Settings], "FastMCP[Any]"] = sample) -> "Live":
+        mcp = build(self.settings)
+        assert isinstance(mcp.auth, AuthorizationServer)
+        self.auth = mcp.auth
+        app = mcp.http_app(stateless_http=True)
+        config = uvicorn.Config(app, port=self.port, log_level="critical", proxy_headers=False, ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        return self
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def http(self, **options: Any) -> httpx2.Client:
+        # No TLS here: loading certificates for each client would take most of the time.
+        return httpx2.Client(base_url=self.url, verify=False, **options)
+
+    async def on_storage(self, operation: Callable[[Storage], Any]) -> Any:
+        """Run an operation on a second connection to the same store, as the command does."""
+        storage: Storage = choices.storage.create(self.settings)
+        await storage.open()
+        try:
+            return await operation(storage)
+        finally:
+            await storage.close()
+
+
+class Command(Live):
+    """The user's own server, run by the command in a process of its own; its output goes to a file."""
+
+    def start(self, build: object = None) -> "Command":
+        self.output = self.settings.data_dir.parent / "output"
+        environment = {
+            **os.environ,
+            "AUTH_PUBLIC_URL": self.url,
+            "AUTH_DATA_DIR": str(self.settings.data_dir),
+        }
+        program = "from authserver.cli import main; main()"
+        with self.output.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", program, "serve", "--port", str(self.port)],
+                env=environment,
+                stdout=file,
+                stderr=file,
+            )
+        with self.http() as http:
+            while True:
+                assert self._process.poll() is None, self.output.read_text()
+                try:
+                    http.get("/readyz").raise_for_status()
+                except httpx2.ConnectError:
+                    time.sleep(0.05)
+                else:
+                    return self
+
+    def stop(self) -> None:
+        self._process.terminate()
+        assert self._process.wait(15) in (0, -15)
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """One server for all tests of a module."""
+    server = Live(tmp_path_factory.mktemp("live")).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Live]]:
+    """Start servers of one's own, with settings."""
+    started: list[Live] = []
+
+    def start_one(**settings: Any) -> Live:
+        server = Live(tmp_path / "data", **settings).start()
+        started.append(server)
+        return server
+
+    yield start_one
+    for server in started:
+        server.stop()
+
+
+def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> str:
+    """Make a one-time link."""
+    import anyio  # noqa: PLC0415
+
+    token = new(Kind.INVITATION)
+
+    async def store(storage: Storage) -> None:
+        assert await storage.add_invitation(
+            digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=3600
+        )
+
+    anyio.run(server.on_storage, store)
+    return f"{server.url}/invite/{token}"
+
+
+@pytest.fixture(scope="module")
+def alice(live: Live) -> Person:
+    """A person with an account that may grant everything."""
+    return new_person(live, "alice", ["*"])
+
+
+def new_person(server: Live, name: str, scopes: list[str] | None = None) -> Person:
+    person = Person(server, name)
+    page = person.accept_invitation(invite(server, name, scopes))
+    assert page.status_code == 200, page.text
+    return person
+
+
+class OAuthClient:
+    """An OAuth client, step by step. Its redirect URI leads nowhere: the browser's last hop is read."""
+
+    REDIRECT_URI = "http://127.0.0.1:9/callback"
+
+    def __init__(self, server: Live, **registration: Any) -> None:
+        self.server = server
+        self.http = server.http()
+        body = {
+            "redirect_uris": [self.REDIRECT_URI],
+            "client_name": "Test client",
+            "token_endpoint_auth_method": "none",
+        } | registration
+        answer = self.http.post("/register", json=body)
+        assert answer.status_code == 201, answer.text
+        self.registered = answer.json()
+        self.id = self.registered["client_id"]
+        self.secret = self.registered.get("client_secret")
+        self.verifier = secrets.token_urlsafe(48)
+
+    def authorization_url(self, **parameters: str | None) -> str:
+        challenge = hashlib.sha256(self.verifier.encode()).digest()
+        asked = {
+            "response_type": "code",
+            "client_id": self.id,
+            "redirect_uri": self.registered["redirect_uris"][0],
+            "state": "the state",
+            "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+        } | parameters
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        return f"{self.server.url}/authorize?{query}"
+
+    def code(self, person: Person, **parameters: str | None) -> str:
+        location = person.allow(self.authorization_url(**parameters))
+        answer = answered(location)
+        assert "code" in answer, answer
+        return answer["code"]
+
+    def post(self, path: str, **form: str | None) -> httpx2.Response:
+        """Post a form, authenticated as registered."""
+        fields = {name: value for name, value in form.items() if value is not None}
+        match self.registered["token_endpoint_auth_method"]:
+            case "client_secret_basic":
+                return self.http.post(path, data=fields, auth=(self.id, self.secret))
+            case "client_secret_post":
+                fields = {"client_id": self.id, "client_secret": self.secret} | fields
+        return self.http.post(path, data={"client_id": self.id} | fields)
+
+    def redeem(self, code: str, /, **form: str | None) -> httpx2.Response:
+        fields: dict[str, str | None] = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.registered["redirect_uris"][0],
+            "code_verifier": self.verifier,
+        }
+        return self.post("/token", **fields | form)
+
+    def refresh(self, token: str, /, **form: str | None) -> httpx2.Response:
+        return self.post("/token", grant_type="refresh_token", refresh_token=token, **form)
+
+    def tokens(self, person: Person, **parameters: str | None) -> dict[str, Any]:
+        answer = self.redeem(self.code(person, **parameters))
+        assert answer.status_code == 200, answer.text
+        tokens: dict[str, Any] = answer.json()
+        return tokens
+
+
+def answered(location: str) -> dict[str, str]:
+    """Return the parameters of an authorization response."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+def call(server: Live, access_token: str, method: str = "tools/call", **params: Any) -> httpx2.Response:
+    """Send one MCP request with a bearer token."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    with server.http() as http:
+        return http.post(
+            "/mcp",
+            json=body,
+            headers={
+                "Authorization": f"Bearer {access_token}",
+                "Accept": "application/json, text/event-stream",
+                "Mcp-Protocol-Version": "2025-06-18",
+            },
+        )
+
+
+def result(response: httpx2.Response) -> Any:
+    """Return the result of an MCP answer, which may come as an event stream."""
+    assert response.status_code == 200, response.text
+    data = next(line for line in response.text.splitlines() if line.startswith(("data:", "{")))
+    return json.loads(data.removeprefix("data:"))["result"]
+
+
+def alive(server: Live, access_token: str) -> bool:
+    """Say whether the access token opens the MCP endpoint."""
+    return call(server, access_token, name="whoami", arguments={}).status_code == 200

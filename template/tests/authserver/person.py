@@ -1,0 +1,88 @@
+"""Somebody who fills forms. No JavaScript, no CSP: a real browser is another test's business."""
+
+from functools import partial
+from html.parser import HTMLParser
+from typing import Protocol
+
+import httpx2
+from argon2 import PasswordHasher
+
+from authserver.login.password import passwords
+
+# Argon2 is slow on purpose: what it is asked is tested, how slow it is is not.
+vars(passwords).update(PasswordHasher=partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1))
+
+PASSWORD = "correct horse battery staple"
+
+
+class Site(Protocol):
+    """What a person needs to know of a server."""
+
+    @property
+    def url(self) -> str:
+        """Its public URL."""
+
+
+class Form(HTMLParser):
+    """The last form of a page that has a field of that name: where it posts, and what is in it."""
+
+    def __init__(self, html: str, holding: str = "csrf") -> None:
+        super().__init__()
+        self.forms: list[tuple[str, dict[str, str]]] = []
+        self.feed(html)
+        self.action, self.fields = next(form for form in self.forms if holding in form[1])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append((named["action"], {}))
+        elif tag in ("input", "button") and self.forms and "name" in named:
+            self.forms[-1][1].setdefault(named["name"], named.get("value", ""))
+
+
+class Person:
+    """Somebody with a browser."""
+
+    def __init__(self, server: Site, name: str = "alice", password: str = PASSWORD) -> None:
+        self.url = server.url
+        self.name = name
+        self.password = password
+        self.browser = httpx2.Client(base_url=server.url, verify=False, headers={"Accept": "text/html"})
+
+    def get(self, url: str) -> httpx2.Response:
+        """Follow redirects, as long as they stay on the server."""
+        response = self.browser.get(url)
+        return self.follow(response)
+
+    def follow(self, response: httpx2.Response) -> httpx2.Response:
+        while response.is_redirect and response.has_redirect_location:
+            location = str(response.next_request.url) if response.next_request else ""
+            if not location.startswith(self.url):
+                break
+            response = self.browser.get(location)
+        return response
+
+    def submit(self, page: httpx2.Response, holding: str = "csrf", **values: str) -> httpx2.Response:
+        form = Form(page.text, holding)
+        return self.follow(self.browser.post(form.action, data={**form.fields, **values}))
+
+    def accept_invitation(self, link: str) -> httpx2.Response:
+        return self.submit(
+            self.get(link),
+            "password",
+            username=self.name,
+            password=self.password,
+            password_again=self.password,
+        )
+
+    def sign_in(self, page: httpx2.Response) -> httpx2.Response:
+        return self.submit(page, "password", username=self.name, password=self.password)
+
+    def allow(self, url: str, decision: str = "allow") -> str:
+        """Go through sign-in and consent; return where the browser is sent."""
+        page = self.get(url)
+        if "current-password" in page.text:
+            page = self.sign_in(page)
+        if 'name="decision"' in page.text:
+            page = self.submit(page, "decision", decision=decision)
+        return page.headers["location"]

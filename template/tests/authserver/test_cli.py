@@ -1,0 +1,112 @@
+"""The command, as an operator types it."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from authserver import cli
+from authserver.settings import load_settings
+
+
+class Operator:
+    """Types commands; reads what they print."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def types(self, *words: str) -> str:
+        """Run a command that succeeds; return what it printed."""
+        with pytest.raises(SystemExit) as end:
+            self._run(words)
+        assert end.value.code in (0, None), end.value.code
+        return self._capsys.readouterr().out
+
+    def fails(self, *words: str) -> str:
+        """Run a command that fails; return its one line."""
+        with pytest.raises(SystemExit) as end:
+            self._run(words)
+        assert end.value.code not in (0, None)
+        return str(end.value.code)
+
+    def rows(self, *words: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.types(*words, "--json").splitlines()]
+
+    def _run(self, words: tuple[str, ...]) -> None:
+        load_settings.cache_clear()
+        self._monkeypatch.setattr(sys, "argv", ["my-server", *words])
+        self._monkeypatch.setattr("authserver.logs.configure", lambda: None)  # pytest has its own
+        cli.main()
+        sys.exit(0)
+
+
+@pytest.fixture
+def operator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Operator:
+    return Operator(monkeypatch, capsys)
+
+
+def test_an_invitation_is_one_line(operator: Operator) -> None:
+    lines = operator.types("users", "invite", "alice").splitlines()
+    [line] = lines
+    assert line.startswith("http://127.0.0.1:8000/invite/mcpiv_")
+    assert "a name has" in operator.fails("users", "invite", "no such name")
+
+
+def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
+    for command in ("disable", "enable", "delete", "scopes"):
+        assert "no user nobody" in operator.fails("users", command, "nobody")
+    assert operator.rows("users", "list") == []
+    assert "no such scope" in operator.fails("users", "scopes", "nobody", "no-such-scope")
+
+
+def test_a_client_is_added_listed_and_removed(operator: Operator) -> None:
+    uri = "https://claude.ai/api/mcp/auth_callback"
+    printed = operator.types("clients", "add", "Claude", uri)
+    told = dict(line.split(": ") for line in printed.splitlines())
+    assert told["client_secret"].startswith("mcpcs_")
+    [row] = operator.rows("clients", "list")
+    assert (row["client_id"], row["name"], row["redirect_uris"]) == (
+        told["client_id"],
+        "Claude",
+        uri,
+    )
+    assert told["client_secret"] not in json.dumps(row)
+    assert "Claude" in operator.types("clients", "list")
+    operator.types("clients", "approve", told["client_id"])
+    operator.types("clients", "remove", told["client_id"])
+    assert operator.rows("clients", "list") == []
+    assert "no client" in operator.fails("clients", "remove", told["client_id"])
+    assert "no client" in operator.fails("clients", "approve", told["client_id"])
+
+
+def test_a_public_client_has_no_secret(operator: Operator) -> None:
+    printed = operator.types("clients", "add", "CLI", "http://127.0.0.1/cb", "--method", "none")
+    assert "client_secret" not in printed
+
+
+def test_a_client_that_cannot_be_added_says_why(operator: Operator) -> None:
+    assert "redirect" in operator.fails("clients", "add", "Bad", "javascript:x")
+    assert "redirect" in operator.fails("clients", "add", "Bad")
+    assert "--method" in operator.fails("clients", "add", "Bad", "https://x.example/", "--method", "x")
+
+
+def test_grants_and_purge(operator: Operator) -> None:
+    assert operator.rows("grants", "list") == []
+    assert "no living grant" in operator.fails("grants", "revoke", "unknown")
+    assert operator.types("purge") == "0 records deleted\n"
+
+
+def test_a_wrong_setting_is_one_line(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_PUBLIC_URL", "http://example.com")
+    line = operator.fails("users", "list")
+    assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
+    assert "\n" not in line
+
+
+def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator) -> None:
+    line = operator.fails("serve", "--port", "9000")
+    assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
+    assert "Example: AUTH_PUBLIC_URL=http://127.0.0.1:9000" in line
+    assert line == operator.fails("--port", "9000")  # serve is the default command

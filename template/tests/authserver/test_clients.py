@@ -1,0 +1,197 @@
+"""Which redirect URIs can be registered, and which match."""
+
+import pytest
+from mcp.server.auth.provider import RegistrationError
+
+from authserver.clients import parse_registration, same_redirect_uri, usable_redirect_uris
+
+SCHEMES = ("cursor", "vscode")
+
+LOOPBACK = "http://127.0.0.1:33418/callback"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://claude.ai/api/mcp/auth_callback",
+        "http://localhost:8787/callback",
+        "http://127.0.0.1/",
+        "http://127.0.0.1",
+        "http://[::1]:8080/cb?x=1",
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "com.example.app:/callback",
+        "https://example.com",
+        "https://example.com:443/cb",
+    ],
+)
+def test_what_clients_use_is_registered_as_it_is(uri: str) -> None:
+    assert usable_redirect_uris([uri], SCHEMES) == [uri]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        " javascript:alert(1)",
+        "java\nscript:alert(1)",
+        "java\tscript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "vbscript:x",
+        "blob:https://example.com/1",
+        "https://user@example.com/cb",
+        "https://user:password@example.com/cb",
+        "http://127.0.0.1@evil.example/cb",
+        "https://example.com/cb#fragment",
+        "https://example.com/cb#",
+    ],
+)
+def test_a_dangerous_uri_refuses_the_whole_registration(uri: str) -> None:
+    with pytest.raises(RegistrationError) as refusal:
+        usable_redirect_uris([LOOPBACK, uri], SCHEMES)
+    assert refusal.value.error == "invalid_redirect_uri"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://example.com/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "http://localhost.evil.example/cb",
+        "http://127.1/cb",
+        "http://10.0.0.1/cb",
+        "unknown://callback",
+        "https://",
+        "https:///cb",
+        "https://exa mple.com/cb",
+        "https://example.com/\\evil",
+        "https://exämple.com/cb",
+        "//example.com/cb",
+        "/cb",
+        "",
+        "https://example.com/" + "x" * 2000,
+        "https://[::1",
+    ],
+)
+def test_an_unusable_uri_is_dropped_and_the_rest_registered(uri: str) -> None:
+    assert usable_redirect_uris([LOOPBACK, uri], SCHEMES) == [LOOPBACK]
+    with pytest.raises(RegistrationError) as refusal:
+        usable_redirect_uris([uri], SCHEMES)
+    assert refusal.value.error == "invalid_redirect_uri"
+
+
+@pytest.mark.parametrize(
+    ("asked", "registered"),
+    [
+        (LOOPBACK, LOOPBACK),
+        ("http://127.0.0.1:1/callback", LOOPBACK),
+        ("http://127.0.0.1/callback", LOOPBACK),
+        ("http://localhost:65535/cb?x=1", "http://localhost/cb?x=1"),
+        ("http://[::1]:1234/cb", "http://[::1]:80/cb"),
+        ("https://example.com/cb", "https://example.com/cb"),
+        ("cursor://host/cb", "cursor://host/cb"),
+    ],
+)
+def test_loopback_matches_on_all_but_the_port(asked: str, registered: str) -> None:
+    assert same_redirect_uri(asked, registered)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "https://example.com/cb?x=1",
+        "https://example.com/cb;params",
+        "https://user@example.com/cb",
+        "https://example.com/cb#fragment",
+        "https://example.com/cb#",
+        "https://example.com/CB",
+        "https://example.com/cb/",
+        "https://example.com/cb/..;/",
+        "https://example.com/%2e%2e/cb",
+        "https://example.com/x/../cb",
+        "https://example.com\\/cb",
+        "https://example.com/cb\t",
+        "https://example.com/cb\n",
+        "https://EXAMPLE.com/cb",
+        "https://example.com:443/cb",
+        "https://example.com.evil.example/cb",
+        "https://xn--exmple-cua.com/cb",
+        "http://example.com/cb",
+        "",
+    ],
+)
+def test_any_other_difference_is_another_uri(asked: str) -> None:
+    """RFC 9700 sections 2.1 and 4.1; Keycloak CVE-2026-3872; fosite CVE-2020-15233."""
+    assert not same_redirect_uri(asked, "https://example.com/cb")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "http://localhost:33418/callback",
+        "http://127.0.0.1:33418/callback/",
+        "http://127.0.0.1:33418/callback?x",
+        "http://127.0.0.1:0/callback",
+        "http://127.0.0.1:65536/callback",
+        "http://127.0.0.1:/callback",
+        "http://127.0.0.1:33418@evil.example/callback",
+        "http://127.0.0.1.evil.example/callback",
+        "https://127.0.0.1:33418/callback",
+        "http://127.0.0.1:33418/callback\n",
+        "HTTP://127.0.0.1:33418/callback",
+    ],
+)
+def test_a_loopback_uri_differs_in_nothing_but_the_port(asked: str) -> None:
+    assert not same_redirect_uri(asked, LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"redirect_uris": "https://example.com"},
+        {"redirect_uris": []},
+        {"redirect_uris": [1]},
+        {"redirect_uris": [LOOPBACK] * 51},
+        {"redirect_uris": [LOOPBACK], "token_endpoint_auth_method": "private_key_jwt"},
+        {"redirect_uris": [LOOPBACK], "token_endpoint_auth_method": ["none"]},
+        {"redirect_uris": [LOOPBACK], "grant_types": ["implicit"]},
+        {"redirect_uris": [LOOPBACK], "grant_types": "authorization_code"},
+        {"redirect_uris": [LOOPBACK], "response_types": ["token"]},
+        {"redirect_uris": [LOOPBACK], "client_name": {}},
+        {"redirect_uris": [LOOPBACK], "client_uri": "javascript:alert(1)"},
+        {"redirect_uris": [LOOPBACK], "client_uri": "https://["},
+        {"redirect_uris": [LOOPBACK], "scope": 7},
+    ],
+)
+def test_bad_metadata_is_refused(body: object) -> None:
+    with pytest.raises(RegistrationError) as refusal:
+        parse_registration(body, SCHEMES)
+    assert refusal.value.error in ("invalid_client_metadata", "invalid_redirect_uri")
+
+
+def test_a_client_sets_nothing_that_the_server_decides() -> None:
+    metadata = parse_registration(
+        {
+            "redirect_uris": [LOOPBACK],
+            "client_id": "mine",
+            "client_secret": "mine",
+            "approved": True,
+            "operated": True,
+            "secret_digest": "AA==",
+            "exact_redirect_uris": ["https://evil.example"],
+            "client_name": "bell\x07 \ud800 right\u202eleft",
+        },
+        SCHEMES,
+    )
+    assert metadata == {
+        "redirect_uris": [LOOPBACK],
+        "token_endpoint_auth_method": "client_secret_post",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "client_name": "bell  rightleft",
+    }

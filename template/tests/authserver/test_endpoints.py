@@ -1,0 +1,597 @@
+"""The HTTP surface, as RFCs and real clients want it."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+from conftest import Live, OAuthClient, alive, answered, call, result
+from person import Person
+
+CALLBACK = "http://127.0.0.1:9/callback"
+
+
+def error(response: Any) -> tuple[int, str]:
+    """Return status and OAuth error code; nobody may cache an error."""
+    assert response.headers["cache-control"] == "no-store"
+    return response.status_code, response.json()["error"]
+
+
+# ------------------------------------------------------------------------------------------ metadata
+
+
+@pytest.mark.parametrize("name", ["oauth-authorization-server", "openid-configuration"])
+def test_authorization_server_metadata(live: Live, name: str) -> None:
+    """RFC 8414, RFC 9207: the issuer is the public URL, letter by letter."""
+    found = live.http().get(f"/.well-known/{name}").json()
+    assert found["issuer"] == live.url
+    assert found["authorization_response_iss_parameter_supported"] is True
+    assert found["code_challenge_methods_supported"] == ["S256"]
+    assert found["scopes_supported"] == ["read", "write", "admin"]
+    for endpoint in ("authorization", "token", "registration", "revocation"):
+        assert found[f"{endpoint}_endpoint"].startswith(live.url + "/")
+    for methods in ("token_endpoint", "revocation_endpoint"):
+        assert found[f"{methods}_auth_methods_supported"][0] == "none"
+
+
+@pytest.mark.parametrize("path", ["", "/mcp"])
+def test_protected_resource_metadata_names_the_least_scopes(live: Live, path: str) -> None:
+    """RFC 9728: clients ask for every scope that stands here."""
+    found = live.http().get(f"/.well-known/oauth-protected-resource{path}").json()
+    assert found["resource"] == live.mcp_url
+    assert found["authorization_servers"] == [live.url]
+    assert found["scopes_supported"] == ["read"]
+
+
+def test_nothing_of_forwarded_headers_reaches_metadata(live: Live) -> None:
+    headers = {
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "Forwarded": "host=evil.example",
+    }
+    answer = live.http().get("/.well-known/oauth-authorization-server", headers=headers)
+    assert "evil" not in answer.text
+
+
+def test_a_challenge_names_metadata_and_default_scopes(live: Live) -> None:
+    """RFC 9728 section 5.1; RFC 6750 section 3.1: no error where no token was sent."""
+    challenge = live.http().post("/mcp").headers["www-authenticate"]
+    assert f'resource_metadata="{live.url}/.well-known/oauth-protected-resource/mcp"' in challenge
+    assert 'scope="read"' in challenge
+    assert "error" not in challenge
+
+
+# -------------------------------------------------------------------------------------- registration
+
+
+def test_a_registration_is_echoed_without_what_was_dropped(live: Live) -> None:
+    """Cursor registers several URIs at once; one that cannot be used must not fail the others."""
+    uris = [
+        "http://localhost:8787/callback",
+        "cursor://anysphere.cursor-mcp/oauth/callback",
+        "https://www.cursor.com/agents/mcp/oauth/callback",
+        "http://192.0.2.7/callback",
+    ]
+    answer = live.http().post("/register", json={"redirect_uris": uris})
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    registered = answer.json()
+    assert registered["redirect_uris"] == uris[:3]
+    assert registered["token_endpoint_auth_method"] == "client_secret_post"
+    assert registered["client_secret"].startswith("mcpcs_")
+    assert registered["client_secret_expires_at"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status"),
+    [
+        (b"", "application/json", 400),
+        (b"{", "application/json", 400),
+        (b"[" * 100_000, "application/json", 413),
+        (b"[" * 60_000, "application/json", 400),
+        (b"null", "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b'{"redirect_uris": ["\\ud800:/x"]}', "application/json", 400),
+        (b"redirect_uris=x", "application/x-www-form-urlencoded", 400),
+        (b"{}", "text/plain", 400),
+    ],
+)
+def test_a_registration_that_cannot_be_read_is_refused(
+    live: Live, content: bytes, content_type: str, status: int
+) -> None:
+    answer = live.http().post("/register", content=content, headers={"Content-Type": content_type})
+    assert answer.status_code == status
+    assert answer.json()["error"].startswith("invalid_")
+
+
+def test_registrations_of_one_address_are_limited(start: Callable[..., Live]) -> None:
+    server = start(limit_registrations_per_minute=2)
+    http = server.http()
+    answers = [http.post("/register", json={"redirect_uris": [CALLBACK]}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+    assert error(answers[2]) == (429, "temporarily_unavailable")
+    assert int(answers[2].headers["retry-after"]) > 0
+
+
+def test_a_static_server_registers_nobody(start: Callable[..., Live]) -> None:
+    http = start(registration="static").http()
+    assert error(http.post("/register", json={"redirect_uris": [CALLBACK]}))[0] == 403
+    assert "registration_endpoint" not in http.get("/.well-known/oauth-authorization-server").json()
+
+
+def test_a_client_that_waits_for_approval_cannot_begin(start: Callable[..., Live]) -> None:
+    server = start(registration="approval")
+    client = OAuthClient(server)
+    page = Person(server).get(client.authorization_url())
+    assert page.status_code == 403
+    assert client.id in page.text
+
+
+# ------------------------------------------------------------------------------------- authorization
+
+
+@pytest.mark.parametrize("client_id", ["", "unknown", None, "\ud800"])
+def test_an_unknown_client_gets_a_page_and_no_redirect(live: Live, client_id: str | None) -> None:
+    client = OAuthClient(live)
+    url = client.authorization_url(client_id=client_id if client_id != "\ud800" else "%ED%A0%80")
+    for accept in ("text/html", "application/json"):
+        answer = live.http().get(url, headers={"Accept": accept})
+        assert answer.status_code == 400
+        assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.example/",
+        "http://127.0.0.1:9/callback/",
+        "http://127.0.0.1:9/callback?x=1",
+        "http://127.0.0.1:9/callback#",
+        "http://127.0.0.1:9/Callback",
+        "http://127.0.0.1:9/x/../callback",
+        "http://127.0.0.1:9/callback%2f",
+        "http://127.0.0.1:9/callback\\",
+        "http://127.0.0.1:9/callback\n",
+        "http://user@127.0.0.1:9/callback",
+        "http://127.0.0.1.evil.example/callback",
+        "javascript:alert(1)",
+        "",
+    ],
+)
+def test_a_foreign_redirect_uri_is_never_redirected_to(live: Live, uri: str) -> None:
+    """RFC 9700 sections 2.1 and 4.1: whatever else is wrong with the request."""
+    client = OAuthClient(live)
+    for more in ({}, {"response_type": "token"}, {"code_challenge": None}):
+        answer = live.http().get(client.authorization_url(redirect_uri=uri, **more))
+        assert answer.status_code == 400
+        assert "location" not in answer.headers
+
+
+def test_a_missing_redirect_uri_means_the_only_registered_one(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    code = client.code(alice, redirect_uri=None)
+    assert client.redeem(code, redirect_uri=None).status_code == 200
+    several = OAuthClient(live, redirect_uris=[CALLBACK, "https://example.com/cb"])
+    assert live.http().get(several.authorization_url(redirect_uri=None)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_type": None}, "unsupported_response_type"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge": "short"}, "invalid_request"),
+        ({"code_challenge": "x" * 44}, "invalid_request"),
+        ({"code_challenge": "=" * 43}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"scope": "unknown"}, "invalid_scope"),
+        ({"resource": "https://other.example/mcp"}, "invalid_target"),
+        ({"response_mode": "fragment"}, "invalid_request"),
+        ({"request_uri": "urn:x"}, "invalid_request"),
+        ({"request": "x.y.z"}, "invalid_request"),
+        ({"state": "s" * 5000}, "invalid_request"),
+    ],
+)
+def test_later_errors_go_to_the_client_with_state_and_issuer(
+    live: Live, parameters: dict[str, str | None], code: str
+) -> None:
+    """RFC 6749 section 4.1.2.1, RFC 7636, RFC 8707, RFC 9207."""
+    client = OAuthClient(live)
+    url = client.authorization_url(**parameters)
+    answer = live.http().get(url)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(CALLBACK + "?")
+    told = answered(answer.headers["location"])
+    assert (told["error"], told["iss"]) == (code, live.url)
+    assert told["state"] == parameters.get("state", "the state")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "client_id=a&client_id=b",
+        "client_id=%00",
+        "client_id=%ff",
+        "a=1&" * 200,
+        "client_id[]=x",
+        "%",
+    ],
+)
+def test_queries_that_cannot_be_read_are_refused(live: Live, query: str) -> None:
+    answer = live.http().get(f"/authorize?{query}")
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+
+
+def test_an_authorization_request_may_be_posted(live: Live) -> None:
+    client = OAuthClient(live)
+    path, _, query = client.authorization_url().partition("?")
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert live.http().post(path, content=query, headers=form).status_code == 303
+    assert live.http().post(f"{path}?{query}", content=query, headers=form).status_code == 400
+
+
+def test_unknown_parameters_are_ignored_and_state_is_echoed(live: Live, alice: Person) -> None:
+    state = "a b&c=d#é/🗝"
+    url = OAuthClient(live).authorization_url(state=state, prompt="consent", foo="bar")
+    assert answered(alice.allow(url))["state"] == state
+
+
+def test_a_query_of_the_redirect_uri_is_kept(live: Live, alice: Person) -> None:
+    client = OAuthClient(live, redirect_uris=["https://example.com/cb?tenant=a%20b"])
+    location = alice.allow(client.authorization_url())
+    assert location.startswith("https://example.com/cb?tenant=a%20b&")
+    assert client.redeem(answered(location)["code"]).status_code == 200
+
+
+@pytest.mark.parametrize("port", [1, 8080, 65535])
+def test_the_port_of_a_loopback_redirect_uri_is_free(live: Live, alice: Person, port: int) -> None:
+    """RFC 8252 section 7.3; Copilot CLI uses another port than the one in its document."""
+    client = OAuthClient(live, redirect_uris=["http://127.0.0.1:33418/"])
+    uri = f"http://127.0.0.1:{port}/"
+    location = alice.allow(client.authorization_url(redirect_uri=uri))
+    assert location.startswith(uri)
+    answer = client.redeem(answered(location)["code"], redirect_uri=uri)
+    assert answer.status_code == 200
+
+
+# ---------------------------------------------------------------------------------------------- token
+
+
+def test_token_answers_are_complete_and_never_cached(live: Live, alice: Person) -> None:
+    """RFC 6749 section 5.1."""
+    client = OAuthClient(live)
+    answer = client.redeem(client.code(alice))
+    assert answer.headers["cache-control"] == "no-store"
+    tokens = answer.json()
+    assert set(tokens) == {"access_token", "token_type", "expires_in", "scope", "refresh_token"}
+    assert tokens["expires_in"] == 3600
+    assert tokens["access_token"].startswith("mcpat_")
+    assert tokens["refresh_token"].startswith("mcprt_")
+
+
+def test_a_client_without_the_refresh_grant_gets_no_refresh_token(live: Live, alice: Person) -> None:
+    client = OAuthClient(live, grant_types=["authorization_code"])
+    assert "refresh_token" not in client.tokens(alice)
+    assert error(client.refresh("mcprt_x")) == (400, "unauthorized_client")
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"grant_type": None}, "invalid_request"),
+        ({"grant_type": "password"}, "unsupported_grant_type"),
+        ({"grant_type": "implicit"}, "unsupported_grant_type"),
+        ({"code": None}, "invalid_request"),
+        ({"code": "mcpac_unknown"}, "invalid_grant"),
+        ({"redirect_uri": None}, "invalid_grant"),
+        ({"redirect_uri": "http://127.0.0.1:10/callback"}, "invalid_grant"),
+        ({"code_verifier": None}, "invalid_request"),
+        ({"code_verifier": "x" * 42}, "invalid_request"),
+        ({"code_verifier": "x" * 129}, "invalid_request"),
+        ({"code_verifier": "ü" * 43}, "invalid_request"),
+        ({"code_verifier": "x" * 43}, "invalid_grant"),
+        ({"resource": "https://other.example/mcp"}, "invalid_target"),
+    ],
+)
+def test_a_refused_code_is_not_spent(
+    live: Live, alice: Person, form: dict[str, str | None], code: str
+) -> None:
+    """RFC 6749 section 5.2, RFC 7636 section 4.6, RFC 8707 section 2.2."""
+    client = OAuthClient(live)
+    issued = client.code(alice)
+    assert error(client.redeem(issued, **form)) == (400, code)
+    assert client.redeem(issued).status_code == 200
+
+
+@pytest.mark.parametrize("suffix", ["", "/"])
+def test_the_resource_is_compared_without_case_of_the_host_and_slash(
+    live: Live, alice: Person, suffix: str
+) -> None:
+    client = OAuthClient(live)
+    resource = live.mcp_url.replace("http://", "HTTP://") + suffix
+    code = client.code(alice, resource=resource)
+    assert client.redeem(code, resource=resource).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b'{"grant_type": "authorization_code"}', "application/json"),
+        (b"grant_type=authorization_code", "text/plain"),
+        (b"grant_type=authorization_code", "multipart/form-data; boundary=x"),
+        (b"grant_type=a&grant_type=b", "application/x-www-form-urlencoded"),
+        (b"grant_type=%ff", "application/x-www-form-urlencoded"),
+        (b"grant_type=\xff", "application/x-www-form-urlencoded"),
+        (b"grant_type=%00", "application/x-www-form-urlencoded"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/token", "/revoke"])
+def test_a_body_that_cannot_be_read_is_refused(
+    live: Live, path: str, content: bytes, content_type: str
+) -> None:
+    answer = live.http().post(path, content=content, headers={"Content-Type": content_type})
+    assert error(answer) == (400, "invalid_request")
+
+
+def test_a_large_body_is_refused(live: Live) -> None:
+    assert error(live.http().post("/token", data={"x": "x" * 70_000})) == (413, "invalid_request")
+
+
+def test_parameters_in_the_query_are_refused(live: Live) -> None:
+    client = OAuthClient(live)
+    answer = live.http().post(f"/token?client_id={client.id}", data={"grant_type": "refresh_token"})
+    assert error(answer) == (400, "invalid_request")
+
+
+# ---------------------------------------------------------------------------- client authentication
+
+
+@pytest.mark.parametrize("path", ["/token", "/revoke"])
+def test_an_unknown_client_is_told_so(live: Live, path: str) -> None:
+    """Claude Code registers again on 401 invalid_client."""
+    for data in (
+        {"x": "y"},
+        {"client_id": "unknown"},
+        {"client_id": "unknown", "client_secret": "x"},
+    ):
+        assert error(live.http().post(path, data=data)) == (401, "invalid_client")
+
+
+def test_basic_authentication_needs_no_client_id_in_the_body(live: Live, alice: Person) -> None:
+    """LibreChat, TypeScript SDK; RFC 6749 section 2.3.1: form-encoded, then base64."""
+    client = OAuthClient(live, token_endpoint_auth_method="client_secret_basic")
+    pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}"
+    code = client.code(alice)
+    answer = live.http().post(
+        "/token",
+        data={
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": CALLBACK,
+            "code_verifier": client.verifier,
+        },
+        headers={"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()},
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"no colon").decode(),
+        "Basic /w==",
+        "Bearer x",
+    ],
+)
+def test_a_bad_authorization_header_is_invalid_client_with_a_challenge(live: Live, header: str) -> None:
+    answer = live.http().post("/token", data={"x": "y"}, headers={"Authorization": header})
+    assert error(answer) == (401, "invalid_client")
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
+def test_a_client_authenticates_in_its_one_way_only(live: Live) -> None:
+    """No downgrade to none, no other method, not two at once (RFC 6749 section 2.3)."""
+    post = OAuthClient(live)
+    basic = OAuthClient(live, token_endpoint_auth_method="client_secret_basic")
+    confidential = OAuthClient(live, token_endpoint_auth_method="client_secret_post")
+    http = live.http()
+    both = {"client_id": confidential.id, "client_secret": confidential.secret}
+    assert error(http.post("/token", data={"client_id": confidential.id}))[1] == "invalid_client"
+    assert error(http.post("/token", data=both | {"client_secret": "wrong"}))[1] == "invalid_client"
+    assert error(http.post("/token", data={"client_id": post.id, "client_secret": "x"}))[0] == 401
+    assert error(http.post("/token", data={"x": "y"}, auth=(confidential.id, confidential.secret)))[0] == 401
+    in_body = {"client_id": basic.id, "client_secret": basic.secret}
+    assert error(http.post("/token", data=in_body)) == (401, "invalid_client")
+    twice = http.post("/token", data=in_body, auth=(basic.id, basic.secret))
+    assert error(twice) == (400, "invalid_request")
+    other = http.post("/token", data={"client_id": post.id}, auth=(basic.id, basic.secret))
+    assert error(other) == (400, "invalid_request")
+
+
+# ----------------------------------------------------------------------------------------- revocation
+
+
+def test_revoking_either_token_kills_both(live: Live, alice: Person) -> None:
+    """RFC 7009 section 2.1."""
+    client = OAuthClient(live)
+    for kind in ("access_token", "refresh_token"):
+        for hint in (None, "access_token", "refresh_token", "nonsense"):
+            tokens = client.tokens(alice)
+            answer = client.post("/revoke", token=tokens[kind], token_type_hint=hint)
+            assert answer.status_code == 200
+            assert not alive(live, tokens["access_token"])
+            assert error(client.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
+
+
+def test_another_clients_token_is_left_alone(live: Live, alice: Person) -> None:
+    client, other = OAuthClient(live), OAuthClient(live)
+    tokens = client.tokens(alice)
+    for token in (tokens["access_token"], tokens["refresh_token"], "unknown"):
+        assert other.post("/revoke", token=token).status_code == 200
+    assert alive(live, tokens["access_token"])
+    assert error(other.post("/revoke")) == (400, "invalid_request")
+
+
+# --------------------------------------------------------------------------------------- MCP endpoint
+
+
+def test_both_spellings_of_the_mcp_endpoint_answer(live: Live, alice: Person) -> None:
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    for path in ("/mcp", "/mcp/"):
+        assert live.http().post(path, json=body, headers=headers).status_code == 200
+        assert live.http().post(path, json=body).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Authorization", "Bearer")],
+        [("Authorization", "Bearer unknown")],
+        [("Authorization", "Basic {token}")],
+        [("Authorization", "Bearer {refresh}")],
+        [("Authorization", "Bearer {token}"), ("Authorization", "Bearer {token}")],
+        [("Authorization", "Bearer unknown"), ("Authorization", "Bearer {token}")],
+    ],
+)
+def test_anything_but_one_living_access_token_is_refused(
+    live: Live, alice: Person, headers: list[tuple[str, str]]
+) -> None:
+    tokens = OAuthClient(live).tokens(alice)
+    filled = [
+        (name, value.format(token=tokens["access_token"], refresh=tokens["refresh_token"]))
+        for name, value in headers
+    ]
+    answer = live.http().post("/mcp", headers=filled, json={})
+    assert answer.status_code == 401
+    assert "www-authenticate" in answer.headers
+    assert live.http().post(f"/mcp?access_token={tokens['access_token']}").status_code == 401
+
+
+def test_the_bearer_scheme_has_no_case(live: Live, alice: Person) -> None:
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    answer = live.http().post("/mcp", headers={"Authorization": f"bEARER {token}"}, json={})
+    assert answer.status_code != 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b'{"method": "tools/call", "params": {"name": 7}}', b"[" * 99999],
+)
+def test_calls_that_cannot_be_read_are_refused_by_the_mcp_endpoint(
+    live: Live, alice: Person, body: bytes
+) -> None:
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/json, text/event-stream",
+        "Content-Type": "application/json",
+    }
+    answer = live.http().post("/mcp", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+
+
+def test_a_call_hidden_in_a_batch_or_behind_a_header_steps_up(live: Live, alice: Person) -> None:
+    """What counts is the name in the body."""
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    request = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "change", "arguments": {"text": "x"}},
+    }
+    for body in (request, [request]):
+        answer = live.http().post(
+            "/mcp",
+            content=json.dumps(body),
+            headers={
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "application/json",
+                "Accept": "application/json, text/event-stream",
+                "Mcp-Name": "look",
+            },
+        )
+        assert answer.status_code == 403
+
+
+def test_tools_learn_who_calls(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    token = client.tokens(alice, scope="write")["access_token"]
+    me = result(call(live, token, name="whoami", arguments={}))["structuredContent"]
+    assert (me["name"], me["client"]) == ("alice", client.id)
+    assert me["scopes"] == ["read", "write"]
+    assert me["subject"]
+
+
+# --------------------------------------------------------------------------- hosts, origins, health
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/login", "/token", "/.well-known/oauth-authorization-server"])
+def test_a_foreign_host_is_refused_everywhere(live: Live, path: str) -> None:
+    """DNS rebinding: python-sdk CVE-2025-66416."""
+    for host in (
+        "evil.example",
+        f"localhost:{live.port}",
+        "127.0.0.1",
+        f"127.0.0.1:{live.port}.evil",
+    ):
+        assert live.http().get(path, headers={"Host": host}).status_code == 421
+
+
+def test_health_answers_on_any_host(live: Live) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = live.http().get(path, headers={"Host": "10.0.0.7"})
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])
+def test_a_foreign_origin_is_refused_but_may_read_metadata(live: Live, origin: str) -> None:
+    http = live.http(headers={"Origin": origin})
+    for path in ("/mcp", "/token", "/register", "/login", "/consent", "/logout", "/invite/x"):
+        assert http.post(path).status_code == 403, path
+    answer = http.get("/.well-known/oauth-authorization-server")
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "*")
+
+
+def test_a_local_developers_tool_may_use_a_local_server_but_not_its_pages(live: Live) -> None:
+    http = live.http(headers={"Origin": "http://localhost:6274"})
+    assert http.post("/token").status_code == 400
+    assert http.post("/login").status_code == 403
+
+
+def test_allowed_origins_are_those_of_the_setting(start: Callable[..., Live]) -> None:
+    server = start(allowed_origins="https://inspector.example")
+    assert server.http(headers={"Origin": "https://inspector.example"}).post("/token").status_code == 400
+
+
+def test_preflights_allow_what_browser_clients_send(live: Live) -> None:
+    for path in ("/mcp", "/token", "/register", "/revoke"):
+        answer = live.http().options(
+            path,
+            headers={
+                "Origin": "http://localhost:6274",
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "authorization, content-type,"
+                " mcp-protocol-version, mcp-session-id, mcp-method, mcp-name, last-event-id",
+            },
+        )
+        assert answer.status_code == 200, path
+        assert answer.headers["access-control-allow-origin"] == "*"
+    exposed = live.http(headers={"Origin": "http://localhost:6274"}).post("/mcp")
+    assert "WWW-Authenticate" in exposed.headers["access-control-expose-headers"]
+    assert "access-control-allow-origin" not in live.http().get("/authorize").headers
+
+
+def test_unknown_paths_and_methods_are_no_server_errors(live: Live) -> None:
+    assert live.http().get("/unknown").status_code == 404
+    assert live.http().put("/token").status_code == 405
+    assert live.http().delete("/login").status_code == 405

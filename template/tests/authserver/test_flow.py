@@ -1,0 +1,164 @@
+"""The whole flow through real HTTP: FastMCP's own client, then step by step."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Live, OAuthClient, alive, answered, call, invite, new_person, result
+from fastmcp import Client
+from fastmcp.client.auth import OAuth
+from key_value.aio.stores.memory import MemoryStore
+from person import PASSWORD, Person
+
+
+def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
+    """Let `person` be the browser that MCP clients open; return the addresses that were opened."""
+    opened: list[str] = []
+
+    def visit(url: str) -> None:
+        person.browser.get(person.allow(url))
+
+    def open_browser(url: str, *_: Any, **__: Any) -> bool:
+        opened.append(url)
+        threading.Thread(target=visit, args=(url,)).start()
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    return opened
+
+
+@pytest.mark.anyio
+async def test_a_fastmcp_client_logs_in_calls_a_tool_and_steps_up(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = browse(monkeypatch, alice)
+    oauth = OAuth(token_storage=MemoryStore(), client_name="FastMCP <b>client</b>")
+    async with Client(live.mcp_url, auth=oauth) as client:
+        me = (await client.call_tool("whoami")).data
+        assert (me["name"], me["scopes"]) == ("alice", ["read"])
+        assert (await client.call_tool("look")).data == "seen"
+        assert len(opened) == 1
+        assert (await client.call_tool("change", {"text": "it"})).data == "changed to it"
+        assert (await client.call_tool("whoami")).data["scopes"] == ["read", "write"]
+        assert len(opened) == 2
+
+
+def test_step_up_names_the_scopes_and_the_tool_stays_listed(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    token = client.tokens(alice)["access_token"]
+    names = [tool["name"] for tool in result(call(live, token, "tools/list"))["tools"]]
+    assert "change" in names
+    refused = call(live, token, name="change", arguments={"text": "it"})
+    assert refused.status_code == 403
+    challenge = refused.headers["www-authenticate"]
+    assert 'error="insufficient_scope"' in challenge
+    assert 'scope="read write"' in challenge
+    assert f'resource_metadata="{live.url}/.well-known/oauth-protected-resource/mcp"' in challenge
+    wider = client.tokens(alice, scope="read write")["access_token"]
+    answer = result(call(live, wider, name="change", arguments={"text": "it"}))
+    assert answer["content"][0]["text"] == "changed to it"
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("resources/read", {"uri": "secret://plan"}),
+        ("resources/read", {"uri": "secret://page/7"}),
+        ("prompts/get", {"name": "persuade"}),
+    ],
+)
+def test_resources_and_prompts_step_up_too(
+    live: Live, alice: Person, method: str, params: dict[str, str]
+) -> None:
+    client = OAuthClient(live)
+    assert call(live, client.tokens(alice)["access_token"], method, **params).status_code == 403
+    wider = client.tokens(alice, scope="write")["access_token"]
+    assert result(call(live, wider, method, **params))
+
+
+def test_the_first_account_is_made_by_its_link_and_only_once(start: Callable[..., Live]) -> None:
+    server = start()
+    link = invite(server, None, ["*"])
+    owner = Person(server, "owner")
+    for _ in range(2):
+        assert "username" in owner.get(link).text  # reading a link does not use it up
+    assert owner.accept_invitation(link).url.path == "/account"
+    assert Person(server, "eve").get(link).status_code == 410
+    assert OAuthClient(server).tokens(owner, scope="admin")["scope"] == "admin"
+
+
+def test_refusing_tells_the_client_and_grants_nothing(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    answer = answered(alice.allow(client.authorization_url(), decision="deny"))
+    assert answer["error"] == "access_denied"
+    assert (answer["state"], answer["iss"]) == ("the state", live.url)
+
+
+def test_a_success_carries_state_and_issuer(live: Live, alice: Person) -> None:
+    answer = answered(alice.allow(OAuthClient(live).authorization_url()))
+    assert (answer["state"], answer["iss"]) == ("the state", live.url)
+
+
+def test_a_user_grants_no_more_than_they_may(live: Live) -> None:
+    bob = new_person(live, "bob")
+    client = OAuthClient(live)
+    assert client.tokens(bob, scope="read admin")["scope"] == "read"
+    answer = answered(bob.allow(client.authorization_url(scope="admin")))
+    assert answer["error"] == "access_denied"
+
+
+@pytest.mark.anyio
+async def test_an_entitlement_taken_away_is_gone_from_living_tokens(
+    live: Live,
+) -> None:
+    carol = new_person_in_thread(live, "carol", ["*"])
+    tokens = OAuthClient(live).tokens(carol, scope="write")
+    assert call(live, tokens["access_token"], name="change", arguments={"text": ""}).status_code == 200
+    await live.on_storage(lambda storage: storage.set_user_scopes("carol", None))
+    assert call(live, tokens["access_token"], name="change", arguments={"text": ""}).status_code == 403
+
+
+def new_person_in_thread(server: Live, name: str, scopes: list[str]) -> Person:
+    """Make a person from inside an event loop."""
+    people: list[Person] = []
+    thread = threading.Thread(target=lambda: people.append(new_person(server, name, scopes)))
+    thread.start()
+    thread.join()
+    return people[0]
+
+
+def test_a_restart_keeps_clients_grants_tokens_and_sessions(start: Callable[..., Live]) -> None:
+    server = start()
+    person = new_person(server, "alice")
+    client = OAuthClient(server)
+    tokens = client.tokens(person)
+    server.stop()
+    server.start()
+    assert alive(server, tokens["access_token"])
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    assert 'name="decision"' in person.get(client.authorization_url()).text  # still signed in
+
+
+@pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
+def test_every_way_to_authenticate_a_client_works(live: Live, alice: Person, method: str) -> None:
+    client = OAuthClient(live, token_endpoint_auth_method=method)
+    tokens = client.tokens(alice)
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["scope"] == "read"
+    renewed = client.refresh(tokens["refresh_token"]).json()
+    assert alive(live, renewed["access_token"])
+    assert client.post("/revoke", token=renewed["refresh_token"]).status_code == 200
+    for token in (tokens["access_token"], renewed["access_token"]):
+        assert not alive(live, token)
+
+
+def test_two_tabs_do_not_hurt_each_other(live: Live) -> None:
+    person = Person(live)
+    one, two = OAuthClient(live), OAuthClient(live)
+    page_one, page_two = (person.get(client.authorization_url()) for client in (one, two))
+    consent_one = person.submit(page_one, "password", username="alice", password=PASSWORD)
+    consent_two = person.submit(page_two, "password", username="alice", password=PASSWORD)
+    for client, page in ((two, consent_two), (one, consent_one)):
+        location = person.submit(page, "decision", decision="allow").headers["location"]
+        assert client.redeem(answered(location)["code"]).status_code == 200

@@ -1,0 +1,278 @@
+"""Sign-in with a password, consent, and what browsers must not be talked into."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from conftest import Live, OAuthClient, answered, invite, new_person
+from person import PASSWORD, Form, Person
+
+
+def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
+    client = OAuthClient(live)
+    return client, person.get(client.authorization_url())
+
+
+# -------------------------------------------------------------------------------------- invitations
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"password": "short", "password_again": "short"}, "12"),
+        ({"password": PASSWORD, "password_again": PASSWORD + "x"}, ""),
+        ({"password": "", "password_again": ""}, ""),
+        ({"password": "x" * 2000, "password_again": "x" * 2000}, ""),
+    ],
+)
+def test_an_unfit_password_is_refused_and_the_link_stays_good(
+    live: Live, values: dict[str, str], told: str
+) -> None:
+    person = Person(live, "dora")
+    link = invite(live, "dora")
+    page = person.submit(person.get(link), "password", **values)
+    assert page.status_code == 400
+    assert told in page.text
+    assert 'role="alert"' in page.text
+    assert person.accept_invitation(link).url.path == "/account"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "<script>", "ü", "x" * 65, "a/b"])
+def test_an_unfit_name_of_the_first_account_is_refused(start: Callable[..., Live], name: str) -> None:
+    server = start()
+    person = Person(server, name)
+    link = invite(server, None, ["*"])
+    assert person.accept_invitation(link).status_code == 400
+    person.name = "fine"
+    assert person.accept_invitation(link).url.path == "/account"
+
+
+def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
+    person = Person(live, "used")
+    link = invite(live, "used")
+    person.accept_invitation(link)
+    for gone in (link, f"{live.url}/invite/mcpiv_unknown", f"{live.url}/invite/%00"):
+        page = Person(live).get(gone)
+        assert page.status_code == 410
+        assert "users invite" in page.text
+
+
+def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None:
+    person = new_person(live, "erin")
+    again = Person(live, "erin", "another long password")
+    again.accept_invitation(invite(live, "erin"))
+    assert "current-password" in person.get("/account").text
+    client = OAuthClient(live)
+    refused = person.sign_in(person.get(client.authorization_url()))
+    assert refused.status_code == 401
+    assert client.redeem(client.code(again)).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------ sign-in
+
+
+def test_wrong_and_unknown_answer_alike(live: Live, alice: Person) -> None:
+    answers = []
+    for name in ("alice", "nobody"):
+        person = Person(live, name, "the wrong password")
+        page = person.sign_in(person.get(OAuthClient(live).authorization_url()))
+        assert page.status_code == 401
+        text = re.sub(r'value="[^"]*"', "", page.text).replace(name, "")
+        answers.append(text)
+    assert answers[0] == answers[1]
+
+
+def test_empty_fields_are_no_attempt(live: Live, alice: Person) -> None:
+    person = Person(live)
+    page = person.get("/login")
+    for _ in range(10):
+        assert person.submit(page, "password", username="alice", password="").status_code == 400
+
+
+def test_guessing_slows_down_without_locking_the_owner_out(start: Callable[..., Live]) -> None:
+    """Known browsers have their own count; strangers share one attempt a minute."""
+    server = start()
+    owner = new_person(server, "alice")
+    guesser = Person(server, "alice", "a wrong password")
+    page = guesser.get("/login")
+    statuses = [guesser.sign_in(page).status_code for _ in range(7)]
+    assert statuses == [401] * 5 + [429] * 2
+    slowed = guesser.sign_in(page)
+    assert 0 < int(slowed.headers["retry-after"]) <= 61
+    stranger = Person(server, "alice")
+    assert stranger.sign_in(stranger.get("/login")).status_code == 429
+    owner.submit(owner.get("/account"), "csrf")  # sign out
+    assert owner.sign_in(owner.get("/login")).url.path == "/account"
+
+
+def test_guessing_is_slowed_for_each_address_too(start: Callable[..., Live]) -> None:
+    server = start(limit_sign_ins_per_minute=3)
+    statuses = []
+    for number in range(5):
+        guesser = Person(server, f"user-{number}", "a wrong password")
+        statuses.append(guesser.sign_in(guesser.get("/login")).status_code)
+    assert statuses == [401, 401, 401, 429, 429]
+
+
+def test_successes_are_not_counted(start: Callable[..., Live]) -> None:
+    server = start(limit_sign_ins_per_minute=2)
+    new_person(server, "alice")
+    for _ in range(8):
+        person = Person(server)
+        assert person.sign_in(person.get("/login")).url.path == "/account"
+
+
+def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
+    """Keycloak CVE-2026-7507: no session is fixed before login."""
+    person = Person(live)
+    names = [name for name in alice.browser.cookies if name.startswith("session")]
+    person.browser.cookies.set(names[0], "mcpss_fixed")
+    assert "current-password" in person.get("/account").text
+    person.sign_in(person.get("/login"))
+    values = [cookie.value for cookie in person.browser.cookies.jar if cookie.name == names[0]]
+    assert "mcpss_fixed" not in values or len(values) > 1
+    assert person.get("/account").url.path == "/account"
+
+
+def test_signing_out_ends_the_session(live: Live, alice: Person) -> None:
+    person = Person(live)
+    person.sign_in(person.get("/login"))
+    kept = dict(person.browser.cookies)
+    assert person.submit(person.get("/account"), "csrf").status_code == 200
+    person.browser.cookies.update(kept)
+    assert "current-password" in person.get("/account").text
+
+
+def test_somebody_else_can_sign_in_for_the_same_request(live: Live, alice: Person) -> None:
+    bob = new_person(live, "bob-else")
+    client = OAuthClient(live)
+    consent = bob.get(client.authorization_url())
+    out = next(form for form in Form(consent.text).forms if form[0] == "/logout")
+    page = bob.follow(bob.browser.post("/logout", data=out[1]))
+    page = bob.submit(page, "password", username="alice", password=PASSWORD)
+    location = bob.submit(page, "decision", decision="allow").headers["location"]
+    assert client.redeem(answered(location)["code"]).status_code == 200
+
+
+# ------------------------------------------------------------------------------------------ consent
+
+
+def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
+    client = OAuthClient(
+        live,
+        redirect_uris=["cursor://anysphere.cursor-mcp/oauth/callback"],
+        client_name="<script>alert(1)</script>",
+    )
+    page = alice.get(client.authorization_url(scope="write"))
+    assert "<script>" not in page.text
+    assert "&lt;script&gt;" in page.text
+    for text in ("alice", "cursor://anysphere.cursor-mcp", "Read and change things.", "Sample"):
+        assert text in page.text
+    buttons = re.findall(r'<button[^>]*name="decision"[^>]*>', page.text)
+    assert len(buttons) == 2
+
+
+def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: Person) -> None:
+    """FastMCP CVE-2026-27124."""
+    client = OAuthClient(live)
+    page = Person(live).get(client.authorization_url())
+    for path in (f"/login?{page.url.query.decode()}", f"/consent?{page.url.query.decode()}"):
+        assert alice.get(path).status_code == 400
+    form = Form(alice.get("/account").text)
+    request_id = page.url.params["request"]
+    post = {"request": request_id, "decision": "allow", "csrf": form.fields["csrf"]}
+    assert alice.browser.post("/consent", data=post).status_code == 400
+
+
+def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    page = alice.get(client.authorization_url())
+    form = Form(page.text, "decision")
+    foreign = Form(new_person(live, "mallory").get("/account").text).fields["csrf"]
+    anonymous = Form(Person(live).get("/login").text).fields["csrf"]
+    for csrf in ("", "x", foreign, anonymous):
+        post = {**form.fields, "csrf": csrf, "decision": "allow"}
+        assert alice.browser.post("/consent", data=post).status_code == 403
+    post = {name: value for name, value in form.fields.items() if name != "csrf"}
+    assert alice.browser.post("/consent", data=post | {"decision": "allow"}).status_code == 403
+    assert "code" in answered(alice.submit(page, "decision", decision="allow").headers["location"])
+
+
+def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Person) -> None:
+    new_person(live, "frank")
+    browser = Person(live)
+    page = browser.get(OAuthClient(live).authorization_url())
+    consent = browser.sign_in(page)
+    browser.submit(browser.get("/account"), "csrf")
+    browser.submit(browser.get("/login"), "password", username="frank", password=PASSWORD)
+    assert browser.submit(consent, "decision", decision="allow").status_code == 403
+
+
+def test_a_consent_form_works_once(live: Live, alice: Person) -> None:
+    page = alice.get(OAuthClient(live).authorization_url())
+    assert alice.submit(page, "decision", decision="allow").is_redirect
+    assert alice.submit(page, "decision", decision="allow").status_code == 400
+    assert alice.submit(page, "decision", decision="deny").status_code == 400
+
+
+@pytest.mark.parametrize("decision", ["", "maybe", "ALLOW"])
+def test_anything_but_allow_and_deny_is_no_decision(live: Live, alice: Person, decision: str) -> None:
+    page = alice.get(OAuthClient(live).authorization_url())
+    assert alice.submit(page, "decision", decision=decision).status_code == 400
+    assert alice.submit(page, "decision", decision="allow").is_redirect
+
+
+@pytest.mark.parametrize("path", ["/login?request=unknown", "/consent?request=unknown", "/consent"])
+def test_an_expired_request_leads_to_a_page_that_helps(live: Live, alice: Person, path: str) -> None:
+    page = alice.get(path)
+    assert page.status_code == 400
+    assert "<h1" in page.text
+
+
+# --------------------------------------------------------------------------------------------- pages
+
+
+@pytest.mark.parametrize("path", ["/login", "/account", "/consent", "/invite/x", "/authorize"])
+def test_pages_are_guarded_by_headers(live: Live, alice: Person, path: str) -> None:
+    """RFC 9700 section 4.16; the referrer policy keeps Origin on forms in Chromium."""
+    headers = alice.get(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_the_consent_page_alone_lets_its_form_end_elsewhere(live: Live, alice: Person) -> None:
+    """Chromium applies form-action to the redirect after a post."""
+    consent = alice.get(OAuthClient(live).authorization_url())
+    assert "form-action" not in consent.headers["content-security-policy"]
+    assert "form-action 'self'" in Person(live).get("/login").headers["content-security-policy"]
+
+
+def test_cookies_are_out_of_reach(live: Live) -> None:
+    person = Person(live, "gwen")
+    person.accept_invitation(invite(live, "gwen"))
+    answer = person.browser.get(OAuthClient(live).authorization_url())
+    cookies = answer.headers.get_list("set-cookie")
+    assert cookies
+    for cookie in cookies:
+        assert "HttpOnly" in cookie
+        assert "SameSite=lax" in cookie
+        assert "Path=/" in cookie
+
+
+def test_cookies_of_an_https_server_are_bound_to_its_host(start: Callable[..., Live]) -> None:
+    server = start(public_url="https://mcp.example")
+    page = server.http(headers={"Host": "mcp.example"}).get("/login")
+    [cookie] = page.headers.get_list("set-cookie")
+    assert cookie.startswith("__Host-")
+    assert "Secure" in cookie
+    assert "Domain" not in cookie
+
+
+def test_programs_get_json_where_people_get_pages(live: Live) -> None:
+    answer = live.http(headers={"Accept": "application/json"}).get("/consent?request=x")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid_request"

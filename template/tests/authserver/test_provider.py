@@ -1,0 +1,309 @@
+"""The ten methods: what each refuses, and how tokens are renewed."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import SCOPES, Live, OAuthClient, alive, call, new_person
+from mcp.server.auth.provider import (
+    AuthorizationParams,
+    AuthorizeError,
+    RegistrationError,
+    TokenError,
+)
+from mcp.shared.auth import OAuthClientInformationFull
+from person import Person
+from pydantic import AnyUrl
+
+from authserver import AuthorizationServer
+from authserver.clients import RegisteredClient
+from authserver.issued import AuthorizationRequest, IssuedCode, IssuedRefreshToken
+from authserver.settings import Settings
+
+URI = "http://127.0.0.1/cb"
+
+
+@pytest.fixture
+async def server(tmp_path: Any) -> Any:
+    opened = AuthorizationServer(SCOPES, Settings(data_dir=tmp_path / "own"))
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def registered(client_id: str = "client") -> RegisteredClient:
+    return RegisteredClient(client_id=client_id, redirect_uris=[AnyUrl(URI)], exact_redirect_uris=[URI])
+
+
+def asking(**changes: Any) -> AuthorizationRequest:
+    parameters = {
+        "state": None,
+        "scopes": None,
+        "code_challenge": "x" * 43,
+        "redirect_uri": URI,
+        "exact_redirect_uri": URI,
+        "redirect_uri_provided_explicitly": True,
+        "address": "192.0.2.1",
+    }
+    return AuthorizationRequest.model_validate(parameters | changes)
+
+
+# --------------------------------------------------------------- one test for each method's refusals
+
+
+@pytest.mark.anyio
+async def test_get_client_knows_no_stranger(server: AuthorizationServer) -> None:
+    assert await server.get_client("stranger") is None
+    assert await server.get_client("") is None
+
+
+@pytest.mark.anyio
+async def test_register_client_takes_only_what_was_checked(server: AuthorizationServer) -> None:
+    unchecked = OAuthClientInformationFull(client_id="x", redirect_uris=[AnyUrl("data:x")])
+    with pytest.raises(RegistrationError):
+        await server.register_client(unchecked)
+    assert await server.get_client("x") is None
+
+
+@pytest.mark.anyio
+async def test_authorize_refuses_unknown_scopes_and_foreign_resources(
+    server: AuthorizationServer,
+) -> None:
+    await server.register_client(registered())
+    for changes, error in (
+        ({"scopes": ["unknown"]}, "invalid_scope"),
+        ({"resource": "https://other.example/mcp"}, "invalid_target"),
+        ({"resource": "http://127.0.0.1:8000/mcp-other"}, "invalid_target"),
+        ({"resource": "http://[::1"}, "invalid_target"),
+    ):
+        with pytest.raises(AuthorizeError) as refusal:
+            await server.authorize(registered(), asking(**changes))
+        assert refusal.value.error == error
+    unchecked = AuthorizationParams.model_validate(asking().model_dump())
+    with pytest.raises(AuthorizeError):
+        await server.authorize(registered(), unchecked)
+
+
+@pytest.mark.anyio
+async def test_authorize_refuses_a_flood_from_one_address(server: AuthorizationServer) -> None:
+    await server.register_client(registered())
+    for _ in range(100):
+        await server.authorize(registered(), asking())
+    with pytest.raises(AuthorizeError) as refusal:
+        await server.authorize(registered(), asking())
+    assert refusal.value.error == "temporarily_unavailable"
+    assert await server.authorize(registered(), asking(address="192.0.2.2"))
+
+
+@pytest.mark.anyio
+async def test_load_methods_know_no_stranger(server: AuthorizationServer) -> None:
+    for value in ("", "mcpac_unknown", "mcprt_unknown", "mcpat_unknown", "\ud800", "x" * 100_000):
+        assert await server.load_authorization_code(registered(), value) is None
+        assert await server.load_refresh_token(registered(), value) is None
+        assert await server.load_access_token(value) is None
+        assert await server.verify_token(value) is None
+
+
+@pytest.mark.anyio
+async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationServer) -> None:
+    code = IssuedCode(
+        code="mcpac_gone",
+        exact_redirect_uri=URI,
+        redirect_uri=AnyUrl(URI),
+        redirect_uri_provided_explicitly=True,
+        client_id="client",
+        scopes=["read"],
+        code_challenge="x" * 43,
+        expires_at=time.time() + 60,
+    )
+    with pytest.raises(TokenError) as refusal:
+        await server.exchange_authorization_code(registered(), code)
+    assert refusal.value.error == "invalid_grant"
+    token = IssuedRefreshToken(
+        token="mcprt_gone", grant_id="x", client_id="client", scopes=["read"], entitlement=None
+    )
+    for scopes in (["read"], ["admin"], []):
+        with pytest.raises(TokenError) as refusal:
+            await server.exchange_refresh_token(registered(), token, scopes)
+        assert refusal.value.error == "invalid_grant"
+    await server.revoke_token(token)  # nothing to revoke is nothing to say (RFC 7009)
+
+
+def test_secrets_stay_out_of_representations() -> None:
+    token = IssuedRefreshToken(token="mcprt_secret", grant_id="x", client_id="c", scopes=[], entitlement=None)
+    assert "mcprt_secret" not in repr(token)
+    settings = Settings(secret_key="k" * 40)  # type: ignore[arg-type]
+    assert "kkkk" not in repr(settings)
+
+
+def test_verify_token_refuses_a_token_of_another_resource(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8707: the audience is compared at every use."""
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    assert alive(live, token)
+    for path in ("/mcp-other", "/mc", "/mcp/x"):
+        monkeypatch.setattr(live.auth, "_mcp_path", path)
+        with live.http() as http:
+            headers = {"Authorization": f"Bearer {token}"}
+            assert http.post("/mcp", headers=headers, json={}).status_code == 401
+
+
+# --------------------------------------------------------------------------------- codes and tokens
+
+
+def test_a_replayed_code_revokes_what_it_bought(live: Live, alice: Person) -> None:
+    """RFC 9700 section 2.1.1."""
+    client = OAuthClient(live)
+    code = client.code(alice)
+    tokens = client.redeem(code).json()
+    replay = client.redeem(code)
+    assert (replay.status_code, replay.json()["error"]) == (400, "invalid_grant")
+    assert not alive(live, tokens["access_token"])
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_who_only_sees_a_code_cannot_kill_its_grant(live: Live, alice: Person) -> None:
+    """Replay is judged after client, redirect URI and verifier."""
+    client, thief = OAuthClient(live), OAuthClient(live)
+    code = client.code(alice)
+    tokens = client.redeem(code).json()
+    assert thief.redeem(code).json()["error"] == "invalid_grant"
+    assert client.redeem(code, code_verifier="x" * 43).json()["error"] == "invalid_grant"
+    assert client.redeem(code, redirect_uri="http://127.0.0.1:8/callback").status_code == 400
+    assert alive(live, tokens["access_token"])
+
+
+def test_the_same_refresh_answer_again_inside_the_window(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    tokens = client.tokens(alice)
+    answers = [client.refresh(tokens["refresh_token"]).json() for _ in range(5)]
+    for name in ("access_token", "refresh_token", "scope"):
+        assert len({answer[name] for answer in answers}) == 1
+    assert alive(live, answers[0]["access_token"])
+    assert alive(live, tokens["access_token"])  # rotation leaves it alive until it expires
+    second = client.refresh(answers[0]["refresh_token"]).json()
+    third = client.refresh(tokens["refresh_token"]).json()
+    assert third["refresh_token"] == answers[0]["refresh_token"] != second["refresh_token"]
+    assert alive(live, second["access_token"])
+
+
+def test_parallel_refreshes_all_hold_one_living_successor(live: Live, alice: Person) -> None:
+    """Several processes of one client share a token and race; peers mint ten tokens, or lock nine out."""
+    client = OAuthClient(live)
+    refresh = client.tokens(alice)["refresh_token"]
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: client.refresh(refresh), range(30)))
+    assert [answer.status_code for answer in answers] == [200] * 30
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    [access] = {answer.json()["access_token"] for answer in answers}
+    assert alive(live, access)
+    assert client.refresh(answers[0].json()["refresh_token"]).status_code == 200
+
+
+def test_parallel_redemptions_have_one_success(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    code = client.code(alice)
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: client.redeem(code), range(30)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200] + [400] * 29
+    [won] = [answer for answer in answers if answer.status_code == 200]
+    assert not alive(live, won.json()["access_token"])
+
+
+def test_reuse_after_the_window_kills_the_family(start: Callable[..., Live]) -> None:
+    """RFC 9700 section 4.14.2."""
+    server = start(refresh_replay_seconds=0)
+    client = OAuthClient(server)
+    tokens = client.tokens(new_person(server, "alice"))
+    renewed = client.refresh(tokens["refresh_token"]).json()
+    time.sleep(0.01)
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert not alive(server, renewed["access_token"])
+    assert client.refresh(renewed["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_narrower_scopes_of_a_refresh_leave_the_grant_as_it_is(live: Live, alice: Person) -> None:
+    """RFC 6749 section 6; asked again with other scopes, the refresh token is the same."""
+    client = OAuthClient(live)
+    tokens = client.tokens(alice, scope="write")
+    narrow = client.refresh(tokens["refresh_token"], scope="read offline_access").json()
+    wide = client.refresh(tokens["refresh_token"], scope="").json()
+    assert (narrow["scope"], wide["scope"]) == ("read", "read write")
+    assert narrow["refresh_token"] == wide["refresh_token"]
+    assert narrow["access_token"] != wide["access_token"]
+    arguments: dict[str, Any] = {"name": "change", "arguments": {"text": "x"}}
+    assert call(live, narrow["access_token"], **arguments).status_code == 403
+    assert call(live, wide["access_token"], **arguments).status_code == 200
+    assert client.refresh(wide["refresh_token"]).json()["scope"] == "read write"
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        ({"refresh_token": "mcprt_unknown"}, "invalid_grant"),
+        ({"refresh_token": None}, "invalid_request"),
+        ({"scope": "admin"}, "invalid_scope"),
+        ({"scope": "unknown"}, "invalid_scope"),
+        ({"resource": "https://other.example"}, "invalid_target"),
+    ],
+)
+def test_a_refused_refresh_spends_nothing(
+    live: Live, alice: Person, form: dict[str, str | None], error: str
+) -> None:
+    client = OAuthClient(live)
+    refresh = client.tokens(alice)["refresh_token"]
+    fields = {"grant_type": "refresh_token", "refresh_token": refresh} | form
+    assert client.post("/token", **fields).json()["error"] == error
+    first = client.refresh(refresh).json()
+    assert first["expires_in"] == 3600
+
+
+def test_another_clients_refresh_token_is_refused_and_stays_alive(live: Live, alice: Person) -> None:
+    client, thief = OAuthClient(live), OAuthClient(live)
+    refresh = client.tokens(alice)["refresh_token"]
+    assert thief.refresh(refresh).json()["error"] == "invalid_grant"
+    assert client.refresh(refresh).status_code == 200
+
+
+def test_a_value_of_one_kind_is_not_accepted_as_another(live: Live, alice: Person) -> None:
+    """Keycloak CVE-2026-4282."""
+    client = OAuthClient(live)
+    code = client.code(alice)
+    tokens = client.tokens(alice)
+    assert client.refresh(code).json()["error"] == "invalid_grant"
+    assert client.refresh(tokens["access_token"]).json()["error"] == "invalid_grant"
+    assert client.redeem(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert not alive(live, tokens["refresh_token"])
+    assert not alive(live, code)
+
+
+def test_tokens_run_out(start: Callable[..., Live]) -> None:
+    server = start(access_token_seconds=1, refresh_replay_seconds=0, refresh_token_seconds=1)
+    client = OAuthClient(server)
+    tokens = client.tokens(new_person(server, "alice"))
+    assert tokens["expires_in"] == 1
+    assert alive(server, tokens["access_token"])
+    time.sleep(1.1)
+    assert not alive(server, tokens["access_token"])
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.anyio
+async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
+    start: Callable[..., Live],
+) -> None:
+    server = start()
+    with ThreadPoolExecutor(1) as pool:
+        person = pool.submit(new_person, server, "alice").result()
+    client = OAuthClient(server)
+    tokens = client.tokens(person)
+    code = client.code(person)
+    await server.on_storage(lambda storage: storage.disable_user("alice"))
+    assert not alive(server, tokens["access_token"])
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert client.redeem(code).json()["error"] == "invalid_grant"
+    assert "current-password" in person.get(client.authorization_url()).text  # signed out

@@ -1,0 +1,657 @@
+"""The storage contract: what every engine promises, whatever runs beside it.
+
+The tests know no engine. Time is the engine's, so what is to expire gets a lifetime of a moment.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from authserver.records import AuthorizationRequest, Client, User
+from authserver.secret_values import new_seed
+from authserver.storage import (
+    Bucket,
+    Gone,
+    Lifetimes,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+    Storage,
+)
+
+pytestmark = pytest.mark.anyio
+
+LONG = Lifetimes(access_token_seconds=1000, refresh_token_seconds=2000)
+MOMENT = 0.05
+
+ODD_TEXTS = [
+    "ünïcödé 🗝️",
+    "a'; DROP TABLE users; --",
+    "line\nbreak",
+    "x" * 100_000,
+    "\u202eright to left",
+]
+
+
+def new_client(client_id: str = "client", address: str = "192.0.2.1", **metadata: Any) -> Client:
+    return Client(
+        client_id=client_id,
+        metadata={"redirect_uris": ["http://127.0.0.1/cb"]} | metadata,
+        secret_digest=None,
+        address=address,
+        created_at=0,
+        approved_at=0,
+        completed_at=None,
+    )
+
+
+async def add_client(storage: Storage, client: Client | None = None, **limits: Any) -> bool:
+    return await storage.add_client(
+        client or new_client(), **{"unused_limit": 100, "unused_age_seconds": 3600} | limits
+    )
+
+
+async def add_user(storage: Storage, name: str = "alice") -> User:
+    link = new_seed()
+    assert await storage.add_invitation(link, name, scopes=None, lifetime_seconds=100)
+    user = await storage.claim_invitation(link, name=name, kind="password", value=b"secret")
+    assert user is not None
+    return user
+
+
+REQUEST = AuthorizationRequest(
+    client_id="client",
+    redirect_uri="http://127.0.0.1:1234/cb",
+    redirect_uri_explicit=True,
+    state="state",
+    scopes=("read", "write"),
+    code_challenge="challenge",
+    resource="https://example.com/mcp",
+    address="192.0.2.1",
+)
+
+
+async def add_request(
+    storage: Storage, request: AuthorizationRequest = REQUEST, seconds: float = 100
+) -> bytes:
+    digest = new_seed()
+    assert await storage.add_authorization_request(digest, request, lifetime_seconds=seconds, limit=100)
+    return digest
+
+
+async def new_code(
+    storage: Storage, user: User, *, code_seconds: float = 100, grant_seconds: float = 5000
+) -> bytes:
+    code = new_seed()
+    taken = await storage.create_grant(
+        await add_request(storage),
+        subject=user.subject,
+        scopes=("read",),
+        grant_seconds=grant_seconds,
+        code=code,
+        code_seconds=code_seconds,
+    )
+    assert taken == REQUEST
+    return code
+
+
+def new_tokens() -> NewTokens:
+    return NewTokens(access=new_seed(), refresh=new_seed())
+
+
+async def redeem(
+    storage: Storage, code: bytes, tokens: NewTokens | None = None, **options: Any
+) -> Redeemed | Replayed | Gone:
+    chosen: dict[str, Any] = {"attempt": new_seed(), "lifetimes": LONG}
+    return await storage.redeem_code(code, tokens=tokens or new_tokens(), **chosen | options)
+
+
+async def rotate(
+    storage: Storage, token: bytes, tokens: NewTokens | None = None, **options: Any
+) -> Rotated | Reused | Gone:
+    chosen: dict[str, Any] = {
+        "scopes": ("read",),
+        "salt": new_seed(),
+        "replay_seconds": 60,
+        "lifetimes": LONG,
+    }
+    return await storage.rotate_refresh_token(token, tokens=tokens or new_tokens(), **chosen | options)
+
+
+async def granted(storage: Storage) -> tuple[User, NewTokens]:
+    """A user, a client, a grant and its first tokens."""
+    assert await add_client(storage)
+    user = await add_user(storage)
+    tokens = new_tokens()
+    assert isinstance(await redeem(storage, await new_code(storage, user), tokens), Redeemed)
+    return user, tokens
+
+
+async def lives(storage: Storage, tokens: NewTokens) -> bool:
+    """Say whether access and refresh token are alive: both, or neither."""
+    assert tokens.access
+    assert tokens.refresh
+    access = await storage.get_access_token(tokens.access) is not None
+    refresh = isinstance(await rotate(storage, tokens.refresh), Rotated)
+    assert access == refresh
+    return access
+
+
+# ------------------------------------------------------------------------------------- facts, clients
+
+
+async def test_what_is_remembered_first_stays(storage: Storage) -> None:
+    assert await storage.recall("fact") is None
+    assert await storage.remember("fact", b"one") == b"one"
+    assert await storage.remember("fact", b"two") == b"one"
+    assert await storage.recall("fact") == b"one"
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+async def test_a_client_comes_back_as_it_was_stored(storage: Storage, text: str) -> None:
+    client = new_client(client_name=text)
+    assert await add_client(storage, client)
+    found = await storage.get_client("client")
+    assert found is not None
+    assert json.dumps(found.metadata) == json.dumps(client.metadata)
+    assert (found.approved_at is not None, found.completed_at) == (True, None)
+    assert await storage.get_client("other") is None
+    assert [listed.client_id for listed in await storage.list_clients()] == ["client"]
+
+
+async def test_the_oldest_unused_client_of_the_heaviest_address_makes_room(
+    storage: Storage,
+) -> None:
+    for number, address in enumerate(["light", "heavy", "heavy"]):
+        await add_client(storage, new_client(f"client-{number}", address))
+    assert not await add_client(storage, new_client("late"), unused_limit=3)
+    await asyncio.sleep(MOMENT)
+    assert await add_client(storage, new_client("late"), unused_limit=3, unused_age_seconds=0.01)
+    left = {client.client_id for client in await storage.list_clients()}
+    assert left == {"client-0", "client-2", "late"}
+
+
+async def test_a_client_that_redeemed_a_code_never_makes_room(storage: Storage) -> None:
+    await granted(storage)
+    assert await add_client(storage, new_client("second"), unused_limit=1)
+    await asyncio.sleep(MOMENT)
+    assert await add_client(storage, new_client("third"), unused_limit=1, unused_age_seconds=0.01)
+    assert await storage.get_client("client") is not None
+
+
+async def test_a_waiting_client_can_be_approved(storage: Storage) -> None:
+    waiting = new_client()
+    await add_client(storage, Client("waiting", waiting.metadata, None, "192.0.2.1", 0, None, None))
+    found = await storage.get_client("waiting")
+    assert found is not None
+    assert found.approved_at is None
+    assert await storage.approve_client("waiting")
+    found = await storage.get_client("waiting")
+    assert found is not None
+    assert found.approved_at is not None
+    assert not await storage.approve_client("unknown")
+
+
+async def test_removing_a_client_ends_its_tokens(storage: Storage) -> None:
+    _, tokens = await granted(storage)
+    assert await storage.remove_client("client")
+    assert not await lives(storage, tokens)
+    assert not await storage.remove_client("client")
+
+
+# --------------------------------------------------------------------------------------------- users
+
+
+async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
+    user = await add_user(storage, "Alice")
+    assert await storage.get_user("aLICE") == user
+    assert (await add_user(storage, "ALICE")).subject == user.subject
+    assert await storage.list_users() == [user]
+
+
+async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) -> None:
+    await storage.add_invitation(b"link", "alice", scopes=("read",), lifetime_seconds=100)
+    for _ in range(3):
+        found = await storage.get_invitation(b"link")
+        assert found is not None
+        assert found.name == "alice"
+
+    async def claim() -> User | None:
+        return await storage.claim_invitation(b"link", name="eve", kind="password", value=b"x")
+
+    claims = await asyncio.gather(*(claim() for _ in range(20)))
+    [user] = [user for user in claims if user is not None]
+    assert (user.name, user.scopes) == ("alice", ("read",))
+    assert await storage.get_invitation(b"link") is None
+
+
+async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Storage) -> None:
+    await storage.add_invitation(b"brief", "alice", scopes=None, lifetime_seconds=MOMENT)
+    await storage.add_invitation(b"old", "bob", scopes=None, lifetime_seconds=100)
+    await storage.add_invitation(b"new", "bob", scopes=None, lifetime_seconds=100)
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.get_invitation(b"brief") is None
+    assert await storage.get_invitation(b"old") is None
+    assert await storage.get_invitation(b"new") is not None
+    assert await storage.claim_invitation(b"brief", name="alice", kind="k", value=b"") is None
+
+
+async def test_the_nameless_invitation_is_for_the_first_account_only(storage: Storage) -> None:
+    assert await storage.add_invitation(b"first", None, scopes=("*",), lifetime_seconds=100)
+    assert await storage.get_invitation(b"first") is not None
+    await add_user(storage, "bob")
+    assert await storage.get_invitation(b"first") is None
+    assert await storage.claim_invitation(b"first", name="eve", kind="k", value=b"") is None
+    assert not await storage.add_invitation(b"again", None, scopes=("*",), lifetime_seconds=100)
+
+
+async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
+    user = await add_user(storage)
+    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_invitation(b"link", "alice", scopes=("*",), lifetime_seconds=100)
+    again = await storage.claim_invitation(b"link", name="", kind="password", value=b"new")
+    assert again == user
+    credential = await storage.get_credential(user.subject, "password")
+    assert credential is not None
+    assert (credential.value, credential.counter) == (b"new", 2)
+    assert await storage.get_session(b"session") is None
+
+
+async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
+    storage: Storage,
+) -> None:
+    user, tokens = await granted(storage)
+    code = await new_code(storage, user)
+    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
+    assert await storage.disable_user("Alice")
+    assert await storage.get_session(b"session") is None
+    assert not await lives(storage, tokens)
+    assert await redeem(storage, code) == Gone()
+    assert await storage.claim_invitation(b"link", name="", kind="k", value=b"") is None
+    request = await add_request(storage)
+    denied = await storage.create_grant(
+        request, subject=user.subject, scopes=(), grant_seconds=1, code=b"c", code_seconds=1
+    )
+    assert denied is None
+    assert await storage.enable_user("alice")
+    assert not await lives(storage, tokens)
+    assert await storage.get_session(b"session") is None
+
+
+async def test_deleting_a_user_deletes_what_is_theirs(storage: Storage) -> None:
+    user, tokens = await granted(storage)
+    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    assert await storage.delete_user("alice")
+    assert await storage.get_user("alice") is None
+    assert await storage.get_credential(user.subject, "password") is None
+    assert await storage.get_session(b"session") is None
+    assert not await lives(storage, tokens)
+
+
+async def test_commands_on_an_unknown_user_say_so(storage: Storage) -> None:
+    assert not await storage.disable_user("nobody")
+    assert not await storage.enable_user("nobody")
+    assert not await storage.delete_user("nobody")
+    assert not await storage.set_user_scopes("nobody", None)
+    assert await storage.get_user("nobody") is None
+
+
+async def test_scopes_of_a_user_are_set_and_unset(storage: Storage) -> None:
+    await add_user(storage)
+    for scopes in (("read", "write"), None):
+        assert await storage.set_user_scopes("alice", scopes)
+        user = await storage.get_user("alice")
+        assert user is not None
+        assert user.scopes == scopes
+
+
+# -------------------------------------------------------------------------------- what logins need
+
+
+async def test_a_credential_is_replaced_only_by_who_read_the_current_one(storage: Storage) -> None:
+    subject = (await add_user(storage)).subject
+    puts = [
+        storage.put_credential(subject, "password", str(number).encode(), counter=1) for number in range(20)
+    ]
+    assert sum(await asyncio.gather(*puts)) == 1
+    assert not await storage.put_credential(subject, "password", b"", counter=0)
+    assert await storage.put_credential(subject, "totp", b"seed", counter=0)
+    assert not await storage.put_credential("nobody", "totp", b"seed", counter=0)
+
+
+async def test_attempts_beyond_the_burst_wait_and_are_not_counted(storage: Storage) -> None:
+    bucket = Bucket(b"alice", burst=3, interval_seconds=100)
+    other = Bucket(b"bob", burst=100, interval_seconds=1)
+    waits = await asyncio.gather(*(storage.take_attempt([bucket, other]) for _ in range(20)))
+    assert sorted(wait > 0 for wait in waits) == [False] * 3 + [True] * 17
+    assert all(wait <= 100 for wait in waits)
+    # Refused attempts counted nowhere: the other bucket has room for 97 more.
+    later = await asyncio.gather(*(storage.take_attempt([other]) for _ in range(97)))
+    assert not any(later)
+    assert await storage.take_attempt([other]) > 0
+
+
+async def test_a_returned_attempt_is_free_again(storage: Storage) -> None:
+    bucket = Bucket(b"alice", burst=1, interval_seconds=100)
+    for _ in range(5):
+        assert await storage.take_attempt([bucket]) == 0
+        await storage.return_attempt([bucket])
+    assert await storage.take_attempt([bucket]) == 0
+    assert await storage.take_attempt([bucket]) > 0
+
+
+async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
+    user = await add_user(storage)
+    await storage.add_session(b"one", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"two", user.subject, lifetime_seconds=MOMENT)
+    found = await storage.get_session(b"one")
+    assert found is not None
+    assert found.user_name == "alice"
+    await storage.end_session(b"one")
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.get_session(b"one") is None
+    assert await storage.get_session(b"two") is None
+    await storage.add_session(b"three", "nobody", lifetime_seconds=100)
+    assert await storage.get_session(b"three") is None
+
+
+# ------------------------------------------------------------------- requests, codes, access tokens
+
+
+async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
+    await add_client(storage)
+    digest = await add_request(storage)
+    assert await storage.get_authorization_request(digest) == REQUEST
+    takes = await asyncio.gather(*(storage.take_authorization_request(digest) for _ in range(20)))
+    assert [taken for taken in takes if taken] == [REQUEST]
+    assert await storage.get_authorization_request(digest) is None
+
+
+async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    for _ in range(10):
+        digest = await add_request(storage)
+        give = storage.create_grant(
+            digest,
+            subject=user.subject,
+            scopes=("read",),
+            grant_seconds=100,
+            code=new_seed(),
+            code_seconds=100,
+        )
+        outcomes = await asyncio.gather(give, storage.take_authorization_request(digest))
+        assert [outcome for outcome in outcomes if outcome] == [REQUEST]
+
+
+async def test_requests_expire_and_are_limited_for_each_address(storage: Storage) -> None:
+    await add_client(storage)
+    digest = await add_request(storage, seconds=MOMENT)
+    stored = await storage.add_authorization_request(b"second", REQUEST, lifetime_seconds=100, limit=1)
+    assert not stored
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.get_authorization_request(digest) is None
+    assert await storage.take_authorization_request(digest) is None
+    assert await storage.add_authorization_request(b"third", REQUEST, lifetime_seconds=100, limit=1)
+
+
+async def test_a_code_is_loaded_spent_or_not_until_it_expires(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    code = await new_code(storage, user, code_seconds=4 * MOMENT)
+    before = await storage.get_code(code)
+    assert before is not None
+    assert before.code_challenge == "challenge"
+    assert isinstance(await redeem(storage, code), Redeemed)
+    assert await storage.get_code(code) == before
+    await asyncio.sleep(5 * MOMENT)
+    assert await storage.get_code(code) is None
+
+
+async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
+    await add_client(storage)
+    code = await new_code(storage, await add_user(storage), code_seconds=MOMENT)
+    await asyncio.sleep(2 * MOMENT)
+    assert await redeem(storage, code) == Gone()
+
+
+async def test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    code = await new_code(storage, user)
+    attempts = [new_tokens() for _ in range(100)]
+    verdicts = await asyncio.gather(*(redeem(storage, code, tokens) for tokens in attempts))
+    assert sum(isinstance(verdict, Redeemed) for verdict in verdicts) == 1
+    assert sum(isinstance(verdict, Replayed) for verdict in verdicts) == 1
+    assert sum(isinstance(verdict, Gone) for verdict in verdicts) == 98
+    for tokens in attempts:
+        assert not await lives(storage, tokens)
+
+
+async def test_the_same_attempt_again_learns_that_it_had_won(storage: Storage) -> None:
+    await add_client(storage)
+    code = await new_code(storage, await add_user(storage))
+    tokens, attempt = new_tokens(), new_seed()
+    first = await redeem(storage, code, tokens, attempt=attempt)
+    assert isinstance(first, Redeemed)
+    assert await redeem(storage, code, tokens, attempt=attempt) == first
+    assert await lives(storage, tokens)
+
+
+async def test_redeeming_marks_the_client_as_used(storage: Storage) -> None:
+    await granted(storage)
+    client = await storage.get_client("client")
+    assert client is not None
+    assert client.completed_at is not None
+
+
+async def test_an_access_token_says_what_was_granted(storage: Storage) -> None:
+    user, tokens = await granted(storage)
+    assert tokens.access
+    found = await storage.get_access_token(tokens.access)
+    assert found is not None
+    assert (found.subject, found.user_name, found.client_id) == (user.subject, "alice", "client")
+    assert (found.scopes, found.resource) == (("read",), REQUEST.resource)
+
+
+async def test_access_tokens_end_with_their_time_and_with_their_grant(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    brief = Lifetimes(access_token_seconds=MOMENT, refresh_token_seconds=100)
+    for options in ({"lifetimes": brief}, {}):
+        code = await new_code(storage, user, grant_seconds=100 if options else MOMENT)
+        tokens = new_tokens()
+        assert tokens.access
+        await redeem(storage, code, tokens, **options)
+        assert await storage.get_access_token(tokens.access) is not None
+        await asyncio.sleep(2 * MOMENT)
+        assert await storage.get_access_token(tokens.access) is None
+
+
+async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -> None:
+    _, tokens = await granted(storage)
+    assert tokens.access
+    assert tokens.refresh
+    assert await storage.get_access_token(tokens.refresh) is None
+    assert await storage.get_refresh_token(tokens.access) is None
+    assert await storage.get_code(tokens.access) is None
+
+
+# ------------------------------------------------------------------------------------ refresh tokens
+
+
+@pytest.mark.parametrize("uses", [10, 100])
+async def test_parallel_rotations_all_get_the_one_first_salt(storage: Storage, uses: int) -> None:
+    _, tokens = await granted(storage)
+    assert tokens.refresh
+    attempts = [(new_seed(), new_tokens()) for _ in range(uses)]
+    verdicts = await asyncio.gather(
+        *(rotate(storage, tokens.refresh, new, salt=salt) for salt, new in attempts)
+    )
+    rotated = [verdict for verdict in verdicts if isinstance(verdict, Rotated)]
+    assert len(rotated) == uses
+    [salt] = {verdict.salt for verdict in rotated}
+    assert sum(not verdict.repeated for verdict in rotated) == 1
+    assert len({verdict.issued for verdict in rotated}) == 1
+    living = [new for mine, new in attempts if await storage.get_refresh_token(new.refresh or b"")]
+    assert living == [new for mine, new in attempts if mine == salt]
+
+
+async def test_a_spent_token_gets_its_own_successor_even_if_that_is_spent(storage: Storage) -> None:
+    _, first = await granted(storage)
+    second = new_tokens()
+    assert first.refresh
+    assert second.refresh
+    one = await rotate(storage, first.refresh, second)
+    two = await rotate(storage, second.refresh)
+    again = await rotate(storage, first.refresh)
+    assert isinstance(one, Rotated)
+    assert isinstance(two, Rotated)
+    assert isinstance(again, Rotated)
+    assert again.repeated
+    assert again.salt == one.salt != two.salt
+
+
+async def test_reuse_after_the_window_revokes_the_grant(storage: Storage) -> None:
+    user, first = await granted(storage)
+    second = new_tokens()
+    assert first.refresh
+    await rotate(storage, first.refresh, second)
+    await asyncio.sleep(MOMENT)
+    verdict = await rotate(storage, first.refresh, replay_seconds=MOMENT / 10)
+    assert isinstance(verdict, Reused)
+    assert verdict.subject == user.subject
+    assert not await lives(storage, second)
+    assert not await lives(storage, first)
+
+
+async def test_a_revoked_grant_answers_no_repeat(storage: Storage) -> None:
+    _, first = await granted(storage)
+    second = new_tokens()
+    assert first.refresh
+    await rotate(storage, first.refresh, second)
+    [grant] = await storage.list_grants()
+    assert await storage.revoke_grant(grant.grant_id)
+    assert await rotate(storage, first.refresh) == Gone()
+    assert not await lives(storage, second)
+    assert not await storage.revoke_grant(grant.grant_id)
+    assert await storage.list_grants() == []
+
+
+async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    for _ in range(10):
+        first, second = new_tokens(), new_tokens()
+        assert first.refresh
+        verdict = await redeem(storage, await new_code(storage, user), first)
+        assert isinstance(verdict, Redeemed)
+        await asyncio.gather(
+            rotate(storage, first.refresh, second),
+            storage.revoke_grant(verdict.issued.grant_id),
+            rotate(storage, first.refresh, second),
+        )
+        assert not await lives(storage, second)
+
+
+async def test_refresh_tokens_expire_and_never_outlive_the_grant(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    tokens = new_tokens()
+    assert tokens.refresh
+    await redeem(storage, await new_code(storage, user, grant_seconds=1), tokens)
+    found = await storage.get_refresh_token(tokens.refresh)
+    [grant] = await storage.list_grants()
+    assert found is not None
+    assert found.expires_at == grant.expires_at
+    brief = new_tokens()
+    assert brief.refresh
+    await rotate(storage, tokens.refresh, brief, lifetimes=Lifetimes(MOMENT, MOMENT))
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.get_refresh_token(brief.refresh) is None
+    assert await rotate(storage, brief.refresh) == Gone()
+
+
+async def test_another_access_token_of_a_grant_is_stored_once(storage: Storage) -> None:
+    _, tokens = await granted(storage)
+    assert tokens.access
+    first = await storage.get_access_token(tokens.access)
+    assert first is not None
+    for _ in range(2):
+        await storage.add_access_token(
+            b"narrow", grant_id=first.grant_id, scopes=(), expires_at=first.expires_at
+        )
+    narrow = await storage.get_access_token(b"narrow")
+    assert narrow is not None
+    assert narrow.scopes == ()
+
+
+async def test_a_grant_without_refresh_tokens_has_none(storage: Storage) -> None:
+    await add_client(storage)
+    code = await new_code(storage, await add_user(storage))
+    only_access = NewTokens(access=new_seed(), refresh=None)
+    assert isinstance(await redeem(storage, code, only_access), Redeemed)
+    assert await storage.get_access_token(only_access.access or b"") is not None
+
+
+# --------------------------------------------------------------------------------------------- purge
+
+
+async def purge(storage: Storage, **options: Any) -> int:
+    chosen = {
+        "limit": 100,
+        "replay_seconds": 60,
+        "unused_seconds": 3600,
+        "idle_seconds": None,
+    }
+    return await storage.purge(**chosen | options)
+
+
+async def test_purge_takes_the_expired_and_leaves_the_living(storage: Storage) -> None:
+    user, tokens = await granted(storage)
+    for number in range(5):
+        await storage.add_session(str(number).encode(), user.subject, lifetime_seconds=MOMENT)
+    await storage.take_attempt([Bucket(b"old", 1, MOMENT)])
+    await asyncio.sleep(2 * MOMENT)
+    assert await purge(storage, limit=2) == 3  # two sessions and the bucket
+    assert await purge(storage) == 3
+    assert await purge(storage) == 0
+    assert await lives(storage, tokens)
+
+
+async def test_purge_takes_salts_after_the_window_and_keeps_the_spent_token(
+    storage: Storage,
+) -> None:
+    _, tokens = await granted(storage)
+    assert tokens.refresh
+    await rotate(storage, tokens.refresh)
+    await asyncio.sleep(MOMENT)
+    assert await purge(storage, replay_seconds=MOMENT / 10) == 1
+    assert isinstance(await rotate(storage, tokens.refresh), Reused)
+
+
+async def test_purge_takes_unused_clients_but_no_used_and_no_waiting_one(storage: Storage) -> None:
+    await granted(storage)
+    await add_client(storage, new_client("unused"))
+    await add_client(storage, Client("waiting", new_client().metadata, None, "", 0, None, None))
+    await asyncio.sleep(MOMENT)
+    assert await purge(storage, unused_seconds=MOMENT / 10) == 1
+    left = {client.client_id for client in await storage.list_clients()}
+    assert left == {"client", "waiting"}
+
+
+async def test_purge_takes_idle_clients_only_where_that_is_set(storage: Storage) -> None:
+    _, tokens = await granted(storage)
+    await asyncio.sleep(MOMENT)
+    assert await purge(storage, idle_seconds=3600) == 0
+    assert await purge(storage, idle_seconds=MOMENT / 10) == 1
+    assert not await lives(storage, tokens)
+
+
+async def test_the_engine_answers_when_asked_whether_it_can_write(storage: Storage) -> None:
+    await storage.ping()

@@ -1,0 +1,181 @@
+"""What is SQLite's own: durability, several processes, trouble with the disk."""
+
+import asyncio
+import multiprocessing
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_storage import add_client, new_client
+
+from authserver.settings import Settings, SettingsError
+from authserver.storage import StorageUnavailable
+from authserver.storage import sqlite as engine
+from authserver.storage.sqlite.writer import connect
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "authserver.sqlite"
+
+
+async def opened(path: Path) -> engine.SQLiteStorage:
+    storage = engine.create(Settings(data_dir=path.parent))
+    await storage.open()
+    return storage
+
+
+async def test_every_connection_is_durable(path: Path) -> None:
+    await (await opened(path)).close()
+    connection = connect(path)
+    pragmas = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys")
+    }
+    connection.close()
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    storage = await opened(path)
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+    await storage.close()
+
+
+async def test_opening_twice_applies_the_schema_once(path: Path) -> None:
+    first = await opened(path)
+    await add_client(first)
+    second = await opened(path)
+    assert await second.get_client("client") is not None
+    await first.close()
+    await second.close()
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(path: Path) -> None:
+    await (await opened(path)).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StorageUnavailable, match="newer release"):
+        await opened(path)
+
+
+async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> None:
+    """One group, one commit, and a savepoint for each operation."""
+    storage = await opened(path)
+
+    def fails(db: sqlite3.Connection, now: float) -> None:
+        db.execute("INSERT INTO facts (name, value) VALUES ('half', x'00')")
+        raise ValueError("no")
+
+    outcomes = await asyncio.gather(
+        storage.remember("before", b"1"),
+        storage._write(fails),
+        storage.remember("after", b"1"),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[1], ValueError)
+    assert await storage.recall("before") == await storage.recall("after") == b"1"
+    assert await storage.recall("half") is None
+    await storage.close()
+
+
+async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
+    storage = await opened(path)
+    await storage.remember("kept", b"1")
+
+    def fill(db: sqlite3.Connection, now: float) -> None:
+        pages = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count = {pages}")
+
+    await storage._write(fill)
+    outcomes = await asyncio.gather(
+        *(storage.remember(f"big-{n}", b"x" * 50_000) for n in range(5)), return_exceptions=True
+    )
+    assert any(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
+    assert not any(isinstance(outcome, sqlite3.Error) for outcome in outcomes)
+    assert await storage.recall("kept") == b"1"
+    assert await storage.remember("later", b"1") == b"1"  # recovers by itself
+    await storage.close()
+
+
+async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await opened(path)
+    await storage.remember("one", b"1")
+    await storage._write(lambda db, now: db.execute("PRAGMA busy_timeout = 10"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable):
+        await storage.remember("two", b"1")
+    other.execute("ROLLBACK")
+    other.close()
+    assert await storage.remember("two", b"1") == b"1"
+    await storage.close()
+
+
+async def test_a_closed_storage_is_unavailable() -> None:
+    storage = engine.SQLiteStorage(Path("nowhere"))
+    with pytest.raises(StorageUnavailable):
+        await storage.get_client("x")
+    with pytest.raises(StorageUnavailable):
+        await storage.ping()
+
+
+def _count_up(path: Path, name: str) -> None:
+    async def run() -> None:
+        storage = await opened(path)
+        for number in range(50):
+            await add_client(storage, new_client(f"{name}-{number}"), unused_limit=100_000)
+        await storage.close()
+
+    asyncio.run(run())
+
+
+async def test_several_processes_write_at_once(path: Path) -> None:
+    """A second storage in this process, too: locks are held by open files, not by processes."""
+    process = multiprocessing.get_context("spawn").Process(target=_count_up, args=(path, "child"))
+    process.start()
+    storages = [await opened(path) for _ in range(2)]
+    number = 0
+    while process.is_alive() or number < 50:
+        for storage in storages:
+            await add_client(storage, new_client(f"{id(storage)}-{number}"), unused_limit=100_000)
+        number += 1
+    process.join()
+    assert process.exitcode == 0
+    assert len(await storages[0].list_clients()) == 50 + 2 * number
+    for storage in storages:
+        await storage.close()
+
+
+async def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_file_system", lambda _: "nfs4")
+    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .*network file system.*Example: "):
+        engine.create(Settings(data_dir=path.parent))
+
+
+async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(SettingsError, match="too old"):
+        engine.create(Settings(data_dir=path.parent))
+
+
+def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = "a / ext4 rw 0 0\nb /mnt/nfs nfs4 rw 0 0\nc /mnt ext4 rw 0 0\n"
+    real: Any = Path.read_text
+
+    def read_text(self: Path, **options: Any) -> str:
+        return mounts if self == Path("/proc/mounts") else str(real(self, **options))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    assert engine._file_system(Path("/mnt/nfs/data")) == "nfs4"
+    assert engine._file_system(Path("/mnt/nfsx")) == "ext4"
+    assert engine._file_system(Path("/home")) == "ext4"

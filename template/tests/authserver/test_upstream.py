@@ -1,0 +1,183 @@
+"""Each shortfall of FastMCP and the MCP SDK that we work around.
+
+These tests pass while the shortfall is there. One that fails says: it was mended upstream, the workaround
+can go.
+"""
+
+import inspect
+from typing import Any
+
+import pytest
+from conftest import Live, OAuthClient, call, result
+from fastmcp import FastMCP
+from fastmcp.server.auth.auth import AuthProvider
+from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
+from fastmcp.tools import Tool
+from mcp.server.auth.handlers.authorize import AuthorizationHandler, AuthorizationRequest
+from mcp.server.auth.handlers.revoke import RevocationRequest
+from mcp.server.auth.handlers.token import AuthorizationCodeRequest, TokenHandler
+from mcp.server.auth.middleware import client_auth
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.routes import build_metadata, create_auth_routes
+from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
+from person import Person
+from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
+from starlette.testclient import TestClient
+
+from authserver import requires
+from authserver.upstream import BearerBackend, component_scopes
+
+
+def upstream_metadata() -> Any:
+    return build_metadata(
+        AnyHttpUrl("https://example.com"), None, ClientRegistrationOptions(), RevocationOptions()
+    )
+
+
+# --------------------------------------------------------------- why `endpoints/` replaces handlers
+
+
+def test_upstream_adds_a_slash_to_the_issuer() -> None:
+    """So `endpoints/metadata.py` writes addresses as strings."""
+    assert str(AuthProvider(base_url="https://example.com").base_url) == "https://example.com/"
+
+
+def test_upstream_metadata_leaves_out_none_and_iss() -> None:
+    """So public clients would not find their method (RFC 8414), nor `iss` (RFC 9207)."""
+    found = upstream_metadata()
+    assert "none" not in found.token_endpoint_auth_methods_supported
+    assert found.authorization_response_iss_parameter_supported is None
+
+
+def test_upstream_sends_no_iss() -> None:
+    """So `endpoints/authorize.py` writes its own redirects."""
+    assert "iss" not in inspect.getsource(AuthorizationHandler.handle).replace("issue", "").replace(
+        "permission", ""
+    ).replace("missing", "")
+
+
+def test_upstream_takes_a_missing_challenge_method_for_s256() -> None:
+    """RFC 7636 section 4.3 says: missing means plain, which OAuth 2.1 forbids."""
+    asked = AuthorizationRequest.model_validate(
+        {"client_id": "x", "response_type": "code", "code_challenge": "short"}
+    )
+    assert asked.code_challenge_method == "S256"
+
+
+def test_upstream_takes_any_verifier() -> None:
+    """RFC 7636 section 4.1: 43 to 128 unreserved characters."""
+    form = {"grant_type": "authorization_code", "code": "x", "client_id": "x", "code_verifier": "ü"}
+    assert AuthorizationCodeRequest.model_validate(form).code_verifier == "ü"
+
+
+def test_upstream_answers_a_grant_that_was_not_registered_with_the_wrong_error() -> None:
+    """RFC 6749 section 5.2: unauthorized_client."""
+    assert "unauthorized_client" not in inspect.getsource(TokenHandler.handle).split("JwtBearerRequest")[0]
+
+
+def test_upstream_never_looks_at_the_resource_of_a_token_request() -> None:
+    """RFC 8707 section 2.2: so `endpoints/token.py` does."""
+    source = inspect.getsource(TokenHandler.handle).split("JwtBearerRequest")[0]
+    assert "resource" not in source
+
+
+def test_upstream_revocation_requires_the_field_client_secret() -> None:
+    """Public clients have none (RFC 7009 section 2.1)."""
+    assert RevocationRequest.model_fields["client_secret"].is_required()
+
+
+def test_upstream_basic_authentication_wants_client_id_in_the_body_and_keeps_plus() -> None:
+    """RFC 6749 section 2.3.1 and appendix B."""
+    source = inspect.getsource(client_auth)
+    assert "Missing client_id" in source
+    assert "unquote_plus" not in source
+
+
+def test_upstream_lets_repeated_parameters_pass() -> None:
+    """RFC 6749 section 3.1."""
+    provider = InMemoryOAuthProvider(base_url="http://localhost")
+    routes = create_auth_routes(provider, AnyHttpUrl("http://localhost"))
+    with TestClient(Starlette(routes=routes)) as http:
+        answer = http.get("/authorize?client_id=a&client_id=b&response_type=code&code_challenge=x")
+    assert "repeat" not in answer.text
+
+
+# ------------------------------------------------------------------------------- `upstream.py` itself
+
+
+@pytest.mark.anyio
+async def test_upstream_believes_the_first_of_two_authorization_headers() -> None:
+    class Verifier:
+        async def verify_token(self, token: str) -> AccessToken:
+            return AccessToken(token=token, client_id="x", scopes=[])
+
+    headers = [(b"authorization", b"Bearer one"), (b"authorization", b"Bearer two")]
+    connection = HTTPConnection({"type": "http", "headers": headers})
+    backend: Any = BearerBackend(Verifier())  # type: ignore[arg-type]
+    assert await backend.authenticate(connection) is None
+    assert await super(BearerBackend, backend).authenticate(connection) is not None
+
+
+def test_upstream_hides_a_tool_instead_of_asking_for_its_scope(live: Live, alice: Person) -> None:
+    """`require_scopes` answers 200 and "Unknown tool", from which no client can step up."""
+    from fastmcp.server.auth import require_scopes  # noqa: PLC0415
+
+    from authserver import AuthorizationServer  # noqa: PLC0415
+
+    server = Live(live.settings.data_dir)
+
+    def build(settings: Any) -> "FastMCP[Any]":
+        from conftest import SCOPES  # noqa: PLC0415
+
+        mcp: FastMCP[Any] = FastMCP("hides", auth=AuthorizationServer(SCOPES, settings))
+        mcp.tool(lambda: "x", name="hidden", auth=require_scopes("write"))
+        return mcp
+
+    server.start(build)
+    person = Person(server)
+    token = OAuthClient(server).tokens(person)["access_token"]
+    answer = call(server, token, name="hidden", arguments={})
+    server.stop()
+    assert answer.status_code == 200
+    assert "Unknown tool" in answer.text or "error" in str(result(answer)).lower()
+
+
+@pytest.mark.anyio
+async def test_scopes_are_found_through_mounts_and_renames() -> None:
+    """FastMCP has no public way from a mounted component to its function."""
+    child: FastMCP[Any] = FastMCP("child")
+
+    @requires("write")
+    def change() -> str:
+        return "x"
+
+    child.tool(change)
+    child.resource("plan://a")(change)
+    child.resource("plan://{name}/b", name="template")(requires("admin")(lambda name: name))
+    child.prompt(change)
+    middle: FastMCP[Any] = FastMCP("middle")
+    middle.mount(child, namespace="inner")
+    parent: FastMCP[Any] = FastMCP("parent")
+    parent.mount(middle, namespace="outer")
+    own = Tool.from_function(change)
+    parent.add_tool(Tool.from_tool(own, name="renamed"))
+
+    async def scopes(method: str, **params: str) -> tuple[str, ...]:
+        return await component_scopes(parent, method, params)
+
+    tools = {tool.name for tool in await parent.list_tools()}
+    assert tools == {"renamed", "outer_inner_change"}
+    for name in tools:
+        assert await scopes("tools/call", name=name) == ("write",)
+    [prompt] = await parent.list_prompts()
+    assert await scopes("prompts/get", name=prompt.name) == ("write",)
+    [resource] = await parent.list_resources()
+    assert await scopes("resources/read", uri=str(resource.uri)) == ("write",)
+    [template] = await parent.list_resource_templates()
+    uri = template.uri_template.replace("{name}", "n")
+    assert await scopes("resources/read", uri=uri) == ("admin",)
+    assert await scopes("tools/call", name="unknown") == ()
+    assert await scopes("resources/read", uri="unknown://x") == ()
+    assert await scopes("ping") == ()
