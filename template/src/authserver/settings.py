@@ -5,13 +5,14 @@ A wrong one stops the start with one line that names the variable, what is wrong
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -135,7 +136,7 @@ def _split(value: Any) -> list[str]:
 @cache
 def load_settings() -> Settings:
     """Return the settings of this process; raises SettingsError."""
-    _refuse_misspelt(os.environ)
+    _refuse_misspelt([*os.environ, *dotenv_values(".env")])
     try:
         return Settings()
     except ValidationError as error:
@@ -149,9 +150,9 @@ def load_settings() -> Settings:
         raise SettingsError(f"{variable}: {message}. Example: {variable}={example}") from None
 
 
-def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+def _refuse_misspelt(variables: Iterable[str]) -> None:
     known = [f"AUTH_{name.upper()}" for name in Settings.model_fields]
-    for variable in environment:
+    for variable in variables:
         if variable.startswith("AUTH_") and variable not in known:
             alike = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
             if alike:

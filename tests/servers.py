@@ -1,0 +1,112 @@
+"""A rendered project's server, run by its own command, as its user would."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+_START_SECONDS = 60
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """A running server: its address, what it printed, and its command for operators."""
+
+    def __init__(self, project: Path, data_dir: Path, port: int | None = None, **settings: str) -> None:
+        self.project = project
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AUTH_")},
+            "UV_OFFLINE": "1",
+            "AUTH_PUBLIC_URL": self.url,
+            "AUTH_DATA_DIR": str(data_dir),
+            "AUTH_LIMIT_REGISTRATIONS_PER_MINUTE": "0",
+            "AUTH_LIMIT_SIGN_INS_PER_MINUTE": "0",
+            **settings,
+        }
+        self.environment.pop("VIRTUAL_ENV", None)
+        self.printed = ""
+
+    def command(self, *words: str) -> str:
+        """Run the project's own command and return what it prints."""
+        done = subprocess.run(
+            ["uv", "run", "--no-sync", self.project.name, *words],
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Server"]:
+        """Run the server on a terminal, so that it prints the link for the first account."""
+        terminal, inside = pty.openpty()
+        process = subprocess.Popen(
+            ["uv", "run", "--no-sync", self.project.name, "serve", "--port", str(self.port)],
+            cwd=self.project,
+            env=self.environment,
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            start_new_session=True,
+        )
+        os.close(inside)
+        self._terminal = terminal
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while not self._ready():
+                self.read()
+                assert process.poll() is None, self.printed
+                assert time.monotonic() < deadline, self.printed
+                time.sleep(0.05)
+            yield self
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(15)
+            self.read()
+            os.close(terminal)
+
+    def read(self) -> str:
+        """Return all that the server has printed so far."""
+        while select.select([self._terminal], [], [], 0)[0]:
+            try:
+                data = os.read(self._terminal, 65536)
+            except OSError:  # Linux: the other side has closed
+                break
+            if not data:
+                break
+            self.printed += data.decode(errors="replace")
+        return self.printed
+
+    @property
+    def first_account_link(self) -> str:
+        """The one-time link that the first start prints."""
+        found = re.search(rf"{re.escape(self.url)}/invite/\S+", self.read())
+        assert found, self.printed
+        return found[0]
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False

@@ -1,0 +1,341 @@
+"""A real Chromium: first account, sign-in, consent, deny, errors, towards every kind of client."""
+
+import http.server
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from servers import Server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PASSWORD = "correct horse battery staple"
+CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWBuGJSstw-cM"
+
+if CHROMIUM is None and os.environ.get("CI") != "true":
+    pytest.skip("Chromium is not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def server(default_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default project, just started for the first time."""
+    with Server(default_project, tmp_path_factory.mktemp("browser") / "data").running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    assert CHROMIUM, "Chromium is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def owner(server: Server, chromium: Browser) -> dict[str, str]:
+    """The first account, made through the link on the terminal."""
+    page = chromium.new_page()
+    watch(page)
+    page.goto(server.first_account_link)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Create the first account")
+    page.get_by_label("User name").fill("owner")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Create the account").click()
+    page.wait_for_url(f"{server.url}/account")
+    expect(page.get_by_text("owner").first).to_be_visible()
+    page.context.close()
+    return {"username": "owner", "password": PASSWORD}
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """A fresh browser that fails the test on any console message."""
+    context = chromium.new_context()
+    context.on("page", watch)
+    yield context
+    assert not complaints
+    context.close()
+
+
+complaints: list[str] = []
+
+
+def watch(page: Page) -> None:
+    """Note what the console says: CSP violations, script errors, missing files."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and "status of 4" not in message.text:
+            complaints.append(f"{page.url}: {message.text}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+
+
+@pytest.fixture(scope="module")
+def callback() -> Iterator[str]:
+    """A client that listens on a loopback port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>client</title><link rel=icon href=data:,><h1>Back</h1>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.server_port}/callback"
+    listener.shutdown()
+
+
+def authorization_url(context: BrowserContext, server: Server, redirect_uri: str, **more: str) -> str:
+    """Register a client and return the address it would open."""
+    body = {
+        "redirect_uris": [redirect_uri],
+        "client_name": "A client <b>of yours</b>",
+        "token_endpoint_auth_method": "none",
+    }
+    answer = context.request.post(f"{server.url}/register", data=body)
+    assert answer.status == 201, answer.text()
+    query = {
+        "response_type": "code",
+        "client_id": answer.json()["client_id"],
+        "redirect_uri": redirect_uri,
+        "state": "xyz",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+        "scope": "notes:write",
+    }
+    return f"{server.url}/authorize?{urlencode(query | more)}"
+
+
+def sign_in(page: Page, username: str, password: str) -> None:
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def answer_of(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def test_approving_leads_back_to_a_loopback_client(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    sign_in(page, **owner)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Allow access?")
+    expect(page.get_by_text("A client <b>of yours</b>")).to_be_visible()
+    expect(page.get_by_text(callback.removesuffix("/callback"))).to_be_visible()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    answer = answer_of(page.url)
+    assert (answer["state"], answer["iss"]) == ("xyz", server.url)
+    assert answer["code"].startswith("mcpac_")
+
+
+@pytest.mark.parametrize(
+    "redirect_uri", ["https://client.example/cb", "cursor://anysphere.cursor-mcp/oauth/callback"]
+)
+@pytest.mark.parametrize("decision", ["Allow", "Deny"])
+def test_the_browser_follows_to_https_and_to_apps(
+    server: Server, owner: dict[str, str], context: BrowserContext, redirect_uri: str, decision: str
+) -> None:
+    """A form-action in the CSP would stop the redirect here."""
+    reached: list[str] = []
+    context.route("https://client.example/**", lambda route: (reached.append(route.request.url), route.fulfill(body="<link rel=icon href=data:,>"))[1])
+    page = context.new_page()
+    page.goto(authorization_url(context, server, redirect_uri))
+    sign_in(page, **owner)
+    locations: list[str] = []
+    page.on("response", lambda answer: locations.append(answer.headers.get("location", "")))
+    page.get_by_role("button", name=decision).click()
+    page.wait_for_timeout(500)
+    [location] = [location for location in locations if location.startswith(redirect_uri)]
+    answer = answer_of(location)
+    assert ("code" in answer) == (decision == "Allow")
+    assert answer["iss"] == server.url
+    if redirect_uri.startswith("https"):
+        assert reached == [location]
+
+
+def test_denying_tells_the_client(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    sign_in(page, **owner)
+    page.get_by_role("button", name="Deny").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    assert answer_of(page.url)["error"] == "access_denied"
+
+
+def test_two_tabs_at_once_both_end_well(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    tabs = [context.new_page(), context.new_page()]
+    for tab in tabs:
+        tab.goto(authorization_url(context, server, callback))
+    for tab in tabs:
+        sign_in(tab, **owner)
+        expect(tab.get_by_role("button", name="Allow")).to_be_visible()
+    for tab in reversed(tabs):
+        tab.get_by_role("button", name="Allow").click()
+        expect(tab.get_by_role("heading")).to_have_text("Back")
+        assert "code" in answer_of(tab.url)
+
+
+def test_everything_works_by_keyboard_and_without_javascript(
+    server: Server, owner: dict[str, str], chromium: Browser, callback: str
+) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    page.keyboard.type(owner["username"])  # the first field has the focus
+    page.keyboard.press("Tab")
+    page.keyboard.type(owner["password"])
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/consent?**")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.locator("button[value=allow]:focus").count():
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    context.close()
+
+
+def test_a_mistake_is_told_beside_the_field(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    sign_in(page, owner["username"], "a wrong password")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("User name")).to_have_value("owner")
+    sign_in(page, **owner)
+    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+
+
+def test_another_person_can_take_over_the_request(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    link = server.command("users", "invite", "guest").strip()
+    page = context.new_page()
+    page.goto(link)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Save the password").click()
+    page.goto(authorization_url(context, server, callback, scope="notes:read"))
+    expect(page.get_by_text("guest").first).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, **owner)
+    expect(page.get_by_text("owner").first).to_be_visible()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+
+
+def test_errors_say_what_to_do_next(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    url = authorization_url(context, server, callback)
+    for address, title in (
+        (f"{server.url}/consent?request=unknown", "expired"),
+        (url.replace("client_id=", "client_id=un"), ""),
+        (url.replace("%2Fcallback", "%2Fother"), ""),
+        (f"{server.url}/invite/mcpiv_unknown", ""),
+    ):
+        answer = page.goto(address)
+        assert answer is not None and answer.status in (400, 410), title
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert len(page.locator("main p").all()) >= 2  # what happened, and what to do
+    page.goto(url)
+    stranger = context.browser.new_context() if context.browser else None
+    assert stranger is not None
+    other = stranger.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("heading", level=1)).to_be_visible()
+    assert "sign-in" in other.content().lower()
+    stranger.close()
+
+
+def test_signing_out_ends_on_a_page(
+    server: Server, owner: dict[str, str], context: BrowserContext
+) -> None:
+    page = context.new_page()
+    page.goto(f"{server.url}/account")
+    sign_in(page, **owner)
+    expect(page.get_by_text(f"{server.url}/mcp")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.goto(f"{server.url}/account")
+    expect(page.get_by_label("Password")).to_be_visible()
+
+
+def test_no_page_of_ours_can_be_framed(
+    server: Server, context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    page.goto(callback)
+    page.set_content(f'<iframe src="{server.url}/login"></iframe>')
+    page.wait_for_timeout(500)
+    assert all("password" not in frame.content() for frame in page.frames[1:])
+    assert any("frame" in complaint for complaint in complaints)
+    complaints.clear()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 360, 1280])
+def test_pages_fit_any_screen_and_ask_nobody_else(
+    server: Server,
+    owner: dict[str, str],
+    chromium: Browser,
+    callback: str,
+    scheme: str,
+    width: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    context = chromium.new_context(
+        viewport={"width": width, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    context.on("page", watch)
+    asked: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda asking: asked.append(asking.url))
+    page.goto(authorization_url(context, server, callback))
+    pictures = os.environ.get("PICTURES")
+
+    def look(name: str) -> None:
+        fits = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert fits, f"{name} scrolls sideways at {width}"
+        if pictures:
+            page.screenshot(path=f"{pictures}/{name}-{scheme}-{width}.png", full_page=True)
+
+    look("sign-in")
+    sign_in(page, owner["username"], "a wrong password")
+    look("sign-in-wrong")
+    sign_in(page, **owner)
+    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+    look("consent")
+    page.goto(f"{server.url}/account")
+    look("account")
+    page.goto(f"{server.url}/consent?request=unknown")
+    look("expired")
+    page.goto(server.command("users", "invite", f"{scheme}{width}").strip())
+    look("invite")
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(server.url).netloc}
+    assert not complaints
+    context.close()
