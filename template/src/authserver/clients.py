@@ -167,7 +167,9 @@ def _described(body: dict[str, Any]) -> dict[str, str]:
     """Return what the client says of itself, for people to read."""
     described = {}
     for name in _TEXTS:
-        text = body.get(name) or ""
+        text = body.get(name)
+        if text is None:
+            continue
         if not isinstance(text, str):
             raise _invalid_metadata(f"{name} must be a string")
         if text := _printable(text)[:_MAXIMUM_TEXT_LENGTH]:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import anyio
 import httpx2
 import pytest
 import structlog
 import uvicorn
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
-from person import Person
+from person import NO_KEEP_ALIVE, Person
 
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.secret_values import Kind, digest, new
@@ -144,7 +145,7 @@ class Live:
 
     def http(self, **options: Any) -> httpx2.Client:
         # No TLS here: loading certificates for each client would take most of the time.
-        return httpx2.Client(base_url=self.url, verify=False, **options)
+        return httpx2.Client(base_url=self.url, verify=False, limits=NO_KEEP_ALIVE, **options)
 
     async def on_storage(self, operation: Callable[[Storage], Any]) -> Any:
         """Run an operation on a second connection to the same store, as the command does."""
@@ -214,8 +215,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Live]]:
 
 def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> str:
     """Make a one-time link."""
-    import anyio  # noqa: PLC0415
-
     token = new(Kind.INVITATION)
 
     async def store(storage: Storage) -> None:

@@ -14,6 +14,9 @@ vars(passwords).update(PasswordHasher=partial(PasswordHasher, time_cost=1, memor
 
 PASSWORD = "correct horse battery staple"
 
+# Clients are made by the dozen and never closed.
+NO_KEEP_ALIVE = httpx2.Limits(max_keepalive_connections=0)
+
 
 class Site(Protocol):
     """What a person needs to know of a server."""
@@ -47,7 +50,9 @@ class Person:
         self.url = server.url
         self.name = name
         self.password = password
-        self.browser = httpx2.Client(base_url=server.url, verify=False, headers={"Accept": "text/html"})
+        self.browser = httpx2.Client(
+            base_url=server.url, verify=False, limits=NO_KEEP_ALIVE, headers={"Accept": "text/html"}
+        )
 
     def get(self, url: str) -> httpx2.Response:
         """Follow redirects, as long as they stay on the server."""

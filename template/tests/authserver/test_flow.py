@@ -28,6 +28,7 @@ def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
     return opened
 
 
+@pytest.mark.filterwarnings("ignore:Using in-memory token storage")
 @pytest.mark.anyio
 async def test_a_fastmcp_client_logs_in_calls_a_tool_and_steps_up(
     live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
