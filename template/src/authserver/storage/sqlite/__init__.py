@@ -54,7 +54,13 @@ def create(settings: Settings) -> "SQLiteStorage":
     """
     if sqlite3.sqlite_version_info < (3, 35):
         raise SettingsError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"AUTH_DATA_DIR: {settings.data_dir} cannot be made ({error.strerror})."
+            " Example: AUTH_DATA_DIR=/var/lib/my-server"
+        ) from None
     kind = _file_system(settings.data_dir.resolve())
     if kind in _NETWORK_FILE_SYSTEMS:
         raise SettingsError(
