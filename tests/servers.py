@@ -4,10 +4,10 @@ import contextlib
 import os
 import pty
 import re
-import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -70,11 +70,12 @@ class Server:
             start_new_session=True,
         )
         os.close(inside)
-        self._terminal = terminal
+        # A terminal that nobody reads fills up, and stops whoever writes to it.
+        reading = threading.Thread(target=self._read, args=(terminal,))
+        reading.start()
         try:
             deadline = time.monotonic() + _START_SECONDS
             while not self._ready():
-                self.read()
                 assert process.poll() is None, self.printed
                 assert time.monotonic() < deadline, self.printed
                 time.sleep(0.05)
@@ -82,25 +83,19 @@ class Server:
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(15)
-            self.read()
+            reading.join()
             os.close(terminal)
 
-    def read(self) -> str:
-        """Return all that the server has printed so far."""
-        while select.select([self._terminal], [], [], 0)[0]:
-            try:
-                data = os.read(self._terminal, 65536)
-            except OSError:  # Linux: the other side has closed
-                break
-            if not data:
-                break
-            self.printed += data.decode(errors="replace")
-        return self.printed
+    def _read(self, terminal: int) -> None:
+        # Linux raises an error when the other side has closed.
+        with contextlib.suppress(OSError):
+            while data := os.read(terminal, 65536):
+                self.printed += data.decode(errors="replace")
 
     @property
     def first_account_link(self) -> str:
         """The one-time link that the first start prints."""
-        found = re.search(rf"{re.escape(self.url)}/invite/\S+", self.read())
+        found = re.search(rf"{re.escape(self.url)}/invite/\S+", self.printed)
         assert found, self.printed
         return found[0]
 

@@ -1,10 +1,12 @@
 """Somebody who fills forms. No JavaScript, no CSP: a real browser is another test's business."""
 
+import threading
 from functools import partial
 from html.parser import HTMLParser
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx2
+import pytest
 from argon2 import PasswordHasher
 
 from authserver.login.password import passwords
@@ -91,3 +93,19 @@ class Person:
         if 'name="decision"' in page.text:
             page = self.submit(page, "decision", decision=decision)
         return page.headers["location"]
+
+
+def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
+    """Let `person` be the browser that MCP clients open; return the addresses that were opened."""
+    opened: list[str] = []
+
+    def visit(url: str) -> None:
+        person.browser.get(person.allow(url))
+
+    def open_browser(url: str, *_: Any, **__: Any) -> bool:
+        opened.append(url)
+        threading.Thread(target=visit, args=(url,)).start()
+        return True
+
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    return opened

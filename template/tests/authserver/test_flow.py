@@ -1,6 +1,5 @@
 """The whole flow through real HTTP: FastMCP's own client, then step by step."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,23 +8,7 @@ from conftest import Live, OAuthClient, alive, answered, call, invite, new_perso
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from key_value.aio.stores.memory import MemoryStore
-from person import PASSWORD, Person
-
-
-def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
-    """Let `person` be the browser that MCP clients open; return the addresses that were opened."""
-    opened: list[str] = []
-
-    def visit(url: str) -> None:
-        person.browser.get(person.allow(url))
-
-    def open_browser(url: str, *_: Any, **__: Any) -> bool:
-        opened.append(url)
-        threading.Thread(target=visit, args=(url,)).start()
-        return True
-
-    monkeypatch.setattr("webbrowser.open", open_browser)
-    return opened
+from person import PASSWORD, Person, browse
 
 
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")

@@ -1,0 +1,54 @@
+"""What the tests share: the template as the working tree has it, and projects with their environments."""
+
+import fcntl
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from rendering import AXES, REPOSITORY, Answers, choices, clone, render, title
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> None:
+    """Rendered projects resolve their dependencies as of the day that this repository is held at."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    os.environ["UV_EXCLUDE_NEWER"] = settings["tool"]["uv"]["exclude-newer"]
+    os.environ.pop("VIRTUAL_ENV", None)
+    for name in list(os.environ):
+        if name.startswith("AUTH_"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clone of the repository with all that is not committed yet, tagged higher than any release."""
+    return clone(tmp_path_factory.mktemp("template") / "copier-fastmcp-oauth", "999.0.0")
+
+
+def environment(template: Path, shared: Path, answers: Answers) -> Path:
+    """Return a rendered project whose own environment is complete; made once for all workers."""
+    project = shared / title(answers) / "my-server"
+    project.parent.mkdir(exist_ok=True)
+    with (project.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (project / "uv.lock").exists():
+            render(template, project, **answers)
+            subprocess.run(["uv", "sync", "--quiet"], cwd=project, check=True)
+    return project
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "projects"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_project(template: Path, shared: Path) -> Path:
+    """Return the project that the default answers give, ready to run."""
+    return environment(template, shared, {axis: choices(axis)[0] for axis in AXES})

@@ -1,0 +1,57 @@
+"""Every combination in its own environment: dependencies, tests and hooks."""
+
+import os
+import subprocess
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import pytest
+from conftest import environment
+from rendering import AXES, Answers, combinations, commit, git, questions, title
+
+
+@pytest.fixture(params=combinations(*AXES), ids=title)
+def project(request: pytest.FixtureRequest, template: Path, shared: Path) -> Path:
+    answers: Answers = request.param
+    return environment(template, shared, answers)
+
+
+def run(project: Path, *command: str) -> str:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        ["uv", "run", "--locked", *command],
+        cwd=project,
+        env=inherited | {"UV_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_its_own_tests_pass(project: Path) -> None:
+    assert " passed" in run(project, "pytest", "-q")
+
+
+def test_its_own_hooks_pass_without_a_forge(project: Path) -> None:
+    if not (project / ".git").exists():
+        git(project, "init", "--quiet")
+    commit(project, "Start")
+    assert "Failed" not in run(project, "pre-commit", "run", "--all-files")
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_names_of_its_packages_and_commands_are_refused_for_projects(project: Path) -> None:
+    """A project named like a package of its environment could not be installed."""
+    [site] = (project / ".venv").glob("lib/python*/site-packages")
+    taken = set(questions()["taken_names"]["default"].split())
+    missing = (
+        {name for found in distributions(path=[str(site)]) for name in _names(found)} - taken - {"my-server"}
+    )
+    assert not missing, " ".join(sorted(missing))
+
+
+def _names(found: Distribution) -> set[str]:
+    commands = {point.name.lower() for point in found.entry_points if point.group == "console_scripts"}
+    return {name.replace("_", "-").replace(".", "-") for name in {found.name.lower(), *commands}}

@@ -1,0 +1,103 @@
+"""Hostile and unlucky answers: refused with a clear line, or harmless."""
+
+from pathlib import Path
+
+import copier
+import pytest
+from rendering import files, questions, render
+
+TAKEN = questions()["taken_names"]["default"].split()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "My-Server",
+        "my_server",
+        "my--server",
+        "-server",
+        "server-",
+        "1server",
+        "a" * 51,
+        "my server",
+        "my-server\n",
+        "my\nserver",
+        'my"server',
+        "my'server",
+        "my-server]",
+        "{{ 7 * 7 }}",
+        "{% raw %}",
+        "${HOME}",
+        "$(id)",
+        "../outside",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "..",
+        "sérver",
+        "сервер",
+        "🚀",
+        "my-server\u202e",
+        *TAKEN,
+    ],
+)
+def test_a_name_that_cannot_be_used_is_refused(template: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="project_name"):
+        render(template, tmp_path / "project", project_name=name)
+    assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize("name", ["a", "x1", "class", "none", "true", "notes-server", "a" * 50, "my-fastmcp"])
+def test_odd_names_are_harmless(template: Path, tmp_path: Path, name: str) -> None:
+    project = render(template, tmp_path / "project", project_name=name)
+    assert f'{name} = "authserver.cli:main"' in (project / "pyproject.toml").read_text()
+    assert f"uv run {name}" in (project / "README.md").read_text()
+
+
+@pytest.mark.parametrize("question", [name for name in questions() if "choices" in questions()[name]])
+@pytest.mark.parametrize("answer", ["", "other", "../sqlite", "SQLITE", "{{ 1 }}", "sqlite\n"])
+def test_only_offered_choices_are_taken(template: Path, tmp_path: Path, question: str, answer: str) -> None:
+    with pytest.raises(ValueError, match=question):
+        render(template, tmp_path / "project", **{question: answer})
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("my-server", "my-server"),
+        ("My Server", "my-server"),
+        ("notes_server.v2", "notes-server-v2"),
+        ("42", "my-server"),
+        ("2nd--try-", "nd-try"),
+        ("🚀", "my-server"),
+    ],
+)
+def test_the_name_comes_from_the_folder(template: Path, tmp_path: Path, folder: str, name: str) -> None:
+    project = render(template, tmp_path / folder)
+    assert f'name = "{name}"' in (project / "pyproject.toml").read_text()
+
+
+def test_hidden_values_cannot_smuggle_code_into_files(template: Path, tmp_path: Path) -> None:
+    """What is never asked is computed, whatever is given."""
+    plain = files(render(template, tmp_path / "plain" / "my-server"))
+    given = files(render(template, tmp_path / "given" / "my-server", taken_names="x", generation="7"))
+    assert plain == given
+
+
+def test_each_question_is_one_clear_sentence() -> None:
+    for name, question in questions().items():
+        if question.get("when") is not False:
+            assert question["help"], name
+            assert question["type"] in ("str", "int"), name
+
+
+def test_no_question_is_a_secret() -> None:
+    assert not any(question.get("secret") for question in questions().values())
+
+
+def test_it_runs_without_trust(template: Path, tmp_path: Path) -> None:
+    with copier.Worker(src_path=str(template), dst_path=tmp_path / "x", defaults=True, quiet=True) as worker:
+        worker.run_copy()
+        assert not worker.unsafe

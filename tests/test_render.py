@@ -1,0 +1,95 @@
+"""Every combination of answers, as it is written: complete, clean, formatted, typed, and repeatable."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rendering import AXES, Answers, choices, combinations, files, questions, render, title
+
+_ILLEGAL_ON_WINDOWS = re.compile(
+    r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE
+)
+_QUESTIONS = [name for name, question in questions().items() if "choices" in question]
+
+
+@pytest.fixture(scope="module", params=combinations(*_QUESTIONS), ids=title)
+def answers(request: pytest.FixtureRequest) -> Answers:
+    chosen: Answers = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def project(template: Path, tmp_path_factory: pytest.TempPathFactory, answers: Answers) -> Path:
+    return render(template, tmp_path_factory.mktemp("render") / "my-server", **answers)
+
+
+def test_rendering_twice_is_identical(
+    template: Path, tmp_path: Path, project: Path, answers: Answers
+) -> None:
+    assert files(render(template, tmp_path / "my-server", **answers)) == files(project)
+
+
+def test_exactly_the_chosen_modules_are_there_with_their_tests(project: Path, answers: Answers) -> None:
+    for axis in AXES:
+        here = project / "src" / "authserver" / axis
+        modules = {path.stem for path in here.iterdir()} - {"__init__"}
+        assert modules == {answers[axis]}
+        tests = {path.name for path in (project / "tests" / "authserver").glob(f"test_{axis}_*")}
+        assert tests == {f"test_{axis}_{answers[axis]}.py"}
+
+
+def test_only_the_chosen_forge_gets_a_pipeline(project: Path, answers: Answers) -> None:
+    found = {path.name for path in project.iterdir() if path.name.startswith((".github", ".gitlab"))}
+    expected = {"github": {".github"}, "gitlab": {".gitlab", ".gitlab-ci.yml"}, "none": set()}
+    assert found == expected[answers["ci"]]
+
+
+def test_every_file_is_clean(project: Path) -> None:
+    for name, content in files(project).items():
+        assert not any(map(_ILLEGAL_ON_WINDOWS.search, name.split("/"))), name
+        assert not name.endswith((".jinja", ".pyc")), name
+        text = content.decode("utf-8")
+        assert "\r" not in text, name
+        assert not text or (text.endswith("\n") and not text.endswith("\n\n")), name
+        assert not re.search(r"[ \t]$", text, re.MULTILINE), name
+        if not name.endswith(".html"):  # those are Jinja2 templates of the server
+            assert "{{" not in text, name
+            assert "{%" not in text, name
+    names = [name.lower() for name in files(project)]
+    assert len(names) == len(set(names))
+
+
+def test_it_holds_no_date_and_nothing_of_this_machine(template: Path, project: Path) -> None:
+    for name, content in files(project).items():
+        if name != ".copier-answers.yml":
+            assert str(template).encode() not in content, name
+            assert not re.search(rb"20\d\d-\d\d-\d\dT\d\d", content), name
+
+
+def test_it_is_formatted_linted_and_typed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With this repository's environment, and one cache for all combinations."""
+    cache = tmp_path_factory.getbasetemp() / "mypy"
+    for command in (
+        ["ruff", "format", "--check", "--no-cache"],
+        ["ruff", "check", "--no-cache"],
+        ["mypy", "--cache-dir", str(cache)],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_answers_file_keeps_every_answer(project: Path, answers: Answers) -> None:
+    text = (project / ".copier-answers.yml").read_text()
+    for name, answer in answers.items():
+        assert re.search(rf"^{name}: {re.escape(json.dumps(answer)[1:-1])}$", text, re.MULTILINE)
+    assert re.search(r"^born: \d+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_the_first_choice_is_the_default(axis: str) -> None:
+    assert questions()[axis]["default"] == choices(axis)[0]

@@ -1,0 +1,147 @@
+"""The template itself: runnable in place, twins alike, and the rules that keep updates possible."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from rendering import AXES, REPOSITORY, choices, git, questions, render
+
+TEMPLATE = REPOSITORY / "template"
+SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+JINJA = [
+    TEMPLATE / name for name in git(TEMPLATE, "ls-files", "*.jinja", ":(glob)**/*.jinja").split("\n") if name
+]
+
+
+@pytest.mark.parametrize(
+    "twin", [path for path in JINJA if path.with_suffix("").exists()], ids=lambda path: path.name
+)
+def test_twins_equal_the_default_render(template: Path, tmp_path: Path, twin: Path) -> None:
+    project = render(template, tmp_path / "my-server")
+    plain = twin.with_suffix("").relative_to(TEMPLATE)
+    assert (project / plain).read_text() == (TEMPLATE / plain).read_text()
+
+
+@pytest.mark.parametrize("name", ["src/authserver/choices.py", "pyproject.toml"])
+def test_what_carries_an_answer_stands_twice(name: str) -> None:
+    assert (TEMPLATE / name).exists()
+    assert (TEMPLATE / f"{name}.jinja").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"], ["pytest", "-q"]],
+    ids=" ".join,
+)
+def test_the_template_runs_in_place(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=TEMPLATE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("axis", "choice"), [(axis, choice) for axis in AXES for choice in choices(axis)])
+def test_each_choice_has_a_module_and_a_test(axis: str, choice: str) -> None:
+    here = TEMPLATE / "src" / "authserver" / axis
+    assert (here / f"{choice}.py").exists() or (here / choice / "__init__.py").exists()
+    tests = TEMPLATE / "tests" / "authserver" / f"test_{axis}_{choice}.py"
+    assert "def test_" in tests.read_text()
+
+
+def test_there_is_no_module_that_cannot_be_chosen() -> None:
+    for axis in AXES:
+        here = TEMPLATE / "src" / "authserver" / axis
+        modules = {path.stem for path in here.iterdir() if not path.stem.startswith("__")}
+        assert modules == set(choices(axis))
+
+
+def test_no_python_file_asks_which_answer_was_given() -> None:
+    values = "|".join(choice for axis in AXES for choice in choices(axis))
+    for path in (TEMPLATE / "src" / "authserver").rglob("*.py"):
+        assert not re.search(rf"""(==|!=|\bcase|\bin) \(?["']({values})["']""", path.read_text()), path
+
+
+def test_python_is_python() -> None:
+    """Jinja only in files that carry a name or an answer."""
+    assert [path.name for path in JINJA if path.suffixes[:1] == [".py"]] == ["choices.py.jinja"]
+
+
+@pytest.mark.parametrize(
+    "key", ["_tasks", "_migrations", "_jinja_extensions", "_secret_questions", "_envops"]
+)
+def test_nothing_here_needs_trust(key: str) -> None:
+    """One tag with a task would poison every later update."""
+    assert key not in SETTINGS
+
+
+def test_exclusions_read_every_answer_with_a_default() -> None:
+    """A question that an old project never answered would break its update."""
+    text = "\n".join(SETTINGS["_exclude"])
+    for name, question in questions().items():
+        assert len(re.findall(rf"\b{name}\b(?! \| default\('{question['default']}'\))", _code(text))) == 0, (
+            name
+        )
+
+
+def _code(text: str) -> str:
+    return "\n".join(re.findall(r"{{.*?}}|{%.*?%}", text))
+
+
+def test_seeds_are_skipped_by_updates_and_by_recopies() -> None:
+    """`_exclude` for updates, `_skip_if_exists` for recopies: the same files."""
+    [seeds] = [entry for entry in SETTINGS["_exclude"] if "_copier_operation == 'update'" in entry]
+    assert [line for line in seeds.splitlines() if line.startswith("/")] == SETTINGS["_skip_if_exists"]
+
+
+def test_a_recopy_keeps_what_is_the_users(template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "my-server", ci="gitlab")
+    for seed in SETTINGS["_skip_if_exists"]:
+        path = project / seed.strip("/")
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            file.write_text("# mine\n")
+    import copier  # noqa: PLC0415
+
+    copier.run_recopy(project, defaults=True, overwrite=True, quiet=True)
+    for seed in SETTINGS["_skip_if_exists"]:
+        path = project / seed.strip("/")
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            assert file.read_text() == "# mine\n", file
+
+
+def test_both_repositories_have_the_same_hooks() -> None:
+    here, there = (
+        yaml.safe_load((folder / ".pre-commit-config.yaml").read_text()) for folder in (REPOSITORY, TEMPLATE)
+    )
+    assert here == there
+    assert {repo["repo"] for repo in here["repos"]} == {"local"}
+
+
+def test_every_setting_is_in_the_example_with_its_default() -> None:
+    from authserver.settings import Settings  # noqa: PLC0415
+
+    lines = dict(
+        re.findall(r"^# (AUTH_[A-Z_]+)=(.*)$", (TEMPLATE / ".env.example").read_text(), re.MULTILINE)
+    )
+    assert set(lines) == {f"AUTH_{name.upper()}" for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        text = ",".join(default) if isinstance(default, tuple) else str("" if default is None else default)
+        assert lines[f"AUTH_{name.upper()}"] == text
+
+
+def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
+    for name in git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
+        path = REPOSITORY / name
+        if name and path.is_file() and path.suffix != ".png":
+            text = path.read_text()
+            assert not re.search(r"/wor[k]/|/roo[t]/|pypi\.or[g]|files\.pythonhoste[d]", text), name
+    assert not list(REPOSITORY.glob("pylock*"))
+
+
+def test_only_one_action_is_used_and_it_is_pinned() -> None:
+    for path in [*REPOSITORY.glob(".github/workflows/*"), *TEMPLATE.glob(".github/workflows/*")]:
+        for used in re.findall(r"uses: (\S+)", path.read_text()):
+            assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", used), path
