@@ -103,11 +103,17 @@ def callback() -> Iterator[str]:
     listener.server_close()
 
 
-def authorization_url(context: BrowserContext, server: Server, redirect_uri: str, **more: str) -> str:
+def authorization_url(
+    context: BrowserContext,
+    server: Server,
+    redirect_uri: str,
+    client_name: str = "A client <b>of yours</b>",
+    **more: str,
+) -> str:
     """Register a client and return the address it would open."""
     body = {
         "redirect_uris": [redirect_uri],
-        "client_name": "A client <b>of yours</b>",
+        "client_name": client_name,
         "token_endpoint_auth_method": "none",
     }
     answer = context.request.post(f"{server.url}/register", data=body)
@@ -316,7 +322,7 @@ def test_pages_fit_any_screen_and_ask_nobody_else(
     asked: list[str] = []
     page = context.new_page()
     page.on("request", lambda asking: asked.append(asking.url))
-    page.goto(authorization_url(context, server, callback))
+    page.goto(authorization_url(context, server, callback, client_name="Example app"))
     pictures = os.environ.get("PICTURES")
 
     def look(name: str) -> None:

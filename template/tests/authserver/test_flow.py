@@ -1,7 +1,7 @@
 """The whole flow through real HTTP: FastMCP's own client, then step by step."""
 
+import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from conftest import Live, OAuthClient, alive, answered, call, invite, new_person, result
@@ -17,7 +17,7 @@ async def test_a_fastmcp_client_logs_in_calls_a_tool_and_steps_up(
     live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = browse(monkeypatch, alice)
-    oauth = OAuth(token_storage=MemoryStore(), client_name="FastMCP <b>client</b>")
+    oauth = OAuth(token_storage=MemoryStore(), callback_timeout=20, client_name="FastMCP <b>client</b>")
     async with Client(live.mcp_url, auth=oauth) as client:
         me = (await client.call_tool("whoami")).data
         assert (me["name"], me["scopes"]) == ("alice", ["read"])
