@@ -10,6 +10,7 @@ import copier
 import yaml
 
 REPOSITORY = Path(__file__).parent.parent
+TEMPLATE = REPOSITORY / "template"
 AXES = ("storage", "login", "tokens")
 
 Answers = dict[str, str]

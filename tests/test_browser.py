@@ -332,7 +332,9 @@ def test_pages_fit_any_screen_and_ask_nobody_else(
             page.screenshot(path=f"{pictures}/{name}-{scheme}-{width}.png", full_page=True)
 
     look("sign-in")
-    sign_in(page, f"nobody-{scheme}-{width}", "a wrong password")  # a wrong one of the owner's would slow them down
+    sign_in(
+        page, f"nobody-{scheme}-{width}", "a wrong password"
+    )  # a wrong one of the owner's would slow them down
     look("sign-in-wrong")
     sign_in(page, **owner)
     expect(page.get_by_role("button", name="Allow")).to_be_visible()

@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import copier
 import pytest
-from rendering import files, questions, render
-
-TAKEN = questions()["taken_names"]["default"].split()
+from rendering import questions, render
 
 
 @pytest.mark.parametrize(
@@ -40,7 +37,9 @@ TAKEN = questions()["taken_names"]["default"].split()
         "сервер",
         "🚀",
         "my-server\u202e",
-        *TAKEN,
+        "con",
+        "fastmcp",
+        "python",
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(template: Path, tmp_path: Path, name: str) -> None:
@@ -79,11 +78,9 @@ def test_the_name_comes_from_the_folder(template: Path, tmp_path: Path, folder: 
     assert f'name = "{name}"' in (project / "pyproject.toml").read_text()
 
 
-def test_hidden_values_cannot_smuggle_code_into_files(template: Path, tmp_path: Path) -> None:
-    """What is never asked is computed, whatever is given."""
-    plain = files(render(template, tmp_path / "plain" / "my-server"))
-    given = files(render(template, tmp_path / "given" / "my-server", taken_names="x", generation="7"))
-    assert plain == given
+def test_the_stored_generation_can_only_be_a_number(template: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        render(template, tmp_path / "project", generation="7\nstorage: other")
 
 
 def test_each_question_is_one_clear_sentence() -> None:
@@ -95,9 +92,3 @@ def test_each_question_is_one_clear_sentence() -> None:
 
 def test_no_question_is_a_secret() -> None:
     assert not any(question.get("secret") for question in questions().values())
-
-
-def test_it_runs_without_trust(template: Path, tmp_path: Path) -> None:
-    with copier.Worker(src_path=str(template), dst_path=tmp_path / "x", defaults=True, quiet=True) as worker:
-        worker.run_copy()
-        assert not worker.unsafe

@@ -1,6 +1,8 @@
 """Somebody who fills forms. No JavaScript, no CSP: a real browser is another test's business."""
 
+import contextlib
 import threading
+import time
 from functools import partial
 from html.parser import HTMLParser
 from typing import Any, Protocol
@@ -29,7 +31,7 @@ class Site(Protocol):
 
 
 class Form(HTMLParser):
-    """The last form of a page that has a field of that name: where it posts, and what is in it."""
+    """The first form of a page that has a field of that name: where it posts, and what is in it."""
 
     def __init__(self, html: str, holding: str = "csrf") -> None:
         super().__init__()
@@ -100,7 +102,13 @@ def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
     opened: list[str] = []
 
     def visit(url: str) -> None:
-        person.browser.get(person.allow(url))
+        callback = person.allow(url)
+        # The client opens the browser first and listens afterwards.
+        for _ in range(100):
+            with contextlib.suppress(httpx2.ConnectError):
+                person.browser.get(callback)
+                return
+            time.sleep(0.05)
 
     def open_browser(url: str, *_: Any, **__: Any) -> bool:
         opened.append(url)
