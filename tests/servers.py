@@ -57,12 +57,13 @@ class Server:
         return done.stdout
 
     @contextlib.contextmanager
-    def running(self) -> Iterator["Server"]:
+    def running(self, *command: str, folder: Path | None = None) -> Iterator["Server"]:
         """Run the server on a terminal, so that it prints the link for the first account."""
+        own_command = ("uv", "run", "--no-sync", self.project.name, "serve", "--port", str(self.port))
         terminal, inside = pty.openpty()
         process = subprocess.Popen(
-            ["uv", "run", "--no-sync", self.project.name, "serve", "--port", str(self.port)],
-            cwd=self.project,
+            command or own_command,
+            cwd=folder or self.project,
             env=self.environment,
             stdin=inside,
             stdout=inside,
