@@ -1,12 +1,12 @@
 """What is SQLite's own: durability, several processes, trouble with the disk."""
 
 import asyncio
-import multiprocessing
 import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from test_storage import add_client, new_client
 
@@ -128,29 +128,18 @@ async def test_a_closed_storage_is_unavailable() -> None:
         await storage.ping()
 
 
-def _count_up(path: Path, name: str) -> None:
-    async def run() -> None:
-        storage = await opened(path)
-        for number in range(50):
-            await add_client(storage, new_client(f"{name}-{number}"), unused_limit=100_000)
-        await storage.close()
-
-    asyncio.run(run())
-
-
-async def test_several_processes_write_at_once(path: Path) -> None:
-    """A second storage in this process, too: locks are held by open files, not by processes."""
-    process = multiprocessing.get_context("spawn").Process(target=_count_up, args=(path, "child"))
-    process.start()
+async def test_several_openers_write_at_once(path: Path) -> None:
+    """Two in one process stand for two processes: the lock is held by an open file, not by a process."""
     storages = [await opened(path) for _ in range(2)]
-    number = 0
-    while process.is_alive() or number < 50:
-        for storage in storages:
+
+    async def count_up(storage: engine.SQLiteStorage) -> None:
+        for number in range(50):
             await add_client(storage, new_client(f"{id(storage)}-{number}"), unused_limit=100_000)
-        number += 1
-    process.join()
-    assert process.exitcode == 0
-    assert len(await storages[0].list_clients()) == 50 + 2 * number
+
+    async with anyio.create_task_group() as tasks:
+        for storage in storages:
+            tasks.start_soon(count_up, storage)
+    assert len(await storages[0].list_clients()) == 100
     for storage in storages:
         await storage.close()
 
