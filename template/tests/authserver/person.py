@@ -18,9 +18,6 @@ vars(passwords).update(PasswordHasher=partial(PasswordHasher, time_cost=1, memor
 
 PASSWORD = "correct horse battery staple"
 
-# Clients are made by the dozen and never closed.
-NO_KEEP_ALIVE = httpx2.Limits(max_keepalive_connections=0)
-
 
 class Site(Protocol):
     """What a person needs to know of a server."""
@@ -28,6 +25,13 @@ class Site(Protocol):
     @property
     def url(self) -> str:
         """Its public URL."""
+
+
+def http_client(site: Site, **options: Any) -> httpx2.Client:
+    """Return a client for one site. They are made by the dozen and never closed: nothing is kept alive."""
+    # No TLS here: loading certificates for each client would take most of the time.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    return httpx2.Client(base_url=site.url, verify=False, limits=limits, **options)
 
 
 class Form(HTMLParser):
@@ -54,9 +58,7 @@ class Person:
         self.url = server.url
         self.name = name
         self.password = password
-        self.browser = httpx2.Client(
-            base_url=server.url, verify=False, limits=NO_KEEP_ALIVE, headers={"Accept": "text/html"}
-        )
+        self.browser = http_client(server, headers={"Accept": "text/html"})
 
     def get(self, url: str) -> httpx2.Response:
         """Follow redirects, as long as they stay on the server."""

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from conftest import Live, OAuthClient, alive, answered, call, result
+from conftest import Live
+from oauth_client import OAuthClient, alive, answered, call, result
 from person import Person
 
 CALLBACK = "http://127.0.0.1:9/callback"

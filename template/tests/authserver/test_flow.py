@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from conftest import Live, OAuthClient, alive, answered, call, invite, new_person, result
+from conftest import Live, invite, new_person
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from key_value.aio.stores.memory import MemoryStore
+from oauth_client import OAuthClient, alive, answered, call, result
 from person import PASSWORD, Person, browse
 
 

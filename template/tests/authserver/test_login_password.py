@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from conftest import Live, OAuthClient, answered, invite, new_person
+from conftest import Live, invite, new_person
+from oauth_client import OAuthClient, answered
 from person import PASSWORD, Form, Person
 
 

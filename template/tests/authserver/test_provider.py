@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import SCOPES, Live, OAuthClient, alive, call, new_person
+from conftest import SCOPES, Live, new_person
 from mcp.server.auth.provider import (
     AuthorizationParams,
     AuthorizeError,
@@ -14,6 +14,7 @@ from mcp.server.auth.provider import (
     TokenError,
 )
 from mcp.shared.auth import OAuthClientInformationFull
+from oauth_client import OAuthClient, alive, call
 from person import Person
 from pydantic import AnyUrl
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import structlog
-from conftest import Command, Live, OAuthClient, alive, invite
+from conftest import Command, Live, invite
+from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
 
 from authserver.secret_values import Kind, derive, digest, encode, new

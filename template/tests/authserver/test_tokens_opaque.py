@@ -6,7 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import Live, OAuthClient, alive, call, new_person
+from conftest import Live, new_person
+from oauth_client import OAuthClient, alive, call
 from person import Person
 
 from authserver.secret_values import Kind, encode, new_seed

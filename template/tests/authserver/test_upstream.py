@@ -8,7 +8,7 @@ import inspect
 from typing import Any
 
 import pytest
-from conftest import Live, OAuthClient, call, result
+from conftest import Live
 from fastmcp import FastMCP
 from fastmcp.server.auth.auth import AuthProvider
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
@@ -20,6 +20,7 @@ from mcp.server.auth.middleware import client_auth
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_metadata, create_auth_routes
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
+from oauth_client import OAuthClient, call, result
 from person import Person
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
