@@ -13,6 +13,8 @@ from test_storage import add_client, new_client
 from authserver.settings import Settings, SettingsError
 from authserver.storage import StorageUnavailable
 from authserver.storage import sqlite as engine
+from authserver.storage.sqlite import writer
+from authserver.storage.sqlite.lock import FileLock
 from authserver.storage.sqlite.writer import connect
 
 pytestmark = pytest.mark.anyio
@@ -117,6 +119,26 @@ async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go
     other.execute("ROLLBACK")
     other.close()
     assert await storage.remember("two", b"1") == b"1"
+    await storage.close()
+
+
+async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that hangs with the lock stops nobody for ever; what was given up is not done late."""
+    monkeypatch.setattr(writer, "_WAIT_SECONDS", 0.1)
+    storage = await opened(path)
+    stuck = FileLock(path.with_suffix(".lock"))
+    with stuck.held():
+        with pytest.raises(StorageUnavailable):
+            await storage.remember("given up", b"1")
+        monkeypatch.setattr(writer, "_QUEUE", 0)
+        with pytest.raises(StorageUnavailable, match="too many"):
+            await storage.remember("not queued", b"1")
+        monkeypatch.undo()
+    stuck.close()
+    assert await storage.remember("later", b"1") == b"1"
+    assert await storage.recall("given up") is None
     await storage.close()
 
 

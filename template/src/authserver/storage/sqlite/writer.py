@@ -21,12 +21,16 @@ Operation = Callable[[sqlite3.Connection, float], Any]
 """Runs in a transaction; is given the connection and the time, and returns the answer."""
 
 _GROUP = 256
+_QUEUE = 10_000
+_WAIT_SECONDS = 5.0
 
 
 class _Job(NamedTuple):
     operation: Operation
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    claim: threading.Lock
+    """Who acquires it first decides: the writer runs the operation, or the one who waited gives it up."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -51,12 +55,19 @@ class Writer:
     async def submit(self, operation: Operation) -> Any:
         """Run `operation`; return its answer after its commit.
 
-        Raises StorageUnavailable when it was rolled back, and whatever `operation` raised.
+        Raises StorageUnavailable when it was rolled back or could not begin for 5 s, and whatever
+        `operation` raised.
         """
+        if self._jobs.qsize() >= _QUEUE:
+            raise StorageUnavailable("too many operations wait")
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._jobs.put(_Job(operation, future, loop))
-        return await future
+        job = _Job(operation, loop.create_future(), loop, threading.Lock())
+        self._jobs.put(job)
+        await asyncio.wait([job.future], timeout=_WAIT_SECONDS)
+        if not job.future.done() and job.claim.acquire(blocking=False):
+            job.future.cancel()
+            raise StorageUnavailable("another process holds the lock")
+        return await job.future
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -99,6 +110,9 @@ class Writer:
         with self._lock.held():
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
+                if not job.claim.acquire(blocking=False):
+                    outcomes.append(None)  # nobody waits for it any more
+                    continue
                 connection.execute("SAVEPOINT operation")
                 try:
                     outcomes.append(job.operation(connection, time.time()))
