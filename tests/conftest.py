@@ -52,3 +52,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def default_project(template: Path, shared: Path) -> Path:
     """Return the project that the default answers give, ready to run."""
     return environment(template, shared, {axis: choices(axis)[0] for axis in AXES})
+
+
+@pytest.fixture(scope="module", params=choices("storage"))
+def stored_project(request: pytest.FixtureRequest, template: Path, shared: Path) -> Path:
+    """Return a project for each storage, otherwise as the default answers give it, ready to run."""
+    answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": request.param}
+    return environment(template, shared, answers)

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _START_SECONDS = 60
@@ -57,12 +57,14 @@ class Server:
         return done.stdout
 
     @contextlib.contextmanager
-    def running(self, *command: str, folder: Path | None = None) -> Iterator["Server"]:
+    def running(
+        self, *options: str, command: Sequence[str] = (), folder: Path | None = None
+    ) -> Iterator["Server"]:
         """Run the server on a terminal, so that it prints the link for the first account."""
         own_command = ("uv", "run", "--no-sync", self.project.name, "serve", "--port", str(self.port))
         terminal, inside = pty.openpty()
-        process = subprocess.Popen(
-            command or own_command,
+        self._process = process = subprocess.Popen(
+            command or (*own_command, *options),
             cwd=folder or self.project,
             env=self.environment,
             stdin=inside,
@@ -82,10 +84,16 @@ class Server:
                 time.sleep(0.05)
             yield self
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(15)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(15)
             reading.join()
             os.close(terminal)
+
+    def kill(self) -> None:
+        """Kill all its processes at once, as a power cut would."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(15)
 
     def _read(self, terminal: int) -> None:
         # Linux raises an error when the other side has closed.

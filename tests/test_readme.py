@@ -32,7 +32,7 @@ async def test_the_first_command_leads_to_a_tool_that_names_the_user(
     }
     # What the command starts from is a machine's own Python, not the environment of these tests.
     server.environment["PATH"] = server.environment["PATH"].replace(f"{Path(sys.executable).parent}:", "")
-    with server.running("sh", "-c", START, folder=clone):
+    with server.running(command=("sh", "-c", START), folder=clone):
         owner = Person(server, "owner")
         assert owner.accept_invitation(server.first_account_link).status_code == 200
         opened = browse(monkeypatch, owner)
