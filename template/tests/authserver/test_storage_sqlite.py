@@ -122,6 +122,17 @@ async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go
     await storage.close()
 
 
+async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Path) -> None:
+    storage = await opened(path)
+    await storage._write(lambda db, now: db.execute("PRAGMA query_only = ON"))
+    with pytest.raises(StorageUnavailable, match="readonly"):
+        await storage.remember("one", b"1")
+    assert await storage.recall("one") is None
+    # The connection that failed is not used again.
+    assert await storage.remember("one", b"1") == b"1"
+    await storage.close()
+
+
 async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
