@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import hypothesis
 import pytest
 import structlog
 import uvicorn
@@ -23,6 +24,13 @@ from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.secret_values import Kind, digest, new
 from authserver.settings import Settings, load_settings
 from authserver.storage import Storage
+
+# A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
+_base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile("default", _base, max_examples=15, derandomize=True)
+hypothesis.settings.register_profile("long", _base, max_examples=2000, stateful_step_count=100)
+# Where only counts whether it fails.
+hypothesis.settings.register_profile("unshrunk", _base, max_examples=60, phases=[hypothesis.Phase.generate])
 
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
