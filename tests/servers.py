@@ -95,6 +95,15 @@ class Server:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(15)
 
+    def memory_bytes(self) -> int:
+        """Return the memory that its processes hold."""
+        held = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.getpgid(int(process.name)) == self._process.pid:
+                    held += int((process / "statm").read_text().split()[1])
+        return held * os.sysconf("SC_PAGESIZE")
+
     def _read(self, terminal: int) -> None:
         # Linux raises an error when the other side has closed.
         with contextlib.suppress(OSError):
