@@ -99,22 +99,24 @@ class Person:
         return page.headers["location"]
 
 
+def visit(person: Person, url: str) -> None:
+    """Let `person` be the browser that goes to `url` and ends at the client."""
+    callback = person.allow(url)
+    # Clients open the browser first and listen afterwards.
+    for _ in range(100):
+        with contextlib.suppress(httpx2.ConnectError):
+            person.browser.get(callback)
+            return
+        time.sleep(0.05)
+
+
 def browse(monkeypatch: pytest.MonkeyPatch, person: Person) -> list[str]:
     """Let `person` be the browser that MCP clients open; return the addresses that were opened."""
     opened: list[str] = []
 
-    def visit(url: str) -> None:
-        callback = person.allow(url)
-        # The client opens the browser first and listens afterwards.
-        for _ in range(100):
-            with contextlib.suppress(httpx2.ConnectError):
-                person.browser.get(callback)
-                return
-            time.sleep(0.05)
-
     def open_browser(url: str, *_: Any, **__: Any) -> bool:
         opened.append(url)
-        threading.Thread(target=visit, args=(url,)).start()
+        threading.Thread(target=visit, args=(person, url)).start()
         return True
 
     monkeypatch.setattr("webbrowser.open", open_browser)
