@@ -143,6 +143,9 @@ def answer_of(url: str) -> dict[str, str]:
 def test_approving_leads_back_to_a_loopback_client(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
+    """Attack 8, 9: a client's name with markup in it; a policy that stops the way back.
+    Source: RFC 8252 7.3.
+    """
     page = context.new_page()
     page.goto(authorization_url(context, server, callback))
     sign_in(page, **owner)
@@ -163,7 +166,7 @@ def test_approving_leads_back_to_a_loopback_client(
 def test_the_browser_follows_to_https_and_to_apps(
     server: Server, owner: dict[str, str], context: BrowserContext, redirect_uri: str, decision: str
 ) -> None:
-    """A form-action in the CSP would stop the redirect here."""
+    """Attack 9: a form-action in the policy stops the redirect in Chromium. Source: CSP 3, form-action."""
     page = context.new_page()
     page.goto(authorization_url(context, server, redirect_uri))
     sign_in(page, **owner)
@@ -195,6 +198,7 @@ def test_denying_tells_the_client(
 def test_two_tabs_at_once_both_end_well(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
+    """Attack 7: a second request in the same browser takes over the first. Source: RFC 9700 4.7."""
     tabs = [context.new_page(), context.new_page()]
     for tab in tabs:
         tab.goto(authorization_url(context, server, callback))
@@ -295,6 +299,7 @@ def test_signing_out_ends_on_a_page(server: Server, owner: dict[str, str], conte
 
 
 def test_no_page_of_ours_can_be_framed(server: Server, context: BrowserContext, callback: str) -> None:
+    """Attack 6: frame the sign-in page. Source: RFC 9700 4.16."""
     page = context.new_page()
     page.goto(callback)
     page.set_content(f'<iframe src="{server.url}/login"></iframe>')

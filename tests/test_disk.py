@@ -28,7 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_503_and_loses_nothing(stored_project: Path, small_disk: Path) -> None:
-    """Attack: fill the disk. Source: clients drop their credentials on any other error than 503."""
+    """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     server = Server(stored_project, small_disk / "data")
     with server.running():
         owner = Person(server, "owner")

@@ -20,7 +20,7 @@ PATHS = (
 def test_odd_requests_do_not_make_the_server_grow(
     stored_project: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """Attack: fill the memory or the store with refused requests. Source: threat model, bounded memory."""
+    """Attack 27: fill the memory or the store with refused requests. Source: threat model, bounded memory."""
     server = Server(stored_project, tmp_path / "data", AUTH_LIMIT_REGISTRATIONS_PER_MINUTE="20")
     with server.running():
         owner = Person(server, "owner")

@@ -86,7 +86,9 @@ class App:
 
 
 def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> None:
-    """Attack: kill -9 under load, twenty times. Source: threat model, durability of answered requests."""
+    """Attack 16, 28: kill -9 under load, twenty times.
+    Source: threat model, durability of answered requests.
+    """
     data = tmp_path / "data"
     server = Server(stored_project, data)
     seed = time.time_ns()

@@ -21,7 +21,9 @@ OFFLINE = Path(__file__).parent / "offline"
 async def test_the_whole_flow_opens_no_outbound_connection(
     stored_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack: a server that tells somebody outside. Source: threat model, outbound connections forbidden."""
+    """Attack 8, 29: a server that tells somebody outside, or fetches what a client names.
+    Source: threat model, outbound connections forbidden.
+    """
     log = tmp_path / "outbound"
     server = Server(stored_project, tmp_path / "data", PYTHONPATH=str(OFFLINE), OUTBOUND_LOG=str(log))
     with server.running():

@@ -63,6 +63,7 @@ def test_resources_and_prompts_step_up_too(
 
 
 def test_the_first_account_is_made_by_its_link_and_only_once(start: Callable[..., Live]) -> None:
+    """Attack 12: let a link preview use the link up, or use it again. Source: threat model."""
     server = start()
     link = invite(server, None, ["*"])
     owner = Person(server, "owner")
@@ -74,6 +75,7 @@ def test_the_first_account_is_made_by_its_link_and_only_once(start: Callable[...
 
 
 def test_refusing_tells_the_client_and_grants_nothing(live: Live, alice: Person) -> None:
+    """Attack 5: mix up issuers by a refusal. Source: RFC 9207 2."""
     client = OAuthClient(live)
     answer = answered(alice.allow(client.authorization_url(), decision="deny"))
     assert answer["error"] == "access_denied"
@@ -81,6 +83,7 @@ def test_refusing_tells_the_client_and_grants_nothing(live: Live, alice: Person)
 
 
 def test_a_success_carries_state_and_issuer(live: Live, alice: Person) -> None:
+    """Attack 5: mix up issuers by a code. Source: RFC 9207 2, RFC 9700 4.4."""
     answer = answered(alice.allow(OAuthClient(live).authorization_url()))
     assert (answer["state"], answer["iss"]) == ("the state", live.url)
 
@@ -139,6 +142,7 @@ def test_every_way_to_authenticate_a_client_works(live: Live, alice: Person, met
 
 
 def test_two_tabs_do_not_hurt_each_other(live: Live) -> None:
+    """Attack 7: a second request in the same browser takes over the first. Source: RFC 9700 4.7."""
     person = Person(live)
     one, two = OAuthClient(live), OAuthClient(live)
     page_one, page_two = (person.get(client.authorization_url()) for client in (one, two))

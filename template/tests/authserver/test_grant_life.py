@@ -343,6 +343,9 @@ class GrantLife(RuleBasedStateMachine):
 
 
 def test_a_grant_lives_as_the_model_says(record_property: Callable[[str, object], None]) -> None:
-    """A bounded share of walks; many with --hypothesis-profile=long."""
+    """Attack 27: whatever may happen to a grant, in any order. Source: threat model, state machine.
+
+    A bounded share of walks; many with --hypothesis-profile=long.
+    """
     run_state_machine_as_test(GrantLife)
     record_property("state machine steps", steps)

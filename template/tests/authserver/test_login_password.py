@@ -49,6 +49,7 @@ def test_an_unfit_name_of_the_first_account_is_refused(start: Callable[..., Live
 
 
 def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
+    """Attack 12: use a link twice, or guess one. Source: threat model."""
     person = Person(live, "used")
     link = invite(live, "used")
     person.accept_invitation(link)
@@ -59,6 +60,7 @@ def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
 
 
 def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None:
+    """Attack 12: stay signed in after the password was changed. Source: OWASP ASVS 5.0 7.4.3."""
     person = new_person(live, "erin")
     again = Person(live, "erin", "another long password")
     again.accept_invitation(invite(live, "erin"))
@@ -73,6 +75,7 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
 
 
 def test_wrong_and_unknown_answer_alike(live: Live, alice: Person) -> None:
+    """Attack 10: find out which accounts exist. Source: OWASP ASVS 5.0 6.3.8."""
     answers = []
     for name in ("alice", "nobody"):
         person = Person(live, name, "the wrong password")
@@ -91,7 +94,10 @@ def test_empty_fields_are_no_attempt(live: Live, alice: Person) -> None:
 
 
 def test_guessing_slows_down_without_locking_the_owner_out(start: Callable[..., Live]) -> None:
-    """Known browsers have their own count; strangers share one attempt a minute."""
+    """Attack 10: guess a password, or lock its owner out by guessing. Source: NIST SP 800-63B 5.2.2.
+
+    Known browsers have their own count; strangers share one attempt a minute.
+    """
     server = start()
     owner = new_person(server, "alice")
     guesser = Person(server, "alice", "a wrong password")
@@ -107,6 +113,7 @@ def test_guessing_slows_down_without_locking_the_owner_out(start: Callable[..., 
 
 
 def test_guessing_is_slowed_for_each_address_too(start: Callable[..., Live]) -> None:
+    """Attack 10: try one password on many accounts. Source: NIST SP 800-63B 5.2.2."""
     server = start(limit_sign_ins_per_minute=3)
     statuses = []
     for number in range(5):
@@ -124,7 +131,7 @@ def test_successes_are_not_counted(start: Callable[..., Live]) -> None:
 
 
 def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
-    """Keycloak CVE-2026-7507: no session is fixed before login."""
+    """Attack 7, 12: fix a session before its owner signs in. Source: Keycloak CVE-2026-7507."""
     person = Person(live)
     names = [name for name in alice.browser.cookies if name.startswith("session")]
     person.browser.cookies.set(names[0], "mcpss_fixed")
@@ -136,6 +143,7 @@ def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
 
 
 def test_signing_out_ends_the_session(live: Live, alice: Person) -> None:
+    """Attack 12: use a session that was signed out. Source: OWASP ASVS 5.0 7.4.1."""
     person = Person(live)
     person.sign_in(person.get("/login"))
     kept = dict(person.browser.cookies)
@@ -159,6 +167,7 @@ def test_somebody_else_can_sign_in_for_the_same_request(live: Live, alice: Perso
 
 
 def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
+    """Attack 8: a client's name with script in it. Source: RFC 7591 5, RFC 9700 4.11."""
     client = OAuthClient(
         live,
         redirect_uris=["cursor://anysphere.cursor-mcp/oauth/callback"],
@@ -174,7 +183,7 @@ def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
 
 
 def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: Person) -> None:
-    """FastMCP CVE-2026-27124."""
+    """Attack 7: let the victim finish what the attacker began. Source: FastMCP CVE-2026-27124."""
     client = OAuthClient(live)
     page = Person(live).get(client.authorization_url())
     for path in (f"/login?{page.url.query.decode()}", f"/consent?{page.url.query.decode()}"):
@@ -186,6 +195,9 @@ def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: P
 
 
 def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Person) -> None:
+    """Attack 7: post a consent without the form, or with the form of somebody else.
+    Source: RFC 9700 4.7, RFC 6749 10.12.
+    """
     client = OAuthClient(live)
     page = alice.get(client.authorization_url())
     form = Form(page.text, "decision")
@@ -200,6 +212,7 @@ def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Pers
 
 
 def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Person) -> None:
+    """Attack 7: change who is signed in between page and answer. Source: RFC 6749 10.12."""
     new_person(live, "frank")
     browser = Person(live)
     page = browser.get(OAuthClient(live).authorization_url())
@@ -210,6 +223,7 @@ def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Pe
 
 
 def test_a_consent_form_works_once(live: Live, alice: Person) -> None:
+    """Attack 7: use a consent twice. Source: RFC 9700 4.7."""
     page = alice.get(OAuthClient(live).authorization_url())
     assert alice.submit(page, "decision", decision="allow").is_redirect
     assert alice.submit(page, "decision", decision="allow").status_code == 400
@@ -235,7 +249,9 @@ def test_an_expired_request_leads_to_a_page_that_helps(live: Live, alice: Person
 
 @pytest.mark.parametrize("path", ["/login", "/account", "/consent", "/invite/x", "/authorize"])
 def test_pages_are_guarded_by_headers(live: Live, alice: Person, path: str) -> None:
-    """RFC 9700 section 4.16; the referrer policy keeps Origin on forms in Chromium."""
+    """Attack 6: frame a page, keep it in a cache, learn its address from a referrer.
+    Source: RFC 9700 4.2, 4.16.
+    """
     headers = alice.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -253,6 +269,7 @@ def test_the_consent_page_alone_lets_its_form_end_elsewhere(live: Live, alice: P
 
 
 def test_cookies_are_out_of_reach(live: Live) -> None:
+    """Attack 7: read a cookie by script, or have it sent from another site. Source: RFC 6265bis 4.1.2."""
     person = Person(live, "gwen")
     person.accept_invitation(invite(live, "gwen"))
     answer = person.browser.get(OAuthClient(live).authorization_url())
@@ -265,6 +282,7 @@ def test_cookies_are_out_of_reach(live: Live) -> None:
 
 
 def test_cookies_of_an_https_server_are_bound_to_its_host(start: Callable[..., Live]) -> None:
+    """Attack 7: set a cookie from a neighbouring host. Source: RFC 6265bis 4.1.3.2."""
     server = start(public_url="https://mcp.example")
     page = server.http(headers={"Host": "mcp.example"}).get("/login")
     [cookie] = page.headers.get_list("set-cookie")

@@ -14,6 +14,7 @@ from authserver.storage import StorageUnavailable
 
 
 def test_no_secret_is_found_in_the_data_folder_or_the_log(tmp_path: Path) -> None:
+    """Attack 26: read the data folder and the log. Source: RFC 6819 5.1.4.1.3."""
     server = Command(tmp_path / "data").start()
     link = invite(server, None, ["*"])
     person = Person(server)
@@ -58,7 +59,9 @@ def test_no_secret_is_found_in_the_data_folder_or_the_log(tmp_path: Path) -> Non
 def test_storage_trouble_is_503_everywhere_and_passes(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients throw credentials away on invalid_grant and invalid_client, and on 401."""
+    """Attack 18: take the storage away, so that clients throw their credentials away.
+    Source: RFC 6749 5.2; MCP clients drop them on 401 and invalid_grant.
+    """
     server = start()
     person = Person(server)
     person.accept_invitation(invite(server, None, ["*"]))
@@ -98,6 +101,7 @@ def test_storage_trouble_is_503_everywhere_and_passes(
 def test_an_unexpected_error_is_a_page_without_details_and_logs_no_message(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Attack 26: make the server fail, and read what it says. Source: OWASP ASVS 5.0 16.5.1."""
     server = start()
     message = "what the error says"
 

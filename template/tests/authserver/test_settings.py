@@ -90,6 +90,7 @@ def test_lists_are_separated_by_commas_and_env_files_are_read(
 
 
 def test_a_secret_never_stands_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 26: read the key in the message of a start that failed. Source: threat model."""
     monkeypatch.setenv("AUTH_SECRET_KEY", "hush" * 10)
     monkeypatch.setenv("AUTH_SECRET_KEY_FILE", "/nowhere")
     with pytest.raises(SettingsError) as refusal:
@@ -114,6 +115,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[tuple[Settings, Storage]]:
 async def test_the_first_start_makes_a_key_for_its_owner_only(
     opened: tuple[Settings, Storage],
 ) -> None:
+    """Attack 26: read the key as another user of the machine. Source: RFC 6819 5.1.4.1."""
     settings, storage = opened
     keys = await load_keys(settings, storage)
     file = settings.data_dir / "secret.key"

@@ -166,6 +166,7 @@ async def test_a_client_comes_back_as_it_was_stored(storage: Storage, text: str)
 async def test_the_oldest_unused_client_of_the_heaviest_address_makes_room(
     storage: Storage,
 ) -> None:
+    """Attack 22: fill the store with registrations, so that nobody else fits in. Source: RFC 7591 5."""
     for number, address in enumerate(["light", "heavy", "heavy"]):
         await add_client(storage, new_client(f"client-{number}", address))
     assert not await add_client(storage, new_client("late"), unused_limit=3)
@@ -176,6 +177,9 @@ async def test_the_oldest_unused_client_of_the_heaviest_address_makes_room(
 
 
 async def test_a_client_that_redeemed_a_code_never_makes_room(storage: Storage) -> None:
+    """Attack 22: push a client that is used out of the store.
+    Source: VS Code and Codex never register again.
+    """
     await granted(storage)
     assert await add_client(storage, new_client("second"), unused_limit=1)
     await asyncio.sleep(MOMENT)
@@ -214,6 +218,7 @@ async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
 
 
 async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) -> None:
+    """Attack 12: claim one link twenty times at once. Source: threat model."""
     await storage.add_invitation(b"link", "alice", scopes=("read",), lifetime_seconds=100)
     for _ in range(3):
         found = await storage.get_invitation(b"link")
@@ -230,6 +235,7 @@ async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) ->
 
 
 async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Storage) -> None:
+    """Attack 12: use a link that is old, or was replaced. Source: threat model."""
     await storage.add_invitation(b"brief", "alice", scopes=None, lifetime_seconds=MOMENT)
     await storage.add_invitation(b"old", "bob", scopes=None, lifetime_seconds=100)
     await storage.add_invitation(b"new", "bob", scopes=None, lifetime_seconds=100)
@@ -241,6 +247,7 @@ async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Sto
 
 
 async def test_the_nameless_invitation_is_for_the_first_account_only(storage: Storage) -> None:
+    """Attack 12: become a second owner by the first link. Source: threat model."""
     assert await storage.add_invitation(b"first", None, scopes=("*",), lifetime_seconds=100)
     assert await storage.get_invitation(b"first") is not None
     await add_user(storage, "bob")
@@ -250,6 +257,7 @@ async def test_the_nameless_invitation_is_for_the_first_account_only(storage: St
 
 
 async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
+    """Attack 12: stay signed in after the account was recovered. Source: OWASP ASVS 5.0 7.4.3."""
     user = await add_user(storage)
     await storage.add_session(b"session", user.subject, lifetime_seconds=100)
     await storage.add_invitation(b"link", "alice", scopes=("*",), lifetime_seconds=100)
@@ -264,6 +272,9 @@ async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) 
 async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     storage: Storage,
 ) -> None:
+    """Attack 12, 13: go on as a disabled user, by session, link, code or token.
+    Source: OWASP ASVS 5.0 7.4.2.
+    """
     user, tokens = await granted(storage)
     code = await new_code(storage, user)
     await storage.add_session(b"session", user.subject, lifetime_seconds=100)
@@ -325,6 +336,7 @@ async def test_a_credential_is_replaced_only_by_who_read_the_current_one(storage
 
 
 async def test_attempts_beyond_the_burst_wait_and_are_not_counted(storage: Storage) -> None:
+    """Attack 10: guess many times at once. Source: NIST SP 800-63B 5.2.2."""
     bucket = Bucket(b"alice", burst=3, interval_seconds=100)
     other = Bucket(b"bob", burst=100, interval_seconds=1)
     waits = await asyncio.gather(*(storage.take_attempt([bucket, other]) for _ in range(20)))
@@ -364,6 +376,7 @@ async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
 
 
 async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
+    """Attack 7: finish one request many times at once. Source: RFC 9700 4.7."""
     await add_client(storage)
     digest = await add_request(storage)
     assert await storage.get_authorization_request(digest) == REQUEST
@@ -373,6 +386,7 @@ async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
 
 
 async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storage) -> None:
+    """Attack 7: answer one consent both ways at once. Source: threat model."""
     await add_client(storage)
     user = await add_user(storage)
     for _ in range(10):
@@ -390,6 +404,7 @@ async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storag
 
 
 async def test_requests_expire_and_are_limited_for_each_address(storage: Storage) -> None:
+    """Attack 22: fill the store with requests that nobody finishes. Source: threat model."""
     await add_client(storage)
     digest = await add_request(storage, seconds=MOMENT)
     stored = await storage.add_authorization_request(b"second", REQUEST, lifetime_seconds=100, limit=1)
@@ -414,6 +429,7 @@ async def test_a_code_is_loaded_spent_or_not_until_it_expires(storage: Storage) 
 
 
 async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
+    """Attack 13: redeem a code after its time. Source: RFC 6749 4.1.2."""
     await add_client(storage)
     code = await new_code(storage, await add_user(storage), code_seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
@@ -421,6 +437,7 @@ async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
 
 
 async def test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead(storage: Storage) -> None:
+    """Attack 13: one code redeemed a hundred times at once. Source: RFC 9700 2.1.1."""
     await add_client(storage)
     user = await add_user(storage)
     code = await new_code(storage, user)
@@ -474,6 +491,7 @@ async def test_access_tokens_end_with_their_time_and_with_their_grant(storage: S
 
 
 async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -> None:
+    """Attack 13, 20: use one kind of value as another. Source: Keycloak CVE-2026-4282."""
     _, tokens = await granted(storage)
     assert tokens.access
     assert tokens.refresh
@@ -487,6 +505,7 @@ async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -
 
 @pytest.mark.parametrize("uses", [10, 100])
 async def test_parallel_rotations_all_get_the_one_first_salt(storage: Storage, uses: int) -> None:
+    """Attack 16: one refresh token used ten and a hundred times at once. Source: RFC 9700 4.14.2."""
     _, tokens = await granted(storage)
     assert tokens.refresh
     attempts = [(new_seed(), new_tokens()) for _ in range(uses)]
@@ -503,6 +522,7 @@ async def test_parallel_rotations_all_get_the_one_first_salt(storage: Storage, u
 
 
 async def test_a_spent_token_gets_its_own_successor_even_if_that_is_spent(storage: Storage) -> None:
+    """Attack 16: a late repeat of an older token, inside its window. Source: RFC 9700 4.14.2."""
     _, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -518,6 +538,7 @@ async def test_a_spent_token_gets_its_own_successor_even_if_that_is_spent(storag
 
 
 async def test_reuse_after_the_window_revokes_the_grant(storage: Storage) -> None:
+    """Attack 16: use a stolen refresh token after its owner did. Source: RFC 9700 4.14.2."""
     user, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -531,6 +552,7 @@ async def test_reuse_after_the_window_revokes_the_grant(storage: Storage) -> Non
 
 
 async def test_a_revoked_grant_answers_no_repeat(storage: Storage) -> None:
+    """Attack 16: repeat a refresh after the grant was revoked. Source: RFC 7009 2.1."""
     _, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -544,6 +566,7 @@ async def test_a_revoked_grant_answers_no_repeat(storage: Storage) -> None:
 
 
 async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storage) -> None:
+    """Attack 16: a refresh slips past a revocation. Source: RFC 7009 2.1."""
     await add_client(storage)
     user = await add_user(storage)
     for _ in range(10):
@@ -560,6 +583,7 @@ async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storag
 
 
 async def test_refresh_tokens_expire_and_never_outlive_the_grant(storage: Storage) -> None:
+    """Attack 16: refresh for ever. Source: RFC 9700 4.14.2."""
     await add_client(storage)
     user = await add_user(storage)
     tokens = new_tokens()
@@ -636,6 +660,7 @@ async def test_purge_takes_salts_after_the_window_and_keeps_the_spent_token(
 
 
 async def test_purge_takes_unused_clients_but_no_used_and_no_waiting_one(storage: Storage) -> None:
+    """Attack 22: leave registrations behind that nobody uses. Source: RFC 7591 5."""
     await granted(storage)
     await add_client(storage, new_client("unused"))
     await add_client(storage, Client("waiting", new_client().metadata, None, "", 0, None, None))

@@ -32,6 +32,7 @@ async def opened(path: Path) -> engine.SQLiteStorage:
 
 
 async def test_every_connection_is_durable(path: Path) -> None:
+    """Attack 28: cut the power after an answer. Source: SQLite, PRAGMA synchronous."""
     await (await opened(path)).close()
     connection = connect(path)
     pragmas = {
@@ -43,6 +44,7 @@ async def test_every_connection_is_durable(path: Path) -> None:
 
 
 async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    """Attack 26: read the file as another user of the machine. Source: RFC 6819 5.1.4.1."""
     storage = await opened(path)
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
@@ -68,7 +70,7 @@ async def test_a_database_of_a_newer_release_is_left_alone(path: Path) -> None:
 
 
 async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> None:
-    """One group, one commit, and a savepoint for each operation."""
+    """Attack 28: fail inside the transaction that others share. Source: threat model, group commit."""
     storage = await opened(path)
 
     def fails(db: sqlite3.Connection, now: float) -> None:
@@ -88,6 +90,7 @@ async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> Non
 
 
 async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
+    """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     storage = await opened(path)
     await storage.remember("kept", b"1")
 
@@ -109,6 +112,9 @@ async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
 async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Attack 18: hold a lock on the file.
+    Source: clients drop their credentials on any other error than 503.
+    """
     storage = await opened(path)
     await storage.remember("one", b"1")
     await storage._write(lambda db, now: db.execute("PRAGMA busy_timeout = 10"))
@@ -123,6 +129,9 @@ async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go
 
 
 async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Path) -> None:
+    """Attack 18: make the file read-only.
+    Source: clients drop their credentials on any other error than 503.
+    """
     storage = await opened(path)
     await storage._write(lambda db, now: db.execute("PRAGMA query_only = ON"))
     with pytest.raises(StorageUnavailable, match="readonly"):
@@ -136,7 +145,10 @@ async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Pat
 async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that hangs with the lock stops nobody for ever; what was given up is not done late."""
+    """Attack 18: hang with the writers' lock. Source: threat model.
+
+    It stops nobody for ever; what was given up is not done late.
+    """
     monkeypatch.setattr(writer, "_WAIT_SECONDS", 0.1)
     storage = await opened(path)
     stuck = FileLock(path.with_suffix(".lock"))
