@@ -1,12 +1,19 @@
 """Sign-in with a password, consent, and what browsers must not be talked into."""
 
+import asyncio
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
+from argon2 import PasswordHasher
 from conftest import Live, invite, new_person
+from httpx2 import Response
 from oauth_client import OAuthClient, answered
 from person import PASSWORD, Form, Person
+
+from authserver.login.password import passwords
 
 
 def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
@@ -84,6 +91,81 @@ def test_wrong_and_unknown_answer_alike(live: Live, alice: Person) -> None:
         text = re.sub(r'value="[^"]*"', "", page.text).replace(name, "")
         answers.append(text)
     assert answers[0] == answers[1]
+
+
+def test_an_unknown_user_costs_as_much_as_a_known_one(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 10: find out by time which accounts exist. Source: OWASP ASVS 5.0 6.3.8, CWE-208."""
+    checked: list[str] = []
+    real = PasswordHasher.verify
+
+    def verify(self: PasswordHasher, hashed: str, password: str) -> bool:
+        checked.append(hashed.rsplit("$", 2)[0])
+        return real(self, hashed, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    for name in ("alice", "nobody"):
+        person = Person(live, name, "the wrong password")
+        assert person.sign_in(person.get("/login")).status_code == 401
+    known, unknown = checked
+    assert known == unknown  # the same work: algorithm and parameters
+
+
+def test_a_storm_of_sign_ins_is_turned_away_and_stops_no_token(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 10: sign in so often that nothing else gets its turn. Source: OWASP ASVS 5.0 6.3.1, CWE-400."""
+    monkeypatch.setattr(passwords, "_AT_ONCE", 1)
+    monkeypatch.setattr(passwords, "_WAITING", 1)
+    server = start()
+    client = OAuthClient(server)
+    tokens = client.tokens(new_person(server, "alice"))
+    checking, go_on = threading.Event(), threading.Event()
+
+    def verify(*_: object) -> bool:
+        checking.set()
+        return go_on.wait(30)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    people = [Person(server, name) for name in ("one", "two", "three")]
+    pages = [person.get("/login") for person in people]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(people[0].sign_in, pages[0])
+        assert checking.wait(30)
+        others = [pool.submit(people[number].sign_in, pages[number]) for number in (1, 2)]
+        # One waits for its turn; there is no room for the other.
+        done, waiting = wait(others, return_when=FIRST_COMPLETED)
+        refreshed = client.refresh(tokens["refresh_token"])
+        go_on.set()
+        assert refreshed.status_code == 200
+        [busy] = [attempt.result() for attempt in done]
+        assert [attempt.result().status_code for attempt in (first, *waiting)] == [401, 401]
+    assert busy.status_code == 503
+    assert int(busy.headers["retry-after"]) > 0
+
+
+@pytest.mark.anyio
+async def test_a_crowd_that_comes_at_once_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 10: sign in a hundred times in the same moment. Source: OWASP ASVS 5.0 6.3.1, CWE-400."""
+    monkeypatch.setattr(passwords, "_WAITING", 10)
+    checks = passwords.Passwords()
+    outcomes = await asyncio.gather(
+        *(checks.verify(None, "a wrong password") for _ in range(100)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, passwords.Busy) for outcome in outcomes) == 100 - 10 - passwords._AT_ONCE
+    assert not await checks.verify(None, "a wrong password")  # later there is room again
+
+
+def test_all_nodes_count_guesses_together(start: Callable[..., Live]) -> None:
+    """Attack 10: guess at one node after the other. Source: NIST SP 800-63B 5.2.2."""
+    nodes = [start(), start()]
+    new_person(nodes[0], "alice")
+    statuses = []
+    for number in range(7):
+        guesser = Person(nodes[number % 2], "alice", "a wrong password")
+        statuses.append(guesser.sign_in(guesser.get("/login")).status_code)
+    assert statuses == [401] * 5 + [429] * 2
 
 
 def test_empty_fields_are_no_attempt(live: Live, alice: Person) -> None:
@@ -209,6 +291,45 @@ def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Pers
     post = {name: value for name, value in form.fields.items() if name != "csrf"}
     assert alice.browser.post("/consent", data=post | {"decision": "allow"}).status_code == 403
     assert "code" in answered(alice.submit(page, "decision", decision="allow").headers["location"])
+
+
+def test_every_form_is_taken_only_from_a_page_of_ours(live: Live, alice: Person) -> None:
+    """Attack 7: sign a victim in or out, or set their password, from another page.
+    Source: RFC 6749 10.12, RFC 9700 4.7.
+    """
+    link = invite(live, "ivan")
+    foreign = Form(Person(live).get("/login").text).fields["csrf"]
+    credentials = {"username": "alice", "password": PASSWORD, "password_again": PASSWORD}
+    browser = Person(live)
+    browser.get("/login")
+    for path in ("/login", "/logout", link):
+        for csrf in ({}, {"csrf": ""}, {"csrf": "x"}, {"csrf": foreign}):
+            assert browser.browser.post(path, data=credentials | csrf).status_code == 403
+            assert alice.browser.post(path, data=credentials | csrf).status_code == 403
+    assert alice.get("/account").url.path == "/account"
+    assert Person(live, "ivan").accept_invitation(link).url.path == "/account"
+
+
+def test_no_redirect_repeats_a_post(live: Live) -> None:
+    """Attack 6: have the browser post a password on to the client. Source: RFC 9700 4.12."""
+    person = Person(live, "heidi")
+
+    def post(page: Response, holding: str, **values: str) -> Response:
+        form = Form(page.text, holding)
+        return person.browser.post(form.action, data={**form.fields, **values})
+
+    page = person.get(invite(live, "heidi"))
+    answers = [post(page, "password", password=PASSWORD, password_again=PASSWORD)]
+    for decision in ("allow", "deny"):
+        page = person.get(OAuthClient(live).authorization_url())
+        answers.append(post(page, "decision", decision=decision))
+    page = person.get(OAuthClient(live).authorization_url())
+    answers.append(post(page, "csrf"))  # signs out, to sign in as somebody else
+    page = person.follow(answers[-1])
+    answers.append(post(page, "password", username="heidi", password=PASSWORD))
+    assert [answer.status_code for answer in answers] == [303] * 5
+    for answer in (answers[1], answers[2], answers[4]):  # those that carry a code or a request
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Person) -> None:
