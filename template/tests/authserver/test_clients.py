@@ -177,11 +177,13 @@ def test_a_loopback_uri_differs_in_nothing_but_the_port(asked: str) -> None:
         {"redirect_uris": [LOOPBACK], "client_uri": "javascript:alert(1)"},
         {"redirect_uris": [LOOPBACK], "client_uri": "https://["},
         {"redirect_uris": [LOOPBACK], "scope": 7},
+        {"redirect_uris": [LOOPBACK], "jwks": {"keys": [{"kty": "EC"}, {"kty": "EC", "d": "private"}]}},
+        {"redirect_uris": [LOOPBACK], "jwks": {"keys": [{"kty": "oct", "k": "symmetric"}]}},
     ],
 )
 def test_bad_metadata_is_refused(body: object) -> None:
-    """Attack 22: register metadata of the wrong form or far too many redirect URIs.
-    Source: RFC 7591 3.2.2.
+    """Attack 22: register what has the wrong form, too many redirect URIs, or a private key.
+    Source: RFC 7591 3.2.2, RFC 7518 6.
     """
     with pytest.raises(RegistrationError) as refusal:
         parse_registration(body, SCHEMES)
@@ -199,6 +201,7 @@ def test_a_client_sets_nothing_that_the_server_decides() -> None:
             "operated": True,
             "secret_digest": "AA==",
             "exact_redirect_uris": ["https://evil.example"],
+            "jwks": {"keys": [None, {"kty": "EC", "x": "public"}]},
             "client_name": "bell\x07 \ud800 right\u202eleft",
         },
         SCHEMES,

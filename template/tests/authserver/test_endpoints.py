@@ -141,11 +141,13 @@ def test_an_unknown_client_gets_a_page_and_no_redirect(live: Live, client_id: st
     Source: RFC 6749 4.1.2.1, RFC 9700 4.11.
     """
     client = OAuthClient(live)
-    url = client.authorization_url(client_id=client_id if client_id != "\ud800" else "%ED%A0%80")
+    client_id = client_id if client_id != "\ud800" else "%ED%A0%80"
     for accept in ("text/html", "application/json"):
-        answer = live.http().get(url, headers={"Accept": accept})
-        assert answer.status_code == 400
-        assert "location" not in answer.headers
+        for more in ({}, {"redirect_uri": "https://evil.example/"}, {"response_type": "token"}):
+            url = client.authorization_url(client_id=client_id, **more)
+            answer = live.http().get(url, headers={"Accept": accept})
+            assert answer.status_code == 400
+            assert "location" not in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,12 @@ def test_an_unknown_client_gets_a_page_and_no_redirect(live: Live, client_id: st
         "http://127.0.0.1:9/Callback",
         "http://127.0.0.1:9/x/../callback",
         "http://127.0.0.1:9/callback%2f",
+        "http://127.0.0.1:9/callback;params",
+        "http://127.0.0.1:9/callback/..;/",
+        "http://127.0.0.1:9/x/%2e%2e/callback",
+        "http://127.0.0.1:9/callback\t",
+        "http://127.0.0.1:9/callback#fragment",
+        "http://127.0.0.1:9:80/callback",
         "http://127.0.0.1:9/callback\\",
         "http://127.0.0.1:9/callback\n",
         "http://user@127.0.0.1:9/callback",
@@ -347,7 +355,9 @@ def test_the_resource_is_compared_without_case_of_the_host_and_slash(
         (b"grant_type=%00", "application/x-www-form-urlencoded"),
     ],
 )
-@pytest.mark.parametrize("path", ["/token", "/revoke"])
+@pytest.mark.parametrize(
+    "path", ["/token", "/revoke", "/authorize", "/login", "/consent", "/logout", "/invite/x"]
+)
 def test_a_body_that_cannot_be_read_is_refused(
     live: Live, path: str, content: bytes, content_type: str
 ) -> None:
@@ -362,11 +372,14 @@ def test_a_large_body_is_refused(live: Live) -> None:
     assert error(live.http().post("/token", data={"x": "x" * 70_000})) == (413, "invalid_request")
 
 
-def test_parameters_in_the_query_are_refused(live: Live) -> None:
+@pytest.mark.parametrize("path", ["/token", "/revoke"])
+def test_parameters_in_the_query_are_refused(live: Live, path: str) -> None:
     """Attack 4, 17: send client id or secret in the address, where logs keep it. Source: RFC 6749 2.3.1."""
-    client = OAuthClient(live)
-    answer = live.http().post(f"/token?client_id={client.id}", data={"grant_type": "refresh_token"})
-    assert error(answer) == (400, "invalid_request")
+    client = OAuthClient(live, token_endpoint_auth_method="client_secret_post")
+    for query in (f"client_id={client.id}&client_secret={client.secret}", "x"):
+        data = {"client_id": client.id, "client_secret": client.secret, "token": "x"}
+        answer = live.http().post(f"{path}?{query}", data=data if query == "x" else {"token": "x"})
+        assert error(answer) == (400, "invalid_request")
 
 
 # ---------------------------------------------------------------------------- client authentication
