@@ -3,15 +3,17 @@
 import asyncio
 import sqlite3
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
-from test_storage import add_client, new_client
+from test_storage import add_client, granted, new_client, rotate
 
 from authserver.settings import Settings, SettingsError
-from authserver.storage import StorageUnavailable
+from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
@@ -162,6 +164,23 @@ async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     stuck.close()
     assert await storage.remember("later", b"1") == b"1"
     assert await storage.recall("given up") is None
+    await storage.close()
+
+
+async def test_a_clock_that_is_set_back_a_minute_loses_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 16: the clock is set back between a refresh and its repeat. Source: threat model, clock skew."""
+    storage = await opened(path)
+    _, tokens = await granted(storage)
+    assert tokens.refresh
+    first = await rotate(storage, tokens.refresh)
+    for module in (writer, engine):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - 60))
+    again = await rotate(storage, tokens.refresh)
+    assert isinstance(first, Rotated)
+    assert isinstance(again, Rotated)
+    assert (again.salt, again.repeated) == (first.salt, True)
     await storage.close()
 
 
