@@ -4,10 +4,14 @@ import fcntl
 import os
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from counting import _count_attacks
 from rendering import AXES, REPOSITORY, Answers, choices, clone, render, title
+
+__all__ = ["_count_attacks"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,3 +63,12 @@ def stored_project(request: pytest.FixtureRequest, template: Path, shared: Path)
     """Return a project for each storage, otherwise as the default answers give it, ready to run."""
     answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": request.param}
     return environment(template, shared, answers)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the passed tests counted: attacks, fuzzed requests and the like."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, count in report.user_properties:
+            counts[name] += count
+    terminalreporter.write_line(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 from bearer_proxy import bearer_proxy
+from counting import Count
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StdioTransport
@@ -27,8 +28,6 @@ from oauth_client import OAuthClient
 from person import Person, browse, visit
 from pydantic import AnyUrl
 from servers import Server
-
-Count = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from counting import Count
 from fuzz import Dice, check, known
 from person import Person
 from servers import Server
@@ -18,7 +18,7 @@ PATHS = (
 
 
 def test_odd_requests_do_not_make_the_server_grow(
-    stored_project: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+    stored_project: Path, tmp_path: Path, record_property: Count
 ) -> None:
     """Attack: fill the memory or the store with refused requests. Source: threat model, bounded memory."""
     server = Server(stored_project, tmp_path / "data", AUTH_LIMIT_REGISTRATIONS_PER_MINUTE="20")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from counting import Count
 from oauth_client import OAuthClient, alive
 from person import Person
 from servers import Server
@@ -85,7 +86,7 @@ class App:
             assert self.client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> None:
+def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path, record_property: Count) -> None:
     """Attack: kill -9 under load, twenty times. Source: threat model, durability of answered requests."""
     data = tmp_path / "data"
     server = Server(stored_project, data)
@@ -118,7 +119,8 @@ def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> N
                 assert not thread.is_alive()
     answers = sum(app.answers for app in apps)
     assert answers > ROUNDS * APPS
-    print(f"kill rounds: {ROUNDS}, answers under load: {answers}")
+    record_property("kill rounds", ROUNDS)
+    record_property("answers before kills", answers)
     with server.running():
         for app in apps:
             app.check()

@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 import structlog
 import uvicorn
+from counting import _count_attacks
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
 from person import Person, http_client
@@ -24,6 +25,8 @@ from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.secret_values import Kind, digest, new
 from authserver.settings import Settings, load_settings
 from authserver.storage import Storage
+
+__all__ = ["_count_attacks"]
 
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))

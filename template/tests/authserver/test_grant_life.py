@@ -6,7 +6,7 @@ replay window.
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import SCOPES
+from counting import Count
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -342,7 +343,7 @@ class GrantLife(RuleBasedStateMachine):
                 assert verified.subject == token.grant.user.subject
 
 
-def test_a_grant_lives_as_the_model_says(record_property: Callable[[str, object], None]) -> None:
+def test_a_grant_lives_as_the_model_says(record_property: Count) -> None:
     """A bounded share of walks; many with --hypothesis-profile=long."""
     run_state_machine_as_test(GrantLife)
     record_property("state machine steps", steps)
