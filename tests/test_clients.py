@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from bearer_proxy import bearer_proxy
 from counting import Count
+from engines import Engine
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StdioTransport
@@ -31,8 +32,8 @@ from servers import Server
 
 
 @pytest.fixture(scope="module")
-def server(stored_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(stored_project, tmp_path_factory.mktemp("clients") / "data").running() as running:
+def server(stored_project: Path, engine: Engine) -> Iterator[Server]:
+    with Server(stored_project, engine.settings("clients")).running() as running:
         yield running
 
 
