@@ -4,10 +4,20 @@ import fcntl
 import os
 import subprocess
 import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
+import engines
 import pytest
+from counting import _count_attacks
+from engines import Engine
 from rendering import AXES, REPOSITORY, Answers, choices, clone, render, title
+
+__all__ = ["_count_attacks"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,7 +65,47 @@ def default_project(template: Path, shared: Path) -> Path:
 
 
 @pytest.fixture(scope="module", params=choices("storage"))
-def stored_project(request: pytest.FixtureRequest, template: Path, shared: Path) -> Path:
-    """Return a project for each storage, otherwise as the default answers give it, ready to run."""
-    answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": request.param}
+def storage(request: pytest.FixtureRequest) -> str:
+    """Return each storage that can be chosen."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def stored_project(template: Path, shared: Path, storage: str) -> Path:
+    """Return a project with that storage, otherwise as the default answers give it, ready to run."""
+    answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": storage}
     return environment(template, shared, answers)
+
+
+@pytest.fixture(scope="session")
+def running_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
+    """Return a function that gives the engine of a storage, started once for each test process."""
+    with ExitStack() as stack:
+
+        @cache
+        def running(storage: str) -> Engine:
+            return stack.enter_context(engines.running(storage, tmp_path_factory.mktemp("engine")))
+
+        yield running
+
+
+@pytest.fixture(scope="module")
+def engine(storage: str, running_engines: Callable[[str], Engine]) -> Engine:
+    """Return the engine of the project's storage."""
+    return running_engines(storage)
+
+
+@pytest.fixture(scope="module")
+def default_store(running_engines: Callable[[str], Engine]) -> dict[str, str]:
+    """Return the settings of an empty store for the default project."""
+    return running_engines(choices("storage")[0]).settings(uuid4().hex)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the passed tests counted: attacks, fuzzed requests and the like."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", []):
+        for name, count in report.user_properties:
+            counts[name] += count
+    terminalreporter.write_line(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))

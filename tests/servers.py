@@ -28,7 +28,9 @@ def free_port() -> int:
 class Server:
     """A running server: its address, what it printed, and its command for operators."""
 
-    def __init__(self, project: Path, data_dir: Path, port: int | None = None, **settings: str) -> None:
+    def __init__(
+        self, project: Path, store: dict[str, str], port: int | None = None, **settings: str
+    ) -> None:
         self.project = project
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -36,7 +38,7 @@ class Server:
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTH_")},
             "UV_OFFLINE": "1",
             "AUTH_PUBLIC_URL": self.url,
-            "AUTH_DATA_DIR": str(data_dir),
+            **{f"AUTH_{name.upper()}": value for name, value in store.items()},
             "AUTH_LIMIT_REGISTRATIONS_PER_MINUTE": "0",
             "AUTH_LIMIT_SIGN_INS_PER_MINUTE": "0",
             **settings,

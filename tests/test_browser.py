@@ -21,9 +21,9 @@ if CHROMIUM is None and os.environ.get("CI") != "true":
 
 
 @pytest.fixture(scope="module")
-def server(default_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(default_project: Path, default_store: dict[str, str]) -> Iterator[Server]:
     """The default project, just started for the first time."""
-    with Server(default_project, tmp_path_factory.mktemp("browser") / "data").running() as running:
+    with Server(default_project, default_store).running() as running:
         yield running
 
 

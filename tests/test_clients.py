@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 from bearer_proxy import bearer_proxy
+from counting import Count
+from engines import Engine
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StdioTransport
@@ -28,12 +30,10 @@ from person import Person, browse, visit
 from pydantic import AnyUrl
 from servers import Server
 
-Count = Callable[[str, object], None]
-
 
 @pytest.fixture(scope="module")
-def server(stored_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(stored_project, tmp_path_factory.mktemp("clients") / "data").running() as running:
+def server(stored_project: Path, engine: Engine) -> Iterator[Server]:
+    with Server(stored_project, engine.settings("clients")).running() as running:
         yield running
 
 

@@ -27,9 +27,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_503_and_loses_nothing(stored_project: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_503_and_loses_nothing(default_project: Path, small_disk: Path) -> None:
     """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
-    server = Server(stored_project, small_disk / "data")
+    server = Server(default_project, {"data_dir": str(small_disk / "data")})
     with server.running():
         owner = Person(server, "owner")
         assert owner.accept_invitation(server.first_account_link).status_code == 200

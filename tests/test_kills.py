@@ -1,14 +1,14 @@
 """Killed at any moment under load and started again: every answer that was given still holds."""
 
 import random
-import sqlite3
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from counting import Count
+from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import Person
 from servers import Server
@@ -85,12 +85,11 @@ class App:
             assert self.client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> None:
+def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, record_property: Count) -> None:
     """Attack 16, 28: kill -9 under load, twenty times.
     Source: threat model, durability of answered requests.
     """
-    data = tmp_path / "data"
-    server = Server(stored_project, data)
+    server = Server(stored_project, engine.settings("kills"))
     seed = time.time_ns()
     print(f"seed {seed}")
     dice = random.Random(seed)
@@ -102,10 +101,7 @@ def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> N
         with server.running("--workers", "2" if number % 5 == 4 else "1"):
             for app in apps:
                 app.check()
-            for file in data.glob("*.sqlite"):
-                with closing(sqlite3.connect(file)) as database:
-                    assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-                    assert database.execute("PRAGMA foreign_key_check").fetchall() == []
+            engine.check("kills")
             stop = threading.Event()
             working = [
                 threading.Thread(target=app.work, args=(random.Random(dice.random()), stop)) for app in apps
@@ -120,7 +116,8 @@ def test_every_answer_outlives_a_kill(stored_project: Path, tmp_path: Path) -> N
                 assert not thread.is_alive()
     answers = sum(app.answers for app in apps)
     assert answers > ROUNDS * APPS
-    print(f"kill rounds: {ROUNDS}, answers under load: {answers}")
+    record_property("kill rounds", ROUNDS)
+    record_property("answers before kills", answers)
     with server.running():
         for app in apps:
             app.check()

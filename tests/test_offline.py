@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from engines import Engine
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
 from key_value.aio.stores.memory import MemoryStore
@@ -19,13 +20,14 @@ OFFLINE = Path(__file__).parent / "offline"
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")
 @pytest.mark.anyio
 async def test_the_whole_flow_opens_no_outbound_connection(
-    stored_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stored_project: Path, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 8, 29: a server that tells somebody outside, or fetches what a client names.
     Source: threat model, outbound connections forbidden.
     """
     log = tmp_path / "outbound"
-    server = Server(stored_project, tmp_path / "data", PYTHONPATH=str(OFFLINE), OUTBOUND_LOG=str(log))
+    store = engine.settings("offline")
+    server = Server(stored_project, store, PYTHONPATH=str(OFFLINE), OUTBOUND_LOG=str(log))
     with server.running():
         owner = Person(server, "owner")
         assert owner.accept_invitation(server.first_account_link).status_code == 200

@@ -4,9 +4,11 @@ import os
 import subprocess
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import environment
+from counting import Count
 from rendering import AXES, Answers, combinations, commit, git, questions, title
 
 
@@ -30,8 +32,11 @@ def run(project: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_its_own_tests_pass(project: Path) -> None:
-    assert " passed" in run(project, "pytest", "-q")
+def test_its_own_tests_pass(project: Path, tmp_path: Path, record_property: Count) -> None:
+    report = tmp_path / "report.xml"
+    assert " passed" in run(project, "pytest", "-q", f"--junit-xml={report}")
+    for done in ET.parse(report).iter("property"):
+        record_property(done.attrib["name"], int(done.attrib["value"]))
 
 
 def test_its_own_hooks_pass_without_a_forge(project: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import Person
 from servers import Server
@@ -17,10 +18,8 @@ Form = dict[str, str]
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["1-worker", "4-workers"])
-def server(
-    request: pytest.FixtureRequest, stored_project: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    server = Server(stored_project, tmp_path_factory.mktemp("races") / "data")
+def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine) -> Iterator[Server]:
+    server = Server(stored_project, engine.settings(f"races-{request.param}"))
     with server.running("--workers", str(request.param)) as running:
         yield running
 

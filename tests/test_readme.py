@@ -26,7 +26,7 @@ async def test_the_first_command_leads_to_a_tool_that_names_the_user(
         port.bind(("127.0.0.1", 8000))  # else something else is running there
     clone = tmp_path / "copier-fastmcp-oauth"
     git(tmp_path, "clone", "--quiet", str(template), str(clone))
-    server = Server(tmp_path / "my-server", tmp_path / "unused", port=8000)
+    server = Server(tmp_path / "my-server", {}, port=8000)
     server.environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AUTH_", "PYTEST_"))
     }

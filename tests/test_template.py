@@ -114,19 +114,6 @@ def test_both_repositories_have_the_same_hooks() -> None:
     assert {repo["repo"] for repo in here["repos"]} == {"local"}
 
 
-def test_every_setting_is_in_the_example_with_its_default() -> None:
-    from authserver.settings import Settings  # noqa: PLC0415
-
-    lines = dict(
-        re.findall(r"^# (AUTH_[A-Z_]+)=(.*)$", (TEMPLATE / ".env.example").read_text(), re.MULTILINE)
-    )
-    assert set(lines) == {f"AUTH_{name.upper()}" for name in Settings.model_fields}
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        text = ",".join(default) if isinstance(default, tuple) else str("" if default is None else default)
-        assert lines[f"AUTH_{name.upper()}"] == text
-
-
 def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
     for name in git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         path = REPOSITORY / name

@@ -9,13 +9,13 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import structlog
 from starlette.requests import HTTPConnection
 
-from authserver.settings import Settings
+from authserver.settings import CoreSettings
 
 _log = structlog.get_logger("authserver")
 _warned: set[str] = set()
 
 
-def client_address(request: HTTPConnection, settings: Settings) -> str:
+def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
     """Return the address to count attempts by: an IPv4 address, or the /64 network of an IPv6 one."""
     peer = request.client.host if request.client else "unknown"
     forwarded = request.headers.getlist("x-forwarded-for")
@@ -28,7 +28,7 @@ def client_address(request: HTTPConnection, settings: Settings) -> str:
     return _network(next((hop for hop in hops if not _is_trusted(hop, settings)), hops[-1]))
 
 
-def _is_trusted(address: str, settings: Settings) -> bool:
+def _is_trusted(address: str, settings: CoreSettings) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -18,11 +18,12 @@ from mcp.server.auth.provider import RegistrationError
 
 from authserver import guard, logs, secret_values
 from authserver.clients import AUTH_METHODS
+from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
 from authserver.provider import AuthorizationServer
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
-from authserver.settings import LOOPBACK_HOSTS, Settings, SettingsError, load_settings
+from authserver.settings import LOOPBACK_HOSTS, SettingsError
 from authserver.storage import StorageUnavailable
 
 INVITATION_SECONDS = 3600

@@ -1,16 +1,18 @@
 """The secret key and what is derived from it.
 
-On one node the key is made in the data folder on the first start. The store keeps a check value, so that a
-wrong key, or a lost key file, stops the start: a new key is never made silently where data exists.
+On one node the key is made beside the data on the first start; where several nodes share a store, the
+operator sets it. The store keeps a check value, so that a wrong key, or a lost key file, stops the start: a
+new key is never made silently where data exists.
 """
 
 import base64
 import hmac
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from authserver.secret_values import derive, new_seed
-from authserver.settings import Settings, SettingsError
+from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 
 _MINIMUM_LENGTH = 32
@@ -26,18 +28,18 @@ class Keys:
     names: bytes = field(repr=False)
 
 
-async def load_keys(settings: Settings, storage: Storage) -> Keys:
-    """Return the keys; on the first start make the secret key in the data folder (mode 0600).
+async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
+    """Return the keys; on the first start make the secret key (mode 0600) where one may be made.
 
     Raises SettingsError when the key is too short, or is not the one the store was made with.
     """
     made = await storage.recall(_CHECK)
-    key = _configured(settings) or _from_data_dir(settings, new_allowed=made is None)
+    key = _configured(settings) or _made(settings.made_key_path, new_allowed=made is None)
     value = derive(key, _CHECK)
     if not hmac.compare_digest(await storage.remember(_CHECK, value), value):
         raise SettingsError(
             "AUTH_SECRET_KEY: this is not the key that the stored data was made with."
-            " Example: restore the file secret.key from a backup of AUTH_DATA_DIR"
+            " Example: set AUTH_SECRET_KEY, or restore the file secret.key from a backup"
         )
     return Keys(
         replay=derive(key, "refresh replay"),
@@ -46,7 +48,7 @@ async def load_keys(settings: Settings, storage: Storage) -> Keys:
     )
 
 
-def _configured(settings: Settings) -> bytes | None:
+def _configured(settings: CoreSettings) -> bytes | None:
     if settings.secret_key is not None:
         text = settings.secret_key.get_secret_value()
         variable = "AUTH_SECRET_KEY"
@@ -68,16 +70,20 @@ def _configured(settings: Settings) -> bytes | None:
     return text.encode()
 
 
-def _from_data_dir(settings: Settings, *, new_allowed: bool) -> bytes:
-    path = settings.data_dir / "secret.key"
+def _made(path: Path | None, *, new_allowed: bool) -> bytes:
+    if path is None:
+        raise SettingsError(
+            "AUTH_SECRET_KEY: it must be set, the same on every node that shares the storage."
+            " Example: AUTH_SECRET_KEY=$(openssl rand -base64 32)"
+        )
     try:
         return path.read_bytes().strip()
     except FileNotFoundError:
         pass
     if not new_allowed:
         raise SettingsError(
-            f"AUTH_SECRET_KEY: {path} is missing, but there is data made with it. Example: restore secret.key"
-            " from a backup of AUTH_DATA_DIR, or set AUTH_SECRET_KEY to the key"
+            f"AUTH_SECRET_KEY: {path} is missing, but there is data made with it."
+            " Example: restore the file from a backup, or set AUTH_SECRET_KEY to the key"
         )
     key = base64.b64encode(new_seed())
     # Written aside and linked into place: of several processes one wins, and none reads half a key.

@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from authserver import clients, records, routes, secret_values
 from authserver.audit import audit
+from authserver.configuration import Settings, load_settings
 from authserver.issued import (
     AuthorizationRequest,
     IssuedAccessToken,
@@ -35,7 +36,6 @@ from authserver.resources import same_resource
 from authserver.runtime import Runtime, open_runtime
 from authserver.scopes import Scope, Scopes
 from authserver.secret_values import Kind, derive, digest, new_seed
-from authserver.settings import Settings, load_settings
 from authserver.storage import (
     Gone,
     Issued,

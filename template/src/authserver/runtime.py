@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from authserver import choices
+from authserver.configuration import Settings
 from authserver.keys import Keys, load_keys
-from authserver.settings import Settings
 from authserver.storage import Storage
 from authserver.tokens import TokenFormat
 

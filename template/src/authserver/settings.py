@@ -1,19 +1,15 @@
-"""The settings: environment variables or `.env`, prefix `AUTH_`, durations in the unit of their name.
+"""The settings of every project: environment variables or `.env`, prefix `AUTH_`, units in their names.
 
-A wrong one stops the start with one line that names the variable, what is wrong and an example.
+A choice adds its own by a class `Settings` in its module; `configuration.py` puts them together. A wrong one
+stops the start with one line that names the variable, what is wrong and an example.
 """
 
-import difflib
-import os
-from collections.abc import Iterable
-from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -25,15 +21,14 @@ class SettingsError(Exception):
     """A setting is missing or wrong. The text is one line for the operator and holds no secret."""
 
 
-class Settings(BaseSettings):
-    """Everything an operator can set. Lists are separated by commas."""
+class CoreSettings(BaseSettings):
+    """What can be set in every project. Lists are separated by commas."""
 
     model_config = SettingsConfigDict(
         env_prefix="AUTH_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
     public_url: str = Field(default="http://127.0.0.1:8000", examples=["https://mcp.example.com"])
-    data_dir: Path = Field(default=Path("data"), examples=["/var/lib/my-server"])
     secret_key: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
     secret_key_file: Path | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
@@ -100,7 +95,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _together(self) -> "Settings":
+    def _together(self) -> "CoreSettings":
         if self.secret_key is not None and self.secret_key_file is not None:
             raise ValueError(
                 "AUTH_SECRET_KEY: set it or AUTH_SECRET_KEY_FILE, not both."
@@ -112,6 +107,11 @@ class Settings(BaseSettings):
                 " answer holds the same access token. Example: AUTH_REFRESH_REPLAY_SECONDS=60"
             )
         return self
+
+    @property
+    def made_key_path(self) -> Path | None:
+        """Where the secret key is made if none is set; None where the operator must set one."""
+        return None
 
     @property
     def secure(self) -> bool:
@@ -131,29 +131,3 @@ def _split(value: Any) -> list[str]:
     if isinstance(value, str):
         value = value.split(",")
     return [str(item).strip() for item in value if str(item).strip()]
-
-
-@cache
-def load_settings() -> Settings:
-    """Return the settings of this process; raises SettingsError."""
-    _refuse_misspelt([*os.environ, *dotenv_values(".env")])
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise SettingsError(message) from None
-        name = str(first["loc"][0])
-        example = (Settings.model_fields[name].examples or [""])[0]
-        variable = f"AUTH_{name.upper()}"
-        raise SettingsError(f"{variable}: {message}. Example: {variable}={example}") from None
-
-
-def _refuse_misspelt(variables: Iterable[str]) -> None:
-    known = [f"AUTH_{name.upper()}" for name in Settings.model_fields]
-    for variable in variables:
-        if variable.startswith("AUTH_") and variable not in known:
-            alike = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
-            if alike:
-                raise SettingsError(f"{variable}: there is no such setting. Did you mean {alike[0]}?")

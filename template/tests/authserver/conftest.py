@@ -9,21 +9,26 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
+import engines
 import httpx2
 import hypothesis
 import pytest
 import structlog
 import uvicorn
+from counting import _count_attacks
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
 from person import Person, http_client
 
 from authserver import AuthorizationServer, Scope, choices, requires
+from authserver.configuration import Settings, load_settings
 from authserver.secret_values import Kind, digest, new
-from authserver.settings import Settings, load_settings
 from authserver.storage import Storage
+
+__all__ = ["_count_attacks"]
 
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
@@ -58,10 +63,24 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]:
+    """The engine of the chosen storage, one for each test process."""
+    storage = choices.storage.__name__.rpartition(".")[2]
+    with engines.running(storage, tmp_path_factory.mktemp("engine")) as running:
+        yield running
+
+
 @pytest.fixture
-async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
+def store(engine: engines.Engine) -> dict[str, str]:
+    """The settings of an empty store."""
+    return engine.settings(uuid4().hex)
+
+
+@pytest.fixture
+async def storage(store: dict[str, str]) -> AsyncIterator[Storage]:
     """The chosen storage, empty and open."""
-    opened: Storage = choices.storage.create(Settings(data_dir=tmp_path / "data"))
+    opened: Storage = choices.storage.create(Settings.model_validate(store))
     await opened.open()
     yield opened
     await opened.close()
@@ -113,15 +132,15 @@ def sample(settings: Settings) -> "FastMCP[Any]":
 class Live:
     """The sample server, running in a thread. It can be stopped and started again on the same data."""
 
-    def __init__(self, data_dir: Path, **settings: Any) -> None:
+    def __init__(self, store: dict[str, str], **settings: Any) -> None:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
+            **store,
             "public_url": self.url,
-            "data_dir": data_dir,
             "limit_registrations_per_minute": 0,
             "limit_sign_ins_per_minute": 0,
         }
@@ -162,18 +181,17 @@ class Live:
 class Command(Live):
     """The user's own server, run by the command in a process of its own; its output goes to a file."""
 
+    def __init__(self, store: dict[str, str], output: Path) -> None:
+        super().__init__(store)
+        self.output = output
+        self._environment = os.environ | {f"AUTH_{name.upper()}": value for name, value in store.items()}
+
     def start(self, build: object = None) -> "Command":
-        self.output = self.settings.data_dir.parent / "output"
-        environment = {
-            **os.environ,
-            "AUTH_PUBLIC_URL": self.url,
-            "AUTH_DATA_DIR": str(self.settings.data_dir),
-        }
         program = "from authserver.cli import main; main()"
         with self.output.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, "serve", "--port", str(self.port)],
-                env=environment,
+                env=self._environment | {"AUTH_PUBLIC_URL": self.url},
                 stdout=file,
                 stderr=file,
             )
@@ -193,20 +211,20 @@ class Command(Live):
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def live(engine: engines.Engine) -> Iterator[Live]:
     """One server for all tests of a module."""
-    server = Live(tmp_path_factory.mktemp("live")).start()
+    server = Live(engine.settings(uuid4().hex)).start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Live]]:
+def start(store: dict[str, str]) -> Iterator[Callable[..., Live]]:
     """Start servers of one's own, with settings."""
     started: list[Live] = []
 
-    def start_one(**settings: Any) -> Live:
-        server = Live(tmp_path / "data", **settings).start()
+    def start_one(*, build: Callable[[Settings], "FastMCP[Any]"] = sample, **settings: Any) -> Live:
+        server = Live(store, **settings).start(build)
         started.append(server)
         return server
 

@@ -8,7 +8,6 @@ import hmac
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,8 +22,8 @@ from starlette.requests import Request
 
 from authserver import provider
 from authserver.addresses import client_address
+from authserver.configuration import Settings
 from authserver.endpoints import client_authentication
-from authserver.settings import Settings
 
 SCRIPT = "\"'><script>alert(1)</script>"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -138,12 +137,12 @@ def from_peer(peer: str, *forwarded: str) -> Request:
     ],
 )
 def test_an_address_is_what_the_socket_or_a_trusted_proxy_says(
-    peer: str, forwarded: list[str], address: str
+    store: dict[str, str], peer: str, forwarded: list[str], address: str
 ) -> None:
     """Attack 10, 22: count as somebody else by a forged header, or as many by one network.
     Source: RFC 7239 8.1.
     """
-    settings = Settings(trusted_proxies="10.0.0.0/8")  # type: ignore[arg-type]
+    settings = Settings.model_validate(store | {"trusted_proxies": "10.0.0.0/8"})
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"),)
     assert client_address(from_peer(peer, *forwarded), settings) == address
 
@@ -312,9 +311,9 @@ def stateful(settings: Settings) -> "FastMCP[Any]":
     return mcp
 
 
-def test_an_mcp_session_is_of_no_use_to_anybody_else(tmp_path: Path) -> None:
+def test_an_mcp_session_is_of_no_use_to_anybody_else(store: dict[str, str]) -> None:
     """Attack 21: go on in the MCP session of another user. Source: python-sdk GHSA-jpw9-pfvf-9f58."""
-    server = Live(tmp_path / "data").start(stateful)
+    server = Live(store).start(stateful)
     alice, mallory = new_person(server, "alice"), new_person(server, "mallory")
     client, other = OAuthClient(server), OAuthClient(server)
 

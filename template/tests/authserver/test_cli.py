@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authserver import cli
-from authserver.settings import load_settings
+from authserver.configuration import load_settings
 
 
 class Operator:
@@ -43,7 +43,11 @@ class Operator:
 
 
 @pytest.fixture
-def operator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Operator:
+def operator(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Operator:
+    for name, value in store.items():
+        monkeypatch.setenv(f"AUTH_{name.upper()}", value)
     return Operator(monkeypatch, capsys)
 
 

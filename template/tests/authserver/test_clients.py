@@ -182,8 +182,8 @@ def test_a_loopback_uri_differs_in_nothing_but_the_port(asked: str) -> None:
     ],
 )
 def test_bad_metadata_is_refused(body: object) -> None:
-    """Attack 22: register what has the wrong form, too many redirect URIs, or a private key.
-    Source: RFC 7591 3.2.2, RFC 7518 6.
+    """Attack 22: register metadata of the wrong form or far too many redirect URIs.
+    Source: RFC 7591 3.2.2.
     """
     with pytest.raises(RegistrationError) as refusal:
         parse_registration(body, SCHEMES)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Live
+from counting import Count
 from fuzz import Dice, Known, check, known
 from person import Person
 
@@ -27,7 +28,7 @@ def real(live: Live, alice: Person) -> Known:
 def test_no_request_is_a_server_error_or_leads_elsewhere(
     live: Live,
     real: Known,
-    record_property: Callable[[str, object], None],
+    record_property: Count,
     kind: Callable[[Dice, Known], bytes],
 ) -> None:
     """Attack 27: odd requests to every route. Source: threat model, fuzz of every route."""

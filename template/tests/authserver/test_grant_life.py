@@ -5,15 +5,16 @@ replay window.
 """
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import pytest
 from conftest import SCOPES
+from counting import Count
+from engines import Engine
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,9 +28,9 @@ from pydantic import AnyUrl
 
 from authserver import AuthorizationServer, records, secret_values
 from authserver.clients import RegisteredClient
+from authserver.configuration import Settings
 from authserver.issued import AuthorizationRequest
 from authserver.secret_values import Kind, digest
-from authserver.settings import Settings
 
 T = TypeVar("T")
 
@@ -90,11 +91,12 @@ class Token:
 class GrantLife(RuleBasedStateMachine):
     """The rules are what may happen to a grant, in any order."""
 
+    engine: Engine
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.settings = Settings(data_dir=Path(self.folder.name) / "data")
+        self.settings = Settings.model_validate(self.engine.settings(uuid4().hex))
         self.server = AuthorizationServer(SCOPES, self.settings)
         self.run(self.server.open())
         self.clients = {name: self.run(self.new_client(name)) for name in CLIENTS}
@@ -112,7 +114,6 @@ class GrantLife(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.server.close())
         self.runner.close()
-        self.folder.cleanup()
 
     async def new_client(self, name: str) -> RegisteredClient:
         client = RegisteredClient(
@@ -342,10 +343,11 @@ class GrantLife(RuleBasedStateMachine):
                 assert verified.subject == token.grant.user.subject
 
 
-def test_a_grant_lives_as_the_model_says(record_property: Callable[[str, object], None]) -> None:
+def test_a_grant_lives_as_the_model_says(engine: Engine, record_property: Count) -> None:
     """Attack 27: whatever may happen to a grant, in any order. Source: threat model, state machine.
 
     A bounded share of walks; many with --hypothesis-profile=long.
     """
+    GrantLife.engine = engine
     run_state_machine_as_test(GrantLife)
     record_property("state machine steps", steps)

@@ -1,7 +1,7 @@
 """The ten methods: what each refuses, and how tokens are renewed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,15 +20,15 @@ from pydantic import AnyUrl
 
 from authserver import AuthorizationServer
 from authserver.clients import RegisteredClient
+from authserver.configuration import Settings
 from authserver.issued import AuthorizationRequest, IssuedCode, IssuedRefreshToken
-from authserver.settings import Settings
 
 URI = "http://127.0.0.1/cb"
 
 
 @pytest.fixture
-async def server(tmp_path: Any) -> Any:
-    opened = AuthorizationServer(SCOPES, Settings(data_dir=tmp_path / "own"))
+async def server(store: dict[str, str]) -> AsyncIterator[AuthorizationServer]:
+    opened = AuthorizationServer(SCOPES, Settings.model_validate(store))
     await opened.open()
     yield opened
     await opened.close()
@@ -134,11 +134,11 @@ async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationSe
     await server.revoke_token(token)  # nothing to revoke is nothing to say (RFC 7009)
 
 
-def test_secrets_stay_out_of_representations() -> None:
+def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
     """Attack 26: read secrets in a trace or an exception. Source: threat model."""
     token = IssuedRefreshToken(token="mcprt_secret", grant_id="x", client_id="c", scopes=[], entitlement=None)
     assert "mcprt_secret" not in repr(token)
-    settings = Settings(secret_key="k" * 40)  # type: ignore[arg-type]
+    settings = Settings.model_validate(store | {"secret_key": "k" * 40})
     assert "kkkk" not in repr(settings)
 
 

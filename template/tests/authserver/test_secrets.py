@@ -1,21 +1,24 @@
 """Nothing secret is stored, logged or said in an error, in clear."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import structlog
 from conftest import Command, Live, invite
+from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
 
 from authserver.secret_values import Kind, derive, digest, encode, new
-from authserver.storage import StorageUnavailable
+from authserver.storage import Storage, StorageUnavailable
 
 
-def test_no_secret_is_found_in_the_data_folder_or_the_log(tmp_path: Path) -> None:
-    """Attack 26: read the data folder and the log. Source: RFC 6819 5.1.4.1.3."""
-    server = Command(tmp_path / "data").start()
+def test_no_secret_is_found_in_the_store_or_the_log(engine: Engine, tmp_path: Path) -> None:
+    """Attack 26: read the store and the log. Source: RFC 6819 5.1.4.1.3."""
+    store = engine.settings("secrets")
+    server = Command(store, tmp_path / "output").start()
     link = invite(server, None, ["*"])
     person = Person(server)
     person.accept_invitation(link)
@@ -41,19 +44,23 @@ def test_no_secret_is_found_in_the_data_folder_or_the_log(tmp_path: Path) -> Non
         "mcpat_unknown_one",
         *(cookie.value for cookie in person.browser.cookies.jar),
         *(tokens[name] for tokens in (first, second) for name in ("access_token", "refresh_token")),
-        (server.settings.data_dir / "secret.key").read_text(),
+        _secret_key(server),
     ]
     text = server.output.read_text()
     assert '"route": "/invite/{token}"' in text
     assert '"event": "code redeemed"' in text
     assert "users invite NAME" in text  # no terminal, so no link in the log
-    files = [file for file in server.settings.data_dir.iterdir() if file.name != "secret.key"]
-    stored = b"".join(file.read_bytes() for file in files)
+    stored = engine.contents("secrets")
     assert len(stored) > 10_000
     for secret in secrets:
         assert secret
         assert secret not in text
         assert secret.encode() not in stored or secret == state
+
+
+def _secret_key(server: Live) -> str:
+    set_key, made = server.settings.secret_key, server.settings.made_key_path
+    return set_key.get_secret_value() if set_key else made.read_text() if made else ""
 
 
 def test_storage_trouble_is_503_everywhere_and_passes(
@@ -69,13 +76,13 @@ def test_storage_trouble_is_503_everywhere_and_passes(
     tokens = client.tokens(person)
     code = client.code(person)
 
-    def broken(*_: object, **__: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise StorageUnavailable("the disk is gone")
 
-    storage = type(server.auth.storage)
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_read", broken)
-        patch.setattr(storage, "_write", broken)
+        for name, operation in vars(Storage).items():
+            if inspect.iscoroutinefunction(operation):
+                patch.setattr(type(server.auth.storage), name, broken)
         answers = [
             client.redeem(code),
             client.refresh(tokens["refresh_token"]),

@@ -1,17 +1,21 @@
 """A wrong setting stops the start with one line that names the variable, what is wrong and an example."""
 
-import stat
-from collections.abc import AsyncIterator
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from authserver import choices
+from authserver.configuration import Settings, load_settings
 from authserver.keys import load_keys
-from authserver.runtime import open_runtime
-from authserver.settings import Settings, SettingsError, load_settings
+from authserver.settings import SettingsError
 from authserver.storage import Storage
+
+
+@pytest.fixture(autouse=True)
+def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the chosen storage cannot start without."""
+    for name, value in store.items():
+        monkeypatch.setenv(f"AUTH_{name.upper()}", value)
 
 
 @pytest.mark.parametrize(
@@ -102,72 +106,42 @@ def test_a_secret_never_stands_in_an_error(monkeypatch: pytest.MonkeyPatch) -> N
 # ------------------------------------------------------------------------------------ the secret key
 
 
-@pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[Settings, Storage]]:
-    settings = Settings(data_dir=tmp_path / "data")
-    storage: Storage = choices.storage.create(settings)
-    await storage.open()
-    yield settings, storage
-    await storage.close()
+OTHER_KEYS = ["another key of the right length, as it were", "short"]
 
 
 @pytest.mark.anyio
-async def test_the_first_start_makes_a_key_for_its_owner_only(
-    opened: tuple[Settings, Storage],
-) -> None:
-    """Attack 26: read the key as another user of the machine. Source: RFC 6819 5.1.4.1."""
-    settings, storage = opened
-    keys = await load_keys(settings, storage)
-    file = settings.data_dir / "secret.key"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
-    assert await load_keys(settings, storage) == keys
-    assert len({keys.replay, keys.browser, keys.names}) == 3
-    assert file.read_text() not in repr(keys)
-
-
-@pytest.mark.anyio
-async def test_a_lost_key_stops_the_start_and_makes_no_new_one(
-    opened: tuple[Settings, Storage],
-) -> None:
-    settings, storage = opened
-    await load_keys(settings, storage)
-    file = settings.data_dir / "secret.key"
-    file.unlink()
-    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY: .*secret.key is missing"):
-        await load_keys(settings, storage)
-    assert not file.exists()
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    "change",
-    [{"secret_key": "another key of the right length, as it were"}, {"secret_key": "short"}],
-)
+@pytest.mark.parametrize("other", OTHER_KEYS)
 async def test_a_wrong_or_short_key_stops_the_start(
-    opened: tuple[Settings, Storage], change: dict[str, Any]
+    store: dict[str, str], storage: Storage, other: str
 ) -> None:
-    settings, storage = opened
-    await load_keys(settings, storage)
+    await load_keys(Settings.model_validate(store), storage)
     with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY: ") as refusal:
-        await load_keys(Settings(data_dir=settings.data_dir, **change), storage)
-    assert change["secret_key"] not in str(refusal.value)
+        await load_keys(Settings.model_validate(store | {"secret_key": other}), storage)
+    assert other not in str(refusal.value)
 
 
 @pytest.mark.anyio
-async def test_the_key_may_come_from_a_file(opened: tuple[Settings, Storage]) -> None:
-    settings, storage = opened
-    file = settings.data_dir / "mounted"
+async def test_the_key_may_come_from_a_file(store: dict[str, str], storage: Storage, tmp_path: Path) -> None:
+    store.pop("secret_key", None)
+    file = tmp_path / "mounted"
+    from_file = Settings.model_validate(store | {"secret_key_file": file})
     with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY_FILE: cannot be read"):
-        await load_keys(Settings(data_dir=settings.data_dir, secret_key_file=file), storage)
+        await load_keys(from_file, storage)
     file.write_text("k" * 40 + "\n")
-    keys = await load_keys(Settings(data_dir=settings.data_dir, secret_key_file=file), storage)
-    by_value = Settings.model_validate({"data_dir": settings.data_dir, "secret_key": "k" * 40})
-    assert await load_keys(by_value, storage) == keys
+    keys = await load_keys(from_file, storage)
+    assert await load_keys(Settings.model_validate(store | {"secret_key": "k" * 40}), storage) == keys
+    assert len({keys.replay, keys.browser, keys.names}) == 3
+    assert "kkkk" not in repr(keys)
 
 
-@pytest.mark.anyio
-async def test_a_data_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .* cannot be made .*Example: "):
-        await open_runtime(Settings(data_dir=tmp_path / "file"))
+def test_every_setting_is_in_the_example_with_its_default() -> None:
+    example = (Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8")
+    lines = dict(re.findall(r"^# (AUTH_[A-Z_]+)=(.*)$", example, re.MULTILINE))
+    assert set(lines) == {f"AUTH_{name.upper()}" for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        default = field.get_default()
+        if not field.is_required():
+            text = (
+                ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
+            )
+            assert lines[f"AUTH_{name.upper()}"] == text

@@ -12,7 +12,8 @@ import anyio
 import pytest
 from test_storage import add_client, granted, new_client, rotate
 
-from authserver.settings import Settings, SettingsError
+from authserver.keys import load_keys
+from authserver.settings import SettingsError
 from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
 from authserver.storage.sqlite import writer
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def opened(path: Path) -> engine.SQLiteStorage:
-    storage = engine.create(Settings(data_dir=path.parent))
+    storage = engine.create(engine.Settings(data_dir=path.parent))
     await storage.open()
     return storage
 
@@ -211,13 +212,13 @@ async def test_several_openers_write_at_once(path: Path) -> None:
 async def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_file_system", lambda _: "nfs4")
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .*network file system.*Example: "):
-        engine.create(Settings(data_dir=path.parent))
+        engine.create(engine.Settings(data_dir=path.parent))
 
 
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(SettingsError, match="too old"):
-        engine.create(Settings(data_dir=path.parent))
+        engine.create(engine.Settings(data_dir=path.parent))
 
 
 def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,3 +233,36 @@ def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.Monk
     assert engine._file_system(Path("/mnt/nfs/data")) == "nfs4"
     assert engine._file_system(Path("/mnt/nfsx")) == "ext4"
     assert engine._file_system(Path("/home")) == "ext4"
+
+
+# ------------------------------------------------------------------- the secret key beside the data
+
+
+async def test_the_first_start_makes_a_key_for_its_owner_only(path: Path) -> None:
+    """Attack 26: read the key as another user of the machine. Source: RFC 6819 5.1.4.1."""
+    storage = await opened(path)
+    settings = engine.Settings(data_dir=path.parent)
+    keys = await load_keys(settings, storage)
+    file = settings.data_dir / "secret.key"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+    assert await load_keys(settings, storage) == keys
+    await storage.close()
+
+
+async def test_a_lost_key_stops_the_start_and_makes_no_new_one(path: Path) -> None:
+    storage = await opened(path)
+    settings = engine.Settings(data_dir=path.parent)
+    await load_keys(settings, storage)
+    file = settings.data_dir / "secret.key"
+    file.unlink()
+    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY: .*secret.key is missing"):
+        await load_keys(settings, storage)
+    assert not file.exists()
+    await storage.close()
+
+
+async def test_a_data_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .* cannot be made .*Example: "):
+        engine.create(engine.Settings(data_dir=tmp_path / "file"))

@@ -5,10 +5,11 @@ can go.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Live
+from conftest import Live, new_person
 from fastmcp import FastMCP
 from fastmcp.server.auth.auth import AuthProvider
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
@@ -21,7 +22,6 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_metadata, create_auth_routes
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
 from oauth_client import OAuthClient, call, result
-from person import Person
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
@@ -121,13 +121,11 @@ async def test_upstream_believes_the_first_of_two_authorization_headers() -> Non
     assert await super(BearerBackend, backend).authenticate(connection) is not None
 
 
-def test_upstream_hides_a_tool_instead_of_asking_for_its_scope(live: Live, alice: Person) -> None:
+def test_upstream_hides_a_tool_instead_of_asking_for_its_scope(start: Callable[..., Live]) -> None:
     """`require_scopes` answers 200 and "Unknown tool", from which no client can step up."""
     from fastmcp.server.auth import require_scopes  # noqa: PLC0415
 
     from authserver import AuthorizationServer  # noqa: PLC0415
-
-    server = Live(live.settings.data_dir)
 
     def build(settings: Any) -> "FastMCP[Any]":
         from conftest import SCOPES  # noqa: PLC0415
@@ -136,11 +134,10 @@ def test_upstream_hides_a_tool_instead_of_asking_for_its_scope(live: Live, alice
         mcp.tool(lambda: "x", name="hidden", auth=require_scopes("write"))
         return mcp
 
-    server.start(build)
-    person = Person(server)
+    server = start(build=build)
+    person = new_person(server, "alice")
     token = OAuthClient(server).tokens(person)["access_token"]
     answer = call(server, token, name="hidden", arguments={})
-    server.stop()
     assert answer.status_code == 200
     assert "Unknown tool" in answer.text or "error" in str(result(answer)).lower()
 

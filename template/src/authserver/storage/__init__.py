@@ -6,8 +6,9 @@ the verdict implies. Times are the store's clock, read once in each operation. A
 feature; it raises `StorageUnavailable` when it cannot say whether it did something, and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from authserver.records import (
@@ -107,8 +108,100 @@ class Bucket:
     interval_seconds: float
 
 
+Value = str | bytes | int | float | bool | None
+
+Row = dict[str, Value]
+"""A record as a backup holds it: each column of its table."""
+
+TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
+    {
+        "facts": {"name": str, "value": bytes},
+        "clients": {
+            "client_id": str,
+            "metadata": str,
+            "secret_digest": bytes,
+            "address": str,
+            "created_at": float,
+            "approved_at": float,
+            "completed_at": float,
+        },
+        "users": {
+            "subject": str,
+            "folded_name": str,
+            "name": str,
+            "scopes": str,
+            "created_at": float,
+            "disabled_at": float,
+        },
+        "invitations": {
+            "digest": bytes,
+            "folded_name": str,
+            "name": str,
+            "scopes": str,
+            "expires_at": float,
+        },
+        "credentials": {"subject": str, "kind": str, "value": bytes, "counter": int},
+        "sessions": {"digest": bytes, "subject": str, "created_at": float, "expires_at": float},
+        "buckets": {"key": bytes, "full_at": float},
+        "authorization_requests": {
+            "digest": bytes,
+            "client_id": str,
+            "redirect_uri": str,
+            "redirect_uri_explicit": bool,
+            "state": str,
+            "scopes": str,
+            "code_challenge": str,
+            "resource": str,
+            "address": str,
+            "expires_at": float,
+        },
+        "grants": {
+            "grant_id": str,
+            "client_id": str,
+            "subject": str,
+            "scopes": str,
+            "resource": str,
+            "redirect_uri": str,
+            "created_at": float,
+            "used_at": float,
+            "expires_at": float,
+            "revoked_at": float,
+        },
+        "codes": {
+            "digest": bytes,
+            "grant_id": str,
+            "redirect_uri_explicit": bool,
+            "code_challenge": str,
+            "expires_at": float,
+            "attempt": bytes,
+            "spent_at": float,
+            "access_expires_at": float,
+        },
+        "refresh_tokens": {
+            "digest": bytes,
+            "grant_id": str,
+            "expires_at": float,
+            "salt": bytes,
+            "spent_at": float,
+            "access_scopes": str,
+            "access_expires_at": float,
+        },
+        "access_tokens": {"digest": bytes, "grant_id": str, "scopes": str, "expires_at": float},
+    }
+)
+"""What a backup holds, in the order in which it can be restored. Any column but the first may be None."""
+
+
+class NotEmpty(Exception):
+    """A backup is restored only into a store that holds no record but facts."""
+
+
 class Storage(Protocol):
-    """Where everything is kept. Every method may raise `StorageUnavailable`."""
+    """Where everything is kept. Every method may raise `StorageUnavailable`.
+
+    An engine that lost the connection while an operation may or may not have happened asks again only where
+    the operation itself can tell (by `attempt`, `salt` or an id that is stored); else it is unavailable.
+    """
 
     async def open(self) -> None:
         """Connect, bring the schema up to date. Called once in each process, before anything else."""
@@ -129,6 +222,8 @@ class Storage(Protocol):
 
     async def add_client(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
         """Store a client; the store sets its times, the optional ones only where they are given.
+
+        A client that is stored already stays as it is, and the answer is True.
 
         At `unused_limit` clients that never redeemed a code, the oldest of the address with the most of them
         makes room if it is older than `unused_age_seconds`; else nothing is stored and the answer is False.
@@ -270,8 +365,9 @@ class Storage(Protocol):
     ) -> Rotated | Reused | Gone:
         """Spend the refresh token with `salt` and store its successors.
 
-        Spent no longer than `replay_seconds` ago: nothing is stored, and the first salt is returned. Spent
-        earlier: the grant is revoked (RFC 9700 section 4.14.2).
+        Spent with the same `salt`: the answer is the same. Spent no longer than `replay_seconds` ago: nothing
+        is stored, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700 section
+        4.14.2).
         """
 
     async def add_access_token(
@@ -300,4 +396,15 @@ class Storage(Protocol):
 
         Clients that never redeemed a code go after `unused_seconds`, except those that wait for approval;
         others only after `idle_seconds` without a grant, where that is set. Salts go after `replay_seconds`.
+        """
+
+    # backup
+
+    def dump(self) -> AsyncIterator[tuple[str, Row]]:
+        """Return all records as they are at one moment: the name of a table of TABLES and a row of it."""
+
+    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+        """Store all records of a dump, or none; a fact that is there already stays.
+
+        Raises NotEmpty, and whatever `rows` raises.
         """

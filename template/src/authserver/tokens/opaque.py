@@ -3,12 +3,16 @@
 from authserver import secret_values
 from authserver.records import AccessToken
 from authserver.secret_values import Kind
-from authserver.settings import Settings
+from authserver.settings import CoreSettings
 from authserver.storage import Issued, Storage
 
 
+class Settings(CoreSettings):
+    """This format has no settings of its own."""
+
+
 def create(settings: Settings, storage: Storage) -> "OpaqueTokens":
-    """Return the format; it needs no setting."""
+    """Return the format."""
     return OpaqueTokens(storage)
 
 

@@ -17,6 +17,7 @@ from authserver.forms import parse_parameters, read_form
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Busy, Passwords
 from authserver.records import Invitation, User
 from authserver.secret_values import Kind, derive, digest
+from authserver.settings import CoreSettings
 from authserver.storage import Bucket
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ _BURST = 5
 _INTERVAL_SECONDS = 60
 
 _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+
+
+class Settings(CoreSettings):
+    """This login has no settings of its own."""
 
 
 def create(server: "AuthorizationServer") -> "PasswordLogin":

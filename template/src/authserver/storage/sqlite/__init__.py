@@ -8,10 +8,12 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import Field
 
 from authserver.records import (
     AccessToken,
@@ -25,18 +27,22 @@ from authserver.records import (
     Session,
     User,
 )
-from authserver.settings import Settings, SettingsError
+from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import (
+    TABLES,
     Bucket,
     Gone,
     Issued,
     Lifetimes,
     NewTokens,
+    NotEmpty,
     Redeemed,
     Replayed,
     Reused,
     Rotated,
+    Row,
     StorageUnavailable,
+    Value,
 )
 from authserver.storage.sqlite.lock import FileLock
 from authserver.storage.sqlite.schema import migrate
@@ -45,6 +51,17 @@ from authserver.storage.sqlite.writer import Writer, connect
 T = TypeVar("T")
 
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "fuse.sshfs"}
+
+
+class Settings(CoreSettings):
+    """The folder that holds the database and, where none is set, the secret key."""
+
+    data_dir: Path = Field(default=Path("data"), examples=["/var/lib/my-server"])
+
+    @property
+    def made_key_path(self) -> Path:
+        """The key lies beside the database."""
+        return self.data_dir / "secret.key"
 
 
 def create(settings: Settings) -> "SQLiteStorage":
@@ -220,6 +237,8 @@ class SQLiteStorage:
         """Store a client, making room among the unused ones where it must."""
 
         def add(db: sqlite3.Connection, now: float) -> bool:
+            if db.execute("SELECT 1 FROM clients WHERE client_id = ?", (client.client_id,)).fetchone():
+                return True
             unused = db.execute("SELECT count(*) FROM clients WHERE completed_at IS NULL").fetchone()[0]
             if unused >= unused_limit:
                 cursor = db.execute(
@@ -733,11 +752,12 @@ class SQLiteStorage:
                 _store_tokens(db, grant, scopes, tokens, lifetimes, now=now, access_expires_at=expires_at)
                 db.execute("UPDATE grants SET used_at = ? WHERE grant_id = ?", (now, grant["grant_id"]))
                 return Rotated(_issued(grant, scopes, now, expires_at), salt, repeated=False)
-            if row["salt"] is not None and now - row["spent_at"] <= replay_seconds:
+            mine = row["salt"] == salt
+            if mine or (row["salt"] is not None and now - row["spent_at"] <= replay_seconds):
                 issued = _issued(
                     grant, row["access_scopes"].split(), row["spent_at"], row["access_expires_at"]
                 )
-                return Rotated(issued, row["salt"], repeated=True)
+                return Rotated(issued, row["salt"], repeated=not mine)
             _revoke(db, grant["grant_id"], now)
             return Reused(grant_id=grant["grant_id"], subject=grant["subject"])
 
@@ -831,6 +851,32 @@ class SQLiteStorage:
             deleted += await self._write(purge)
         return deleted
 
+    # backup
+
+    async def dump(self) -> AsyncIterator[tuple[str, Row]]:
+        """Read all tables in one transaction."""
+        try:
+            with closing(connect(self._path)) as db:
+                db.execute("BEGIN")
+                for table, columns in TABLES.items():
+                    for row in db.execute(_DUMP[table]):
+                        yield table, {name: _neutral(row[name], columns[name]) for name in columns}
+        except sqlite3.Error as error:
+            raise StorageUnavailable(str(error)) from error
+
+    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+        """Write all records in one transaction, on a connection of its own."""
+        try:
+            with closing(connect(self._path)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                if db.execute("SELECT 1 FROM clients UNION SELECT 1 FROM users LIMIT 1").fetchone():
+                    raise NotEmpty
+                async for table, row in rows:
+                    db.execute(_FILL[table], {name: row.get(name) for name in TABLES[table]})
+                db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageUnavailable(str(error)) from error
+
 
 _EXPIRED = (
     "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {column} <= :now LIMIT :limit)"
@@ -866,6 +912,19 @@ _PURGE = (
         LIMIT :limit)
     """,
 )
+
+
+# All names are ours.
+_DUMP = {table: f"SELECT {', '.join(names)} FROM {table}" for table, names in TABLES.items()}  # noqa: S608
+_FILL = {
+    table: f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"  # noqa: S608
+    for table, names in TABLES.items()
+} | {"facts": "INSERT OR IGNORE INTO facts (name, value) VALUES (:name, :value)"}
+
+
+def _neutral(value: Any, kind: type) -> Value:
+    """Return a value of SQLite, which has no booleans, as a backup holds it."""
+    return bool(value) if kind is bool else value
 
 
 def _take_request(db: sqlite3.Connection, digest: bytes, now: float) -> sqlite3.Row | None:

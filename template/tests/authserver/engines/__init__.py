@@ -1,0 +1,46 @@
+"""The storage engines, run for real: one module for each storage, named after it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+
+class Engine(Protocol):
+    """An engine that tests start, stop and kill. The module offers `create(folder)`."""
+
+    def start(self) -> None:
+        """Start the engine, also again on the same data; return when it answers."""
+
+    def stop(self) -> None:
+        """Stop it, as an operator does."""
+
+    def kill(self) -> None:
+        """Kill it at once, as a power cut does."""
+
+    def close(self) -> None:
+        """Stop it and delete what it kept outside of its folder."""
+
+    def settings(self, store: str) -> dict[str, str]:
+        """Return the settings that lead to a store: the same for the same name, else an empty one."""
+
+    def contents(self, store: str) -> bytes:
+        """Return all that lies on disk of a store, except the secret key."""
+
+    def sizes(self, store: str) -> dict[str, int]:
+        """Return how many records of each sort a store holds."""
+
+    def check(self, store: str) -> None:
+        """Raise AssertionError where a store is damaged."""
+
+
+@contextmanager
+def running(storage: str, folder: Path) -> Iterator[Engine]:
+    """Run the engine of a storage; what it needs to keep, it keeps in `folder`."""
+    engine: Engine = import_module(f"engines.{storage}").create(folder)
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.close()
