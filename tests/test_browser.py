@@ -82,12 +82,16 @@ def watch(page: Page) -> None:
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
 
 
+referrers: list[str | None] = []
+
+
 @pytest.fixture(scope="module")
 def callback() -> Iterator[str]:
     """A client that listens on a loopback port."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            referrers.append(self.headers["Referer"])
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -182,6 +186,39 @@ def test_the_browser_follows_to_https_and_to_apps(
     assert answer["iss"] == server.url
     if redirect_uri.startswith("https"):
         assert location in reached
+
+
+def test_the_client_learns_no_address_of_ours(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    """Attack 6: read the address of a page in the Referer of what follows. Source: RFC 9700 4.2."""
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    sign_in(page, **owner)
+    referrers.clear()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    assert referrers == [None]
+
+
+def test_a_form_on_another_site_does_nothing_here(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    """Attack 7: have the browser of who is signed in post a form from another site.
+    Source: RFC 9700 4.7, RFC 6749 10.12.
+    """
+    page = context.new_page()
+    page.goto(f"{server.url}/account")
+    sign_in(page, **owner)
+    page.wait_for_url(f"{server.url}/account")
+    for path in ("/logout", "/consent", "/login"):
+        page.goto(callback)
+        page.set_content(f'<form method="post" action="{server.url}{path}"><button>Win</button></form>')
+        with page.expect_response(server.url + path) as answer:
+            page.get_by_role("button").click()
+        assert answer.value.status == 403
+    page.goto(f"{server.url}/account")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
 
 
 def test_denying_tells_the_client(
