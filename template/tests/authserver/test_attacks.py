@@ -26,6 +26,7 @@ from authserver.configuration import Settings
 from authserver.endpoints import client_authentication
 
 SCRIPT = "\"'><script>alert(1)</script>"
+METADATA = ("oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/mcp")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -92,7 +93,7 @@ def test_signing_in_and_out_leads_nowhere_else(live: Live, alice: Person, target
 # ------------------------------------------------------------------------- where a request comes from
 
 
-def test_nothing_of_host_and_forwarded_headers_reaches_links_or_cookies(live: Live, alice: Person) -> None:
+def test_nothing_of_forwarded_headers_reaches_metadata_links_or_cookies(live: Live, alice: Person) -> None:
     """Attack 25: let links lead, and cookies go, elsewhere. Source: CWE-644, OWASP WSTG-INPV-17."""
     client = OAuthClient(live)
     forwarded = {
@@ -105,9 +106,9 @@ def test_nothing_of_host_and_forwarded_headers_reaches_links_or_cookies(live: Li
     http = live.http(headers=forwarded)
     answer = http.get(client.authorization_url())
     assert answer.headers["location"].startswith(f"{live.url}/login?")
-    challenge = http.post("/mcp").headers["www-authenticate"]
-    metadata = http.get("/.well-known/oauth-protected-resource/mcp").text
-    for text in (str(answer.headers), challenge, metadata, http.get("/login").text):
+    texts = [http.get(f"/.well-known/{path}").text for path in METADATA]
+    texts += [str(answer.headers), http.post("/mcp").headers["www-authenticate"], http.get("/login").text]
+    for text in texts:
         assert "evil" not in text
         assert "https:" not in text
     for cookie in answer.headers.get_list("set-cookie"):
