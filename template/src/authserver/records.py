@@ -106,6 +106,14 @@ class AccessToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """A grant that ended before its access tokens did; `until` is when the last of them runs out."""
+
+    grant_id: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A browser in which a user is signed in."""
 

@@ -157,6 +157,13 @@ async def test_what_is_remembered_first_stays(storage: Storage) -> None:
     assert await storage.remember("fact", b"one") == b"one"
     assert await storage.remember("fact", b"two") == b"one"
     assert await storage.recall("fact") == b"one"
+    await storage.remember("fact_2", b"three")
+    await storage.remember("other", b"four")
+    assert await storage.list_facts("fact") == {"fact": b"one", "fact_2": b"three"}
+    assert await storage.list_facts("fact%") == {}
+    assert await storage.forget("fact")
+    assert not await storage.forget("fact")
+    assert await storage.remember("fact", b"five") == b"five"
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
@@ -591,6 +598,54 @@ async def test_a_revoked_grant_answers_no_repeat(storage: Storage) -> None:
     assert await storage.list_grants() == []
 
 
+@pytest.mark.parametrize("way", ["revoke", "reuse", "replay", "disable", "delete", "remove", "remove late"])
+async def test_a_grant_that_ended_before_its_tokens_is_told(storage: Storage, way: str) -> None:
+    """Formats that are checked without the storage follow this list, whatever ended the grant."""
+    await add_client(storage)
+    user = await add_user(storage)
+    code, first = await new_code(storage, user), new_tokens()
+    redeemed = await redeem(storage, code, first)
+    assert isinstance(redeemed, Redeemed)
+    grant_id, until = redeemed.issued.grant_id, redeemed.issued.expires_at
+    assert first.refresh
+    if way == "remove late":
+        longer = await rotate(storage, first.refresh, lifetimes=Lifetimes(1500, 2000))
+        assert isinstance(longer, Rotated)
+        until = longer.issued.expires_at
+    assert await storage.list_revocations(None) == []
+    match way:
+        case "revoke":
+            await storage.revoke_grant(grant_id)
+        case "reuse":
+            await rotate(storage, first.refresh)
+            await asyncio.sleep(MOMENT)
+            await rotate(storage, first.refresh, replay_seconds=0)
+        case "replay":
+            await redeem(storage, code)
+        case "disable":
+            await storage.disable_user("alice")
+        case "delete":
+            await storage.delete_user("alice")
+        case "remove" | "remove late":
+            await storage.remove_client("client")
+    [told] = await storage.list_revocations(None)
+    assert told.grant_id == grant_id
+    assert told.until >= until
+    assert await storage.list_revocations(100) == [told]
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.list_revocations(MOMENT) == []
+
+
+async def test_a_grant_that_outlived_its_tokens_is_not_told(storage: Storage) -> None:
+    await add_client(storage)
+    code = await new_code(storage, await add_user(storage))
+    verdict = await redeem(storage, code, lifetimes=Lifetimes(MOMENT, 100))
+    assert isinstance(verdict, Redeemed)
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.revoke_grant(verdict.issued.grant_id)
+    assert await storage.list_revocations(None) == []
+
+
 async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storage) -> None:
     """Attack 16: a refresh slips past a revocation. Source: RFC 7009 2.1."""
     await add_client(storage)
@@ -723,7 +778,9 @@ async def full(storage: Storage) -> NewTokens:
     await storage.add_session(b"session", user.subject, lifetime_seconds=100)
     await storage.take_attempt([Bucket(b"bucket", 5, 100)])
     await add_request(storage)
-    await new_code(storage, user)
+    ended = await redeem(storage, await new_code(storage, user))
+    assert isinstance(ended, Redeemed)
+    await storage.revoke_grant(ended.issued.grant_id)
     renewed = new_tokens()
     await rotate(storage, tokens.refresh or b"", renewed)
     return renewed

@@ -20,6 +20,7 @@ from authserver.records import (
     Grant,
     Invitation,
     RefreshToken,
+    Revocation,
     Session,
     User,
 )
@@ -166,7 +167,9 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "used_at": float,
             "expires_at": float,
             "revoked_at": float,
+            "access_until": float,
         },
+        "revocations": {"grant_id": str, "revoked_at": float, "until": float},
         "codes": {
             "digest": bytes,
             "grant_id": str,
@@ -217,6 +220,12 @@ class Storage(Protocol):
 
     async def remember(self, name: str, value: bytes) -> bytes:
         """Store `value` under `name` unless there is one already; return the stored one."""
+
+    async def list_facts(self, prefix: str) -> dict[str, bytes]:
+        """Return what is stored under names that begin so, by name."""
+
+    async def forget(self, name: str) -> bool:
+        """Delete what is stored under `name`; False if there is nothing."""
 
     # clients
 
@@ -383,6 +392,13 @@ class Storage(Protocol):
 
     async def revoke_grant(self, grant_id: str) -> bool:
         """Revoke a grant with all its tokens; False if there was none alive."""
+
+    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
+        """Return the grants that ended before their access tokens did, in that time (None: ever).
+
+        However they ended: revoked, reused, replayed, their user disabled or deleted, their client removed.
+        For token formats that are checked without the storage.
+        """
 
     async def purge(
         self,

@@ -24,6 +24,7 @@ from authserver.records import (
     Grant,
     Invitation,
     RefreshToken,
+    Revocation,
     Session,
     User,
 )
@@ -231,6 +232,21 @@ class SQLiteStorage:
 
         return await self._write(remember)
 
+    async def list_facts(self, prefix: str) -> dict[str, bytes]:
+        """Return what is stored under names that begin so."""
+        rows = self._read(
+            "SELECT * FROM facts WHERE substr(name, 1, length(:prefix)) = :prefix", prefix=prefix
+        )
+        return {row["name"]: bytes(row["value"]) for row in rows}
+
+    async def forget(self, name: str) -> bool:
+        """Delete what is stored under `name`."""
+
+        def forget(db: sqlite3.Connection, now: float) -> bool:
+            return db.execute("DELETE FROM facts WHERE name = ?", (name,)).rowcount > 0
+
+        return await self._write(forget)
+
     # clients
 
     async def add_client(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
@@ -296,6 +312,7 @@ class SQLiteStorage:
         """Remove a client; what hangs off it goes with it."""
 
         def remove(db: sqlite3.Connection, now: float) -> bool:
+            _revoke(db, "client_id", client_id, now)
             cursor = db.execute("DELETE FROM clients WHERE client_id = ?", (client_id,))
             return cursor.rowcount > 0
 
@@ -335,10 +352,7 @@ class SQLiteStorage:
             if row is None:
                 return False
             db.execute("DELETE FROM sessions WHERE subject = ?", (row["subject"],))
-            db.execute(
-                "UPDATE grants SET revoked_at = ? WHERE subject = ? AND revoked_at IS NULL",
-                (now, row["subject"]),
-            )
+            _revoke(db, "subject", row["subject"], now)
             return True
 
         return await self._write(disable)
@@ -357,8 +371,12 @@ class SQLiteStorage:
 
         def delete(db: sqlite3.Connection, now: float) -> bool:
             db.execute("DELETE FROM invitations WHERE folded_name = ?", (_fold(name),))
-            cursor = db.execute("DELETE FROM users WHERE folded_name = ?", (_fold(name),))
-            return cursor.rowcount > 0
+            row = db.execute("SELECT subject FROM users WHERE folded_name = ?", (_fold(name),)).fetchone()
+            if row is None:
+                return False
+            _revoke(db, "subject", row["subject"], now)
+            db.execute("DELETE FROM users WHERE subject = ?", (row["subject"],))
+            return True
 
         return await self._write(delete)
 
@@ -617,7 +635,7 @@ class SQLiteStorage:
             grant_id = str(uuid.uuid4())
             db.execute(
                 "INSERT INTO grants (grant_id, client_id, subject, scopes, resource, redirect_uri,"
-                " created_at, used_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " created_at, used_at, expires_at, access_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     grant_id,
                     taken["client_id"],
@@ -628,6 +646,7 @@ class SQLiteStorage:
                     now,
                     now,
                     now + grant_seconds,
+                    now,
                 ),
             )
             db.execute(
@@ -685,7 +704,7 @@ class SQLiteStorage:
             if code["attempt"] == attempt:
                 return Redeemed(_issued(grant, scopes, code["spent_at"], code["access_expires_at"]))
             if code["attempt"] is not None:
-                _revoke(db, grant["grant_id"], now)
+                _revoke(db, "grant_id", grant["grant_id"], now)
                 return Replayed(grant_id=grant["grant_id"], subject=grant["subject"])
             expires_at = min(now + lifetimes.access_token_seconds, grant["expires_at"])
             db.execute(
@@ -750,7 +769,6 @@ class SQLiteStorage:
                     (salt, now, " ".join(scopes), expires_at, digest),
                 )
                 _store_tokens(db, grant, scopes, tokens, lifetimes, now=now, access_expires_at=expires_at)
-                db.execute("UPDATE grants SET used_at = ? WHERE grant_id = ?", (now, grant["grant_id"]))
                 return Rotated(_issued(grant, scopes, now, expires_at), salt, repeated=False)
             mine = row["salt"] == salt
             if mine or (row["salt"] is not None and now - row["spent_at"] <= replay_seconds):
@@ -758,7 +776,7 @@ class SQLiteStorage:
                     grant, row["access_scopes"].split(), row["spent_at"], row["access_expires_at"]
                 )
                 return Rotated(issued, row["salt"], repeated=not mine)
-            _revoke(db, grant["grant_id"], now)
+            _revoke(db, "grant_id", grant["grant_id"], now)
             return Reused(grant_id=grant["grant_id"], subject=grant["subject"])
 
         return await self._write(rotate)
@@ -821,7 +839,16 @@ class SQLiteStorage:
 
     async def revoke_grant(self, grant_id: str) -> bool:
         """Revoke a grant with all its tokens."""
-        return await self._write(lambda db, now: _revoke(db, grant_id, now))
+        return await self._write(lambda db, now: _revoke(db, "grant_id", grant_id, now))
+
+    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
+        """Return the grants that ended before their access tokens did."""
+        rows = self._read(
+            "SELECT grant_id, until FROM revocations"
+            " WHERE until > :now AND (:within IS NULL OR revoked_at >= :now - :within)",
+            within=within_seconds,
+        )
+        return [Revocation(grant_id=row["grant_id"], until=row["until"]) for row in rows]
 
     async def purge(
         self,
@@ -890,6 +917,7 @@ _PURGE = (
     _EXPIRED.format(table="invitations", key="digest", column="expires_at"),
     _EXPIRED.format(table="buckets", key="key", column="full_at"),
     _EXPIRED.format(table="grants", key="grant_id", column="expires_at"),
+    _EXPIRED.format(table="revocations", key="grant_id", column="until"),
     """
     UPDATE refresh_tokens SET salt = NULL WHERE digest IN (
         SELECT digest FROM refresh_tokens
@@ -942,10 +970,18 @@ def _living_grant(db: sqlite3.Connection, grant_id: str, now: float) -> sqlite3.
     return row
 
 
-def _revoke(db: sqlite3.Connection, grant_id: str, now: float) -> bool:
+def _revoke(db: sqlite3.Connection, column: str, value: str, now: float) -> bool:
+    """Revoke the living grants whose `column` has that value."""
+    living = f"FROM grants WHERE {column} = :value AND revoked_at IS NULL"  # a name of ours
+    values = {"value": value, "now": now}
+    db.execute(
+        f"INSERT OR IGNORE INTO revocations SELECT grant_id, :now, access_until {living}"
+        " AND access_until > :now",
+        values,
+    )
     cursor = db.execute(
-        "UPDATE grants SET revoked_at = ? WHERE grant_id = ? AND revoked_at IS NULL",
-        (now, grant_id),
+        f"UPDATE grants SET revoked_at = :now WHERE grant_id IN (SELECT grant_id {living})",  # noqa: S608
+        values,
     )
     return cursor.rowcount > 0
 
@@ -969,6 +1005,10 @@ def _store_tokens(
                 min(now + lifetimes.refresh_token_seconds, grant["expires_at"]),
             ),
         )
+    db.execute(
+        "UPDATE grants SET used_at = ?, access_until = max(access_until, ?) WHERE grant_id = ?",
+        (now, access_expires_at, grant["grant_id"]),
+    )
     if tokens.access is not None:
         db.execute(
             "INSERT INTO access_tokens (digest, grant_id, scopes, expires_at) VALUES (?, ?, ?, ?)",

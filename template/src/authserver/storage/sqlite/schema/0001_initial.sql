@@ -82,11 +82,22 @@ CREATE TABLE grants (
     created_at REAL NOT NULL,
     used_at REAL NOT NULL,
     expires_at REAL NOT NULL,
-    revoked_at REAL
+    revoked_at REAL,
+    -- when its last access token runs out
+    access_until REAL NOT NULL
 );
 CREATE INDEX grants_client ON grants (client_id);
 CREATE INDEX grants_subject ON grants (subject);
 CREATE INDEX grants_expiry ON grants (expires_at);
+
+-- Grants that ended before their access tokens did, and may be deleted already.
+CREATE TABLE revocations (
+    grant_id TEXT PRIMARY KEY,
+    revoked_at REAL NOT NULL,
+    until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX revocations_time ON revocations (revoked_at);
+CREATE INDEX revocations_until ON revocations (until);
 
 CREATE TABLE codes (
     digest BLOB PRIMARY KEY,
