@@ -1,7 +1,6 @@
 """A real server on a real port."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +20,9 @@ import uvicorn
 from counting import _count_attacks
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
+from operators import Operator
 from person import Person, http_client
+from ports import free_port
 
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.configuration import Settings, load_settings
@@ -86,6 +87,14 @@ async def storage(store: dict[str, str]) -> AsyncIterator[Storage]:
     await opened.close()
 
 
+@pytest.fixture
+def operator(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Operator:
+    """Somebody who types commands."""
+    return Operator(store, monkeypatch, capsys)
+
+
 def sample(settings: Settings) -> "FastMCP[Any]":
     """A server with a tool for each case, independent of what the user made of `app`."""
     mcp: FastMCP[Any] = FastMCP("Sample", auth=AuthorizationServer(SCOPES, settings))
@@ -132,10 +141,8 @@ def sample(settings: Settings) -> "FastMCP[Any]":
 class Live:
     """The sample server, running in a thread. It can be stopped and started again on the same data."""
 
-    def __init__(self, store: dict[str, str], **settings: Any) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+    def __init__(self, store: dict[str, str], port: int | None = None, **settings: Any) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
