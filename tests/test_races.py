@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person
+from person import Person, Site
 from servers import Server
 
 Form = dict[str, str]
@@ -36,7 +36,7 @@ def client(server: Server) -> OAuthClient:
     return OAuthClient(server)
 
 
-def at_once(server: Server, *requests: tuple[str, Form]) -> list[httpx2.Response]:
+def at_once(server: Site, *requests: tuple[str, Form]) -> list[httpx2.Response]:
     """Send all forms at the same time, each on a connection of its own; every one is answered."""
 
     async def post(gate: asyncio.Event, path: str, form: Form) -> httpx2.Response:
