@@ -129,7 +129,7 @@ class GrantLife(RuleBasedStateMachine):
     async def new_user(self, name: str) -> User:
         link = digest(Kind.INVITATION, name)
         assert await self.server.storage.add_invitation(link, name, scopes=["*"], lifetime_seconds=60)
-        user = await self.server.storage.claim_invitation(link, name=name, kind="password", value=b"x")
+        user = await self.server.storage.claim_invitation(link, name=name, credential=("password", b"x"))
         assert user
         return User(user.subject, set(NAMES))
 
