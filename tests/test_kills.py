@@ -126,7 +126,7 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
     dice = seeded()
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         apps = [App(server, owner) for _ in range(APPS)]
     for number in range(ROUNDS):
         with server.running("--workers", "2" if number % 5 == 4 else "1"):
@@ -153,7 +153,7 @@ def test_every_answer_outlives_a_kill_of_the_database(
     dice = seeded()
     with server.running("--workers", "2"):
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         apps = [App(server, owner) for _ in range(APPS)]
         for _ in range(DATABASE_ROUNDS):
             before = sum(app.answers for app in apps)

@@ -54,7 +54,7 @@ def owner(cluster: Cluster) -> Person:
     person = Person(cluster, "owner")
     links = [node.first_account_link for node in cluster.nodes]
     [good] = [link for link in links if person.get(link).status_code == 200]
-    assert person.accept_invitation(good).status_code == 200
+    assert person.join(good).status_code == 200
     return person
 
 

@@ -27,7 +27,7 @@ def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine)
 @pytest.fixture(scope="module")
 def owner(server: Server) -> Person:
     person = Person(server, "owner")
-    assert person.accept_invitation(server.first_account_link).status_code == 200
+    assert person.join(server.first_account_link).status_code == 200
     return person
 
 
@@ -136,7 +136,7 @@ def test_rotations_that_race_disabling_yield_dead_tokens(
     """Attack 12, 16: a disabled user's client keeps itself alive. Source: RFC 9700 4.14.2."""
     name = f"mallory-{client.id[:8]}"
     person = Person(server, name)
-    assert person.accept_invitation(server.command("users", "invite", name).strip()).status_code == 200
+    assert person.join(server.command("users", "invite", name).strip()).status_code == 200
     grants = [client.tokens(person) for _ in range(10)]
     everything: list[dict[str, Any]] = list(grants)
     failed: list[str] = []

@@ -8,9 +8,9 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from conftest import new_store
 from engines import Engine
 
 from authserver import choices
@@ -921,7 +921,7 @@ async def test_a_dump_holds_every_sort_of_record_with_all_its_columns(storage: S
 async def test_what_is_filled_in_is_what_was_dumped_and_alive(storage: Storage, engine: Engine) -> None:
     tokens = await full(storage)
     dump = await dumped(storage)
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     await other.remember("fact", b"own")
     await other.fill(again(dump))
@@ -945,7 +945,7 @@ async def test_only_an_empty_store_is_filled_and_wholly_or_not_at_all(
             yield entry
         raise ValueError("the backup ends early")
 
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     with pytest.raises(ValueError, match="early"):
         await other.fill(torn())
