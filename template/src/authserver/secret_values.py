@@ -20,6 +20,7 @@ class Kind(Enum):
     AUTHORIZATION_REQUEST = "mcprq_"
     SESSION = "mcpss_"
     INVITATION = "mcpiv_"
+    CHALLENGE = "mcpch_"
 
 
 def new_seed() -> bytes:

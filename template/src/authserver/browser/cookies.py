@@ -133,6 +133,19 @@ def known_device(server: "AuthorizationServer", request: Request, subject: str) 
 # ------------------------------------------------------------------------------------------- forms
 
 
+def _browser(server: "AuthorizationServer", request: Request) -> str:
+    """Return the id of this browser; at its first visit a new one, which `form_page` gives it."""
+    known = _get(server, request, "browser")
+    if not known and not hasattr(request.state, "browser"):
+        request.state.browser = secret_values.new_seed().hex()
+    return known or str(request.state.browser)
+
+
+def browser_seal(server: "AuthorizationServer", request: Request, *parts: str) -> bytes:
+    """Return what `parts` are in this browser and in no other: to be stored, and compared when they return."""
+    return _seal(server, "browser", _browser(server, request), *parts).encode()
+
+
 def form_page(
     server: "AuthorizationServer",
     request: Request,
@@ -145,19 +158,18 @@ def form_page(
     **context: object,
 ) -> Response:
     """Return a page with a form, whose token only this browser can send, and only as this user."""
-    browser = _get(server, request, "browser")
-    fresh = browser or secret_values.new_seed().hex()
+    browser = _browser(server, request)
     response = pages.page(
         request,
         template,
         status=status,
         form_action=form_action,
         headers=headers,
-        csrf=_seal(server, "form", fresh, subject),
+        csrf=_seal(server, "form", browser, subject),
         **context,
     )
-    if not browser:
-        _set(server, response, "browser", fresh, None)
+    if not _get(server, request, "browser"):
+        _set(server, response, "browser", browser, None)
     return response
 
 

@@ -6,10 +6,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, start_session
 from authserver.records import AuthorizationRequest
+from authserver.secret_values import Kind, derive, digest
+from authserver.storage import Bucket
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
@@ -28,6 +31,21 @@ async def begin(
     if await current_session(server, request) is not None:
         return _onward(request_id)
     return pending
+
+
+async def client_name(server: "AuthorizationServer", request_id: str) -> str | None:
+    """Return what the client calls itself that asks to sign in, None where nobody does."""
+    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    client = pending and await server.get_client(pending.client_id)
+    return client and (client.client_name or client.client_id)
+
+
+def address_buckets(server: "AuthorizationServer", request: Request) -> list[Bucket]:
+    """Return what attempts from one address count against, where that is limited."""
+    limit = server.settings.limit_sign_ins_per_minute
+    address = client_address(request, server.settings)
+    key = derive(server.runtime.keys.names, "sign-ins from", address)
+    return [Bucket(key, limit, 60 / limit)] if limit else []
 
 
 async def finish(

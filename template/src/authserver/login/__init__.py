@@ -3,9 +3,12 @@
 A login knows no SQL and no client. It makes sure who somebody is, then hands over to `browser.sign_in`.
 """
 
+import re
 from typing import Protocol
 
 from starlette.routing import Route
+
+USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 class Login(Protocol):

@@ -1,6 +1,5 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
-import re
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from authserver.browser.cookies import check_form, form_page, known_device, star
 from authserver.browser.endpoint import endpoint
 from authserver.browser.problems import problem
 from authserver.forms import parse_parameters, read_form
+from authserver.login import USER_NAME
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Busy, Passwords
 from authserver.records import Invitation, User
 from authserver.secret_values import Kind, derive, digest
@@ -28,8 +28,6 @@ KIND = "password"
 # Five attempts at once, then one a minute, for all browsers together that never signed in to the account.
 _BURST = 5
 _INTERVAL_SECONDS = 60
-
-_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 class Settings(CoreSettings):
@@ -73,13 +71,6 @@ class PasswordLogin:
         status: int = 200,
         retry_after: float = 0,
     ) -> Response:
-        client_name = None
-        if request_id:
-            pending = await self._server.storage.get_authorization_request(
-                digest(Kind.AUTHORIZATION_REQUEST, request_id)
-            )
-            client = pending and await self._server.get_client(pending.client_id)
-            client_name = client and (client.client_name or client.client_id)
         seconds = int(retry_after) + 1
         return form_page(
             self._server,
@@ -88,7 +79,7 @@ class PasswordLogin:
             status=status,
             headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
             request_id=request_id,
-            client_name=client_name,
+            client_name=await sign_in.client_name(self._server, request_id),
             username=username,
             error=error,
             retry_after=seconds,
@@ -128,11 +119,7 @@ class PasswordLogin:
         names = self._server.runtime.keys.names
         device = user and known_device(self._server, request, user.subject)
         key = derive(names, "device", device) if device else derive(names, "account", username.casefold())
-        buckets = [Bucket(key, _BURST, _INTERVAL_SECONDS)]
-        if limit := self._server.settings.limit_sign_ins_per_minute:
-            address = client_address(request, self._server.settings)
-            buckets.append(Bucket(derive(names, "sign-ins from", address), limit, 60 / limit))
-        return buckets
+        return [Bucket(key, _BURST, _INTERVAL_SECONDS), *sign_in.address_buckets(self._server, request)]
 
     async def _is_right(self, user: User | None, password: str) -> bool:
         storage = self._server.storage
@@ -199,7 +186,7 @@ class PasswordLogin:
 
 def _objection(name: str, password: str, again: str) -> str | None:
     """Return what is wrong with a new account's name and password: a key of the strings."""
-    if not _NAME.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         return "name"
     if len(password) < MINIMUM_LENGTH:
         return "short"
