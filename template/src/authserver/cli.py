@@ -107,7 +107,7 @@ def _check_port(settings: Settings, port: int) -> None:
     """Refuse another port than that of a loopback public URL, which is the address itself."""
     url = urlsplit(settings.public_url)
     if url.scheme == "http" and (url.port or 80) != port:
-        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url)
+        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url, count=1)
         raise SettingsError(
             f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
             f" Example: AUTH_PUBLIC_URL={example}"

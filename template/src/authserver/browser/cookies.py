@@ -158,7 +158,7 @@ def _browser(server: "AuthorizationServer", request: Request) -> str:
 
 
 def browser_seal(server: "AuthorizationServer", request: Request, *parts: str) -> bytes:
-    """Return what `parts` are in this browser and in no other: to be stored, and compared when they return."""
+    """Return what `parts` are in this browser only: to be stored, and compared when they come back."""
     return _seal(server, "browser", _browser(server, request), *parts).encode()
 
 
@@ -170,6 +170,7 @@ def form_page(
     subject: str = "",
     status: int = 200,
     form_action: str | None = "'self'",
+    script: str | None = None,
     headers: dict[str, str] | None = None,
     **context: object,
 ) -> Response:
@@ -180,6 +181,7 @@ def form_page(
         template,
         status=status,
         form_action=form_action,
+        script=script,
         headers=headers,
         csrf=_seal(server, "form", browser, subject),
         **context,

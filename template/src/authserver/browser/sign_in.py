@@ -45,8 +45,8 @@ async def begin(
 async def client_name(server: "AuthorizationServer", request_id: str) -> str | None:
     """Return what the client calls itself that asks to sign in, None where nobody does."""
     pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
-    client = pending and await server.get_client(pending.client_id)
-    return client and (client.client_name or client.client_id)
+    client = await server.get_client(pending.client_id) if pending else None
+    return (client.client_name or client.client_id) if client else None
 
 
 def address_buckets(server: "AuthorizationServer", request: Request) -> list[Bucket]:

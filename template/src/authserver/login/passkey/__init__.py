@@ -105,12 +105,16 @@ class PasskeyLogin:
         )
         return challenge
 
-    async def _take_challenge(self, request: Request, form: dict[str, str], *purpose: str) -> str | None:
-        """Consume the challenge that the form answers; None if there is none for this browser and purpose."""
-        challenge = form.get("challenge", "")
+    async def _answer(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, str]:
+        """Return what the form answers, and to which challenge, which is consumed; raises Refused."""
+        answer, challenge = form.get("credential", ""), form.get("challenge", "")
+        if not answer:
+            raise Refused("no_script")
         stored = await self._server.storage.take_ticket(digest(Kind.CHALLENGE, challenge))
         expected = browser_seal(self._server, request, "challenge", *purpose)
-        return challenge if hmac.compare_digest(stored or b"", expected) else None
+        if not hmac.compare_digest(stored or b"", expected):
+            raise Refused("expired")
+        return answer, challenge
 
     async def _passkeys(self, subject: str) -> dict[str, Passkey]:
         """Return the user's passkeys by kind, oldest first."""
@@ -118,7 +122,9 @@ class PasskeyLogin:
         known = {kind: load(found[kind].value) for kind in found if kind.startswith(KIND)}
         return dict(sorted(known.items(), key=lambda item: item[1].created_at))
 
-    async def _creation(self, request: Request, *purpose: str, subject: str, user_name: str) -> dict[str, Any]:
+    async def _creation(
+        self, request: Request, *purpose: str, subject: str, user_name: str
+    ) -> dict[str, Any]:
         """Return what a page with a new challenge for making a passkey is rendered with."""
         challenge = await self._challenge(request, *purpose, seconds=_CREATION_SECONDS)
         known = await self._passkeys(subject)
@@ -130,9 +136,11 @@ class PasskeyLogin:
             "passkey_name": pages.t("passkey.default_name", number=len(known) + 1),
         }
 
-    def _created(self, form: dict[str, str], challenge: str) -> tuple[str, Passkey]:
+    async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
+        """Return the passkey that was made, and the kind of its credential; raises Refused."""
+        answer, challenge = await self._answer(request, form, *purpose)
         name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or pages.t("passkey.unnamed")
-        return self._site.created(form.get("credential", ""), challenge, name=name, now=time.time())
+        return self._site.created(answer, challenge, name=name, now=time.time())
 
     # ----------------------------------------------------------------------------------------- sign-in
 
@@ -143,34 +151,26 @@ class PasskeyLogin:
             return pending
         return await self._sign_in_page(request, request_id)
 
-    async def _sign_in_page(
-        self, request: Request, request_id: str, *, error: str | None = None, status: int = 200
-    ) -> Response:
-        """Return the page with a new challenge. Each is an attempt, until somebody signs in by it."""
-        challenge, options, headers, seconds = "", None, None, 0
+    async def _sign_in_page(self, request: Request, request_id: str, *, error: str | None = None) -> Response:
+        """Return the page with a new challenge: an attempt, taken back when somebody signs in by it."""
         buckets = sign_in.address_buckets(self._server, request)
         wait = await self._server.storage.take_attempt(buckets)
         if wait > 0:
             audit("sign-in slowed", address=client_address(request, self._server.settings))
-            seconds = int(wait) + 1
-            error, status, headers = "slow", 429, {"Retry-After": str(seconds)}
-        else:
-            challenge = await self._challenge(request, "sign in", request_id, seconds=_SIGN_IN_SECONDS)
-            options = self._site.request_options(challenge)
+            seconds = str(int(wait) + 1)
+            return problem(request, "slow", status=429, headers={"Retry-After": seconds}, retry_after=seconds)
+        challenge = await self._challenge(request, "sign in", request_id, seconds=_SIGN_IN_SECONDS)
         return form_page(
             self._server,
             request,
             "sign_in",
-            status=status,
+            status=401 if error else 200,
             script=SCRIPT_PATH,
-            headers=headers,
-            action="/login",
             request_id=request_id,
             client_name=await sign_in.client_name(self._server, request_id),
             challenge=challenge,
-            options=options,
+            options=self._site.request_options(challenge),
             error=error,
-            retry_after=seconds,
         )
 
     async def _sign_in(self, request: Request) -> Response:
@@ -180,18 +180,17 @@ class PasskeyLogin:
         pending = await sign_in.begin(self._server, request, request_id)
         if isinstance(pending, Response):
             return pending
-        if not form.get("credential"):
-            return await self._sign_in_page(request, request_id, error="no_script", status=400)
-        challenge = await self._take_challenge(request, form, "sign in", request_id)
-        if challenge is None:
-            return await self._sign_in_page(request, request_id, error="expired", status=400)
         try:
-            subject = await self._whose(form["credential"], challenge)
-        except Refused:
+            subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
+        except Refused as refused:
             audit("sign-in failed", address=client_address(request, self._server.settings))
-            return await self._sign_in_page(request, request_id, error="wrong", status=401)
+            return await self._sign_in_page(request, request_id, error=refused.reason)
         await self._server.storage.return_attempt(sign_in.address_buckets(self._server, request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
+
+    async def rewrap(self) -> int:
+        """Seal nothing: passkeys are public keys."""
+        return 0
 
     async def _whose(self, answer: str, challenge: str) -> str:
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
@@ -261,15 +260,10 @@ class PasskeyLogin:
         name = invitation.name or form.get("username", "").strip()
         if not USER_NAME.fullmatch(name):
             return await self._invitation_page(request, invitation, name=name, error="name")
-        if not form.get("credential"):
-            return await self._invitation_page(request, invitation, name=name, error="no_script")
-        challenge = await self._take_challenge(request, form, "invitation", token)
-        if challenge is None:
-            return await self._invitation_page(request, invitation, name=name, error="expired")
         try:
-            kind, passkey = self._created(form, challenge)
-        except Refused:
-            return await self._invitation_page(request, invitation, name=name, error="unfit")
+            kind, passkey = await self._created(request, form, "invitation", token)
+        except Refused as refused:
+            return await self._invitation_page(request, invitation, name=name, error=refused.reason)
         user = await self._server.storage.claim_invitation(
             digest(Kind.INVITATION, token), name=name, credential=(kind, passkey.dump())
         )
@@ -322,17 +316,12 @@ class PasskeyLogin:
         if isinstance(session, Response):
             return session
         check_form(self._server, request, form, subject=session.subject)
-        if not form.get("credential"):
-            return await self._adding_page(request, session, error="no_script")
-        challenge = await self._take_challenge(request, form, "account", session.subject)
-        if challenge is None:
-            return await self._adding_page(request, session, error="expired")
         try:
-            kind, passkey = self._created(form, challenge)
-        except Refused:
-            return await self._adding_page(request, session, error="unfit")
+            kind, passkey = await self._created(request, form, "account", session.subject)
+        except Refused as refused:
+            return await self._adding_page(request, session, error=refused.reason)
         if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
-            return await self._adding_page(request, session, error="unfit")
+            return await self._adding_page(request, session, error="wrong")
         audit("passkey added", subject=session.subject)
         return RedirectResponse("/account", status_code=303)
 

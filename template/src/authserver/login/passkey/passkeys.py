@@ -52,7 +52,11 @@ T = TypeVar("T")
 
 
 class Refused(Exception):
-    """What the authenticator answered is not good."""
+    """The browser's answer is not good; `reason` is a key of the strings."""
+
+    def __init__(self, reason: str = "wrong") -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class WentBack(Refused):
