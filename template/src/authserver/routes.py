@@ -56,7 +56,7 @@ def create(server: "AuthorizationServer") -> list[Route]:
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
         *login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
-        endpoint("/account", GET=partial(account.show, server)),
+        endpoint("/account", GET=partial(account.show, server, login)),
         endpoint("/logout", POST=partial(account.log_out, server)),
         Route(pages.STYLE_PATH, pages.style),
         Route(pages.LOGO_PATH, pages.logo),

@@ -9,16 +9,18 @@ from starlette.responses import RedirectResponse, Response
 from authserver import pages
 from authserver.browser.cookies import check_form, current_session, end_session, form_page
 from authserver.forms import read_form
+from authserver.login import Login
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
 
-async def show(server: "AuthorizationServer", request: Request) -> Response:
-    """Show who is signed in, and how to connect an app."""
+async def show(server: "AuthorizationServer", login: Login, request: Request) -> Response:
+    """Show who is signed in, what the login keeps of them, and how to connect an app."""
     session = await current_session(server, request)
     if session is None:
         return RedirectResponse("/login", status_code=303)
+    section = await login.account_section(request, session)
     return form_page(
         server,
         request,
@@ -26,6 +28,8 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
         subject=session.subject,
         username=session.user_name,
         mcp_url=server.resource,
+        section_page=section and f"{section.template}.html",
+        section=section and section.context,
     )
 
 

@@ -130,6 +130,22 @@ def known_device(server: "AuthorizationServer", request: Request, subject: str) 
     return device if hmac.compare_digest(sealed.encode(), expected.encode()) else None
 
 
+# ------------------------------------------------------------------- signing in again, and coming back
+
+
+def keep_way_back(server: "AuthorizationServer", request: Request, response: Response, path: str) -> None:
+    """Remember the page to come back to after this browser has signed in again."""
+    sealed = _seal(server, "way back", path, _get(server, request, "session"))
+    _set(server, response, "back", f"{path}|{sealed}", _REQUEST_SECONDS)
+
+
+def way_back(server: "AuthorizationServer", request: Request) -> str | None:
+    """Return the path that `keep_way_back` kept in the session that this browser has."""
+    path, _, sealed = _get(server, request, "back").rpartition("|")
+    expected = _seal(server, "way back", path, _get(server, request, "session"))
+    return path if hmac.compare_digest(sealed.encode(), expected.encode()) else None
+
+
 # ------------------------------------------------------------------------------------------- forms
 
 

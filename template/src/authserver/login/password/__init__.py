@@ -14,8 +14,9 @@ from authserver.browser.cookies import check_form, form_page, known_device, star
 from authserver.browser.endpoint import endpoint
 from authserver.browser.problems import problem
 from authserver.forms import parse_parameters, read_form
+from authserver.login import AccountSection
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Busy, Passwords
-from authserver.records import Invitation, User
+from authserver.records import Invitation, Session, User
 from authserver.secret_values import Kind, derive, digest
 from authserver.settings import CoreSettings
 from authserver.storage import Bucket
@@ -55,6 +56,14 @@ class PasswordLogin:
             endpoint("/login", GET=self._show_sign_in, POST=self._sign_in),
             endpoint("/invite/{token}", GET=self._show_invitation, POST=self._accept_invitation),
         ]
+
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return nothing yet."""
+        return None
+
+    async def rewrap(self) -> int:
+        """Seal nothing: hashes are not sealed."""
+        return 0
 
     async def _show_sign_in(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")
