@@ -13,6 +13,7 @@ from typing import Any, TextIO, cast
 from authserver.storage import TABLES, Row, Storage, Value
 
 _FORMAT = 1
+_ACCESS = ("sessions", "tickets", "authorization_requests", "codes", "refresh_tokens", "access_tokens")
 
 Records = AsyncIterator[tuple[str, Row]]
 
@@ -82,7 +83,7 @@ async def without_access(records: Records) -> Records:
             if row.get("revoked_at") is None:
                 ended: Row = {"grant_id": row["grant_id"], "until": row["access_until"]}
                 yield "revocations", ended | {"revoked_at": time.time()}
-        elif table not in ("sessions", "authorization_requests", "codes", "refresh_tokens", "access_tokens"):
+        elif table not in _ACCESS:
             yield table, row
 
 

@@ -14,6 +14,7 @@ import anyio
 import engines
 import httpx2
 import hypothesis
+import logins
 import pytest
 import structlog
 import uvicorn
@@ -72,10 +73,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]
         yield running
 
 
+def new_store(engine: engines.Engine, name: str | None = None) -> dict[str, str]:
+    """Return the settings of a store, empty where it has no name, with what the chosen login needs."""
+    return logins.chosen().settings() | engine.settings(name or uuid4().hex)
+
+
 @pytest.fixture
 def store(engine: engines.Engine) -> dict[str, str]:
-    """The settings of an empty store."""
-    return engine.settings(uuid4().hex)
+    """The settings of an empty store, and what the chosen login needs."""
+    return new_store(engine)
 
 
 @pytest.fixture
@@ -220,7 +226,7 @@ class Command(Live):
 @pytest.fixture(scope="module")
 def live(engine: engines.Engine) -> Iterator[Live]:
     """One server for all tests of a module."""
-    server = Live(engine.settings(uuid4().hex)).start()
+    server = Live(new_store(engine)).start()
     yield server
     server.stop()
 
@@ -261,6 +267,7 @@ def alice(live: Live) -> Person:
 
 def new_person(server: Live, name: str, scopes: list[str] | None = None) -> Person:
     person = Person(server, name)
-    page = person.accept_invitation(invite(server, name, scopes))
+    page = person.join(invite(server, name))
     assert page.status_code == 200, page.text
+    anyio.run(server.on_storage, lambda storage: storage.set_user_scopes(name, scopes))
     return person

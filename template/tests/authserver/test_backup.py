@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
+import logins
 import pytest
-from conftest import Live, invite
+from conftest import Live, new_person, new_store
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from operators import Operator
@@ -21,7 +21,7 @@ Stores = tuple[Store, Store]
 @pytest.fixture
 def stores(engine: Engine) -> Stores:
     """A store that is used, and another, empty one."""
-    return engine.settings(uuid4().hex), engine.settings(uuid4().hex)
+    return new_store(engine), new_store(engine)
 
 
 def with_key_of(old: Store, new: Store) -> Store:
@@ -32,8 +32,7 @@ def with_key_of(old: Store, new: Store) -> Store:
 
 def used(store: Store) -> tuple[Live, OAuthClient, dict[str, str], Person]:
     server = Live(store).start()
-    person = Person(server)
-    person.accept_invitation(invite(server, None, ["*"]))
+    person = new_person(server, "alice")
     client = OAuthClient(server, token_endpoint_auth_method="client_secret_post")
     return server, client, client.tokens(person), person
 
@@ -61,7 +60,7 @@ def test_everything_is_valid_after_a_restore(stores: Stores, operator: Operator,
     assert client.redeem(code).status_code == 200
     assert 'name="decision"' in person.get(client.authorization_url()).text  # still signed in
     again = Person(moved)
-    assert again.sign_in(again.get("/login")).status_code == 200
+    assert again.enter(again.get("/account")).status_code == 200
     moved.stop()
 
 
@@ -79,7 +78,7 @@ def test_with_revoke_all_only_accounts_and_clients_come_back(
     assert not alive(moved, tokens["access_token"])
     for answer in (client.refresh(tokens["refresh_token"]), client.redeem(code)):
         assert answer.json()["error"] == "invalid_grant"
-    assert "current-password" in person.get(client.authorization_url()).text
+    assert logins.chosen().asks(person.get(client.authorization_url()))
     assert alive(moved, client.tokens(Person(moved))["access_token"])
     moved.stop()
 

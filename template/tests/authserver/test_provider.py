@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import logins
 import pytest
 from conftest import SCOPES, Live, new_person
 from mcp.server.auth.provider import (
@@ -318,4 +319,4 @@ async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     assert not alive(server, tokens["access_token"])
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.redeem(code).json()["error"] == "invalid_grant"
-    assert "current-password" in person.get(client.authorization_url()).text  # signed out
+    assert logins.chosen().asks(person.get(client.authorization_url()))  # signed out
