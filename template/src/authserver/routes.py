@@ -60,6 +60,13 @@ def create(server: "AuthorizationServer") -> list[Route]:
         *login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
         endpoint("/account", GET=partial(account.show, server, login)),
+        endpoint("/account/apps", POST=partial(account.end_app, server)),
+        endpoint("/account/devices", POST=partial(account.end_devices, server)),
+        endpoint(
+            "/account/sign-out",
+            GET=partial(account.show_sign_out, server),
+            POST=partial(account.sign_out, server),
+        ),
         endpoint("/logout", POST=partial(account.log_out, server)),
         Route(pages.STYLE_PATH, pages.style),
         Route(pages.LOGO_PATH, pages.logo),
