@@ -83,7 +83,9 @@ def test_a_stranger_learns_nothing_by_introspection(server: Live, person: Person
     for answer in (
         public.post("/introspect", token=own),
         server.http().post("/introspect", data={"token": token}),
-        server.http().post("/introspect", data={"token": token}, headers={"Authorization": f"Bearer {token}"}),
+        server.http().post(
+            "/introspect", data={"token": token}, headers={"Authorization": f"Bearer {token}"}
+        ),
         stranger.http.post("/introspect", data={"token": token}, auth=(stranger.id, "wrong")),
     ):
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
