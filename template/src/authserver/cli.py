@@ -185,7 +185,7 @@ async def set_scopes(name: str, /, *scopes: str) -> None:
 
 @users.command
 async def disable(name: str, /) -> None:
-    """Disable a user: their sessions and grants end at once."""
+    """Disable a user: their sessions and grants end at once, their JWTs within two seconds."""
     async with _opened() as server:
         _found(await server.storage.disable_user(name), f"no user {name}")
 

@@ -105,7 +105,7 @@ class JWTAccessTokens:
             "grant_id": issued.grant_id,
             "preferred_username": issued.user_name,
         }
-        message = b".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        message = b".".join(_base64url(_json(part)) for part in (header, claims))
         return (message + b"." + _base64url(await signer.sign(message))).decode()
 
     # -------------------------------------------------------------------------------------- checking
@@ -152,6 +152,20 @@ class JWTAccessTokens:
             raise NotAToken
         return access_token(parts.payload, self._issuer)
 
+    # ------------------------------------------------------------------------------------------ keys
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        """Return the signing keys."""
+        return await self._keys.rows()
+
+    async def rotate_keys(self, *, at_once: bool) -> str:
+        """Make the next signing key."""
+        return await self._keys.rotate(at_once=at_once)
+
+    async def rewrap(self) -> int:
+        """Seal the signing keys again."""
+        return await self._keys.rewrap()
+
     # ------------------------------------------------------------------------------------- following
 
     async def _fresh(self, within_seconds: float = revoked_within_seconds) -> None:
@@ -180,3 +194,7 @@ class JWTAccessTokens:
 
 def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -2,12 +2,13 @@
 
 import asyncio
 import shlex
+import warnings
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
@@ -82,7 +83,8 @@ def read(pem: bytes) -> KeyPair:
     """Return a key from PEM; its kind says which algorithm it is for. Raises UnusableKey."""
     for kind, algorithm in ((ECKey, "ES256"), (OKPKey, "Ed25519"), (RSAKey, "RS256")):
         try:
-            key: AnyKey = kind.import_key(pem)
+            with warnings.catch_warnings(action="ignore", category=SecurityWarning):
+                key: AnyKey = kind.import_key(pem)
             JWSRegistry(algorithms=[algorithm]).get_alg(algorithm).check_key(key)
         except (JoseError, ValueError, TypeError, UnsupportedAlgorithm):
             continue

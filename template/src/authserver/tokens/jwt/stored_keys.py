@@ -96,7 +96,7 @@ class StoredKeys:
         ]
 
     async def rotate(self, *, at_once: bool) -> str:
-        """Store the next key. Of several calls in the same moment one makes it, and all return it."""
+        """Store the next key. Of calls that see the same last one, one makes it, and all return it."""
         names = await self._read()
         now = time.time()
         number = max(names.values(), default=0) + 1
