@@ -1,6 +1,6 @@
 """The answers to the template's questions: one import each."""
 
-from authserver.login import passkey as login
+from authserver.login import password as login
 from authserver.storage import sqlite as storage
 from authserver.tokens import opaque as tokens
 

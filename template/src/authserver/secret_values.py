@@ -21,6 +21,10 @@ class Kind(Enum):
     SESSION = "mcpss_"
     INVITATION = "mcpiv_"
     CHALLENGE = "mcpch_"
+    SECOND_FACTOR = "mcpsf_"
+    """A sign-in that waits for its second factor."""
+    RECOVERY_CODE = ""
+    """Typed by hand: it has no prefix."""
 
 
 def new_seed() -> bytes:

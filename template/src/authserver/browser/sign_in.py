@@ -7,13 +7,11 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
 from authserver.records import AuthorizationRequest, Session
-from authserver.secret_values import Kind, derive, digest
-from authserver.storage import Bucket
+from authserver.secret_values import Kind, digest
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
@@ -38,7 +36,7 @@ async def begin(
         pending = None
     again = not request_id and way_back(server, request) is not None
     if not again and await current_session(server, request) is not None:
-        return _onward(request_id)
+        return _to(onward(server, request, request_id))
     return pending
 
 
@@ -49,19 +47,11 @@ async def client_name(server: "AuthorizationServer", request_id: str) -> str | N
     return (client.client_name or client.client_id) if client else None
 
 
-def address_buckets(server: "AuthorizationServer", request: Request) -> list[Bucket]:
-    """Return what attempts from one address count against, where that is limited."""
-    limit = server.settings.limit_sign_ins_per_minute
-    address = client_address(request, server.settings)
-    key = derive(server.runtime.keys.names, "sign-ins from", address)
-    return [Bucket(key, limit, 60 / limit)] if limit else []
-
-
 async def finish(
     server: "AuthorizationServer", request: Request, *, subject: str, request_id: str
 ) -> Response:
     """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
-    response = _onward(request_id, way_back(server, request) or "/account")
+    response = _to(onward(server, request, request_id))
     await start_session(server, request, response, subject)
     audit("signed in", subject=subject)
     return response
@@ -74,12 +64,18 @@ def fresh(server: "AuthorizationServer", request: Request, session: Session) -> 
     """
     if time.time() - session.created_at < FRESH_SECONDS:
         return None
-    response = _onward("", "/login")
+    response = _to("/login")
     path = request.url.path if request.method == "GET" else "/account"
     keep_way_back(server, request, response, path)
     return response
 
 
-def _onward(request_id: str, otherwise: str = "/account") -> Response:
-    target = f"/consent?{urlencode({'request': request_id})}" if request_id else otherwise
-    return RedirectResponse(target, status_code=303, headers={"Cache-Control": "no-store"})
+def onward(server: "AuthorizationServer", request: Request, request_id: str) -> str:
+    """Return the path that follows a sign-in."""
+    if request_id:
+        return f"/consent?{urlencode({'request': request_id})}"
+    return way_back(server, request) or "/account"
+
+
+def _to(path: str) -> Response:
+    return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})

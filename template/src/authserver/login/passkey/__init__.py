@@ -19,12 +19,14 @@ from starlette.routing import Route
 from authserver import pages, secret_values
 from authserver.addresses import client_address
 from authserver.audit import audit
-from authserver.browser import sign_in
+from authserver.browser import account, sign_in
+from authserver.browser.attempts import address_buckets
 from authserver.browser.cookies import (
     browser_seal,
     check_form,
-    current_session,
     form_page,
+    posted_form,
+    required_session,
     start_session,
 )
 from authserver.browser.endpoint import endpoint
@@ -153,7 +155,7 @@ class PasskeyLogin:
 
     async def _sign_in_page(self, request: Request, request_id: str, *, error: str | None = None) -> Response:
         """Return the page with a new challenge: an attempt, taken back when somebody signs in by it."""
-        buckets = sign_in.address_buckets(self._server, request)
+        buckets = address_buckets(self._server, request)
         wait = await self._server.storage.take_attempt(buckets)
         if wait > 0:
             audit("sign-in slowed", address=client_address(request, self._server.settings))
@@ -185,7 +187,7 @@ class PasskeyLogin:
         except Refused as refused:
             audit("sign-in failed", address=client_address(request, self._server.settings))
             return await self._sign_in_page(request, request_id, error=refused.reason)
-        await self._server.storage.return_attempt(sign_in.address_buckets(self._server, request))
+        await self._server.storage.return_attempt(address_buckets(self._server, request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
     async def rewrap(self) -> int:
@@ -280,17 +282,10 @@ class PasskeyLogin:
         """Return the list of the user's passkeys."""
         return AccountSection("passkeys", {"passkeys": await self._passkeys(session.subject)})
 
-    async def _recent(self, request: Request) -> Session | Response:
-        """Return the session if its sign-in is recent, else where to sign in."""
-        session = await current_session(self._server, request)
-        if session is None:
-            return RedirectResponse("/login", status_code=303)
-        return sign_in.fresh(self._server, request, session) or session
-
     async def _show_adding(self, request: Request) -> Response:
-        session = await self._recent(request)
-        if isinstance(session, Response):
-            return session
+        session = await required_session(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
         return await self._adding_page(request, session)
 
     async def _adding_page(self, request: Request, session: Session, *, error: str | None = None) -> Response:
@@ -304,18 +299,15 @@ class PasskeyLogin:
             subject=session.subject,
             status=400 if error else 200,
             script=SCRIPT_PATH,
-            action=request.url.path,
             username=session.user_name,
             error=error,
             **creation,
         )
 
     async def _add(self, request: Request) -> Response:
-        form = await read_form(request)
-        session = await self._recent(request)
-        if isinstance(session, Response):
-            return session
-        check_form(self._server, request, form, subject=session.subject)
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
         try:
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
@@ -323,21 +315,19 @@ class PasskeyLogin:
         if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
             return await self._adding_page(request, session, error="wrong")
         audit("passkey added", subject=session.subject)
-        return RedirectResponse("/account", status_code=303)
+        return account.back(self._server, "passkey_added")
 
     async def _remove(self, request: Request) -> Response:
-        form = await read_form(request)
-        session = await self._recent(request)
-        if isinstance(session, Response):
-            return session
-        check_form(self._server, request, form, subject=session.subject)
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
         known = await self._passkeys(session.subject)
         kind = form.get("passkey", "")
         if known.keys() == {kind}:
             return problem(request, "last_passkey", status=400)
         if kind in known and await self._server.storage.delete_credential(session.subject, kind):
             audit("passkey removed", subject=session.subject)
-        return RedirectResponse("/account", status_code=303)
+        return account.back(self._server, "passkey_removed")
 
 
 async def _script(request: Request) -> Response:
