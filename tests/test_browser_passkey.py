@@ -15,7 +15,6 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from rendering import AXES, choices
 from servers import Server
 from test_browser import (
-    CHROMIUM,
     answer_of,
     authorization_url,
     callback,
@@ -271,8 +270,8 @@ def test_a_site_at_another_port_of_the_host_signs_nobody_in(
     page.goto(f"{server.url}/login")
     page.evaluate(
         "([signed, challenge]) => { const form = document.querySelector('form[data-options]');"
-        " const { elements } = form; elements.credential.value = signed; elements.challenge.value = challenge;"
-        " form.submit() }",
+        " const { elements } = form; elements.challenge.value = challenge;"
+        " elements.credential.value = signed; form.submit() }",
         [signed, decode(json.loads(options)["challenge"]).decode()],
     )
     expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
