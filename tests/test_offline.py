@@ -30,7 +30,7 @@ async def test_the_whole_flow_opens_no_outbound_connection(
     server = Server(stored_project, store, PYTHONPATH=str(OFFLINE), OUTBOUND_LOG=str(log))
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         browse(monkeypatch, owner)
         oauth = OAuth(token_storage=MemoryStore(), callback_timeout=30)
         async with Client(f"{server.url}/mcp", auth=oauth) as client:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person
+from person import Person, Site
 from servers import Server
 
 Form = dict[str, str]
@@ -27,7 +27,7 @@ def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine)
 @pytest.fixture(scope="module")
 def owner(server: Server) -> Person:
     person = Person(server, "owner")
-    assert person.accept_invitation(server.first_account_link).status_code == 200
+    assert person.join(server.first_account_link).status_code == 200
     return person
 
 
@@ -36,7 +36,7 @@ def client(server: Server) -> OAuthClient:
     return OAuthClient(server)
 
 
-def at_once(server: Server, *requests: tuple[str, Form]) -> list[httpx2.Response]:
+def at_once(server: Site, *requests: tuple[str, Form]) -> list[httpx2.Response]:
     """Send all forms at the same time, each on a connection of its own; every one is answered."""
 
     async def post(gate: asyncio.Event, path: str, form: Form) -> httpx2.Response:
@@ -136,7 +136,7 @@ def test_rotations_that_race_disabling_yield_dead_tokens(
     """Attack 12, 16: a disabled user's client keeps itself alive. Source: RFC 9700 4.14.2."""
     name = f"mallory-{client.id[:8]}"
     person = Person(server, name)
-    assert person.accept_invitation(server.command("users", "invite", name).strip()).status_code == 200
+    assert person.join(server.command("users", "invite", name).strip()).status_code == 200
     grants = [client.tokens(person) for _ in range(10)]
     everything: list[dict[str, Any]] = list(grants)
     failed: list[str] = []

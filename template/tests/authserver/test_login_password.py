@@ -24,6 +24,18 @@ def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
 # -------------------------------------------------------------------------------------- invitations
 
 
+def test_the_first_account_is_made_by_its_link_and_only_once(start: Callable[..., Live]) -> None:
+    """Attack 12: let a link preview use the link up, or use it again. Source: threat model."""
+    server = start()
+    link = invite(server, None, ["*"])
+    owner = Person(server, "owner")
+    for _ in range(2):
+        assert "username" in owner.get(link).text  # reading a link does not use it up
+    assert owner.join(link).url.path == "/account"
+    assert Person(server, "eve").get(link).status_code == 410
+    assert OAuthClient(server).tokens(owner, scope="admin")["scope"] == "admin"
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
@@ -42,7 +54,7 @@ def test_an_unfit_password_is_refused_and_the_link_stays_good(
     assert page.status_code == 400
     assert told in page.text
     assert 'role="alert"' in page.text
-    assert person.accept_invitation(link).url.path == "/account"
+    assert person.join(link).url.path == "/account"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "<script>", "ü", "x" * 65, "a/b"])
@@ -50,16 +62,16 @@ def test_an_unfit_name_of_the_first_account_is_refused(start: Callable[..., Live
     server = start()
     person = Person(server, name)
     link = invite(server, None, ["*"])
-    assert person.accept_invitation(link).status_code == 400
+    assert person.join(link).status_code == 400
     person.name = "fine"
-    assert person.accept_invitation(link).url.path == "/account"
+    assert person.join(link).url.path == "/account"
 
 
 def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
     """Attack 12: use a link twice, or guess one. Source: threat model."""
     person = Person(live, "used")
     link = invite(live, "used")
-    person.accept_invitation(link)
+    person.join(link)
     for gone in (link, f"{live.url}/invite/mcpiv_unknown", f"{live.url}/invite/%00"):
         page = Person(live).get(gone)
         assert page.status_code == 410
@@ -70,7 +82,7 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
     """Attack 12: stay signed in after the password was changed. Source: OWASP ASVS 5.0 7.4.3."""
     person = new_person(live, "erin")
     again = Person(live, "erin", "another long password")
-    again.accept_invitation(invite(live, "erin"))
+    again.join(invite(live, "erin"))
     assert "current-password" in person.get("/account").text
     client = OAuthClient(live)
     refused = person.sign_in(person.get(client.authorization_url()))
@@ -247,7 +259,7 @@ def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
     session = person.browser.cookies[name]
     assert is_signed_in(session)
     assert not is_signed_in("mcpss_fixed")
-    person.accept_invitation(invite(live, "judy"))  # the same browser, now somebody else's
+    person.join(invite(live, "judy"))  # the same browser, now somebody else's
     assert not is_signed_in(session)
 
 
@@ -334,7 +346,7 @@ def test_every_form_is_taken_only_from_a_page_of_ours(live: Live, alice: Person)
             assert browser.browser.post(path, data=credentials | csrf).status_code == 403
             assert alice.browser.post(path, data=credentials | csrf).status_code == 403
     assert alice.get("/account").url.path == "/account"
-    assert Person(live, "ivan").accept_invitation(link).url.path == "/account"
+    assert Person(live, "ivan").join(link).url.path == "/account"
 
 
 def test_no_redirect_repeats_a_post(live: Live) -> None:
@@ -419,7 +431,7 @@ def test_the_consent_page_alone_lets_its_form_end_elsewhere(live: Live, alice: P
 def test_cookies_are_out_of_reach(live: Live) -> None:
     """Attack 7: read a cookie by script, or have it sent from another site. Source: RFC 6265bis 4.1.2."""
     person = Person(live, "gwen")
-    person.accept_invitation(invite(live, "gwen"))
+    person.join(invite(live, "gwen"))
     answer = person.browser.get(OAuthClient(live).authorization_url())
     cookies = answer.headers.get_list("set-cookie")
     assert cookies

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import logins
 import pytest
 from conftest import SCOPES, Live, new_person
 from mcp.server.auth.provider import (
@@ -346,5 +347,5 @@ async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.redeem(code).json()["error"] == "invalid_grant"
     page = person.get(client.authorization_url())
-    assert "current-password" in page.text  # signed out
+    assert logins.chosen().asks(page)  # signed out
     assert person.sign_in(page).status_code == 401

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from conftest import Command, Live, invite
+from conftest import Command, Live, invite, new_person, new_store
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
@@ -17,11 +17,11 @@ from authserver.storage import Storage, StorageUnavailable
 
 def test_no_secret_is_found_in_the_store_or_the_log(engine: Engine, tmp_path: Path) -> None:
     """Attack 26: read the store and the log. Source: RFC 6819 5.1.4.1.3."""
-    store = engine.settings("secrets")
+    store = new_store(engine, "secrets")
     server = Command(store, tmp_path / "output").start()
-    link = invite(server, None, ["*"])
+    link = invite(server, "alice")
     person = Person(server)
-    person.accept_invitation(link)
+    person.join(link)
     client = OAuthClient(server, token_endpoint_auth_method="client_secret_basic")
     state = "the state of the client"  # stored, since the client gets it back, but logged nowhere
     code = client.code(person, state=state)
@@ -70,8 +70,7 @@ def test_storage_trouble_is_503_everywhere_and_passes(
     Source: RFC 6749 5.2; MCP clients drop them on 401 and invalid_grant.
     """
     server = start()
-    person = Person(server)
-    person.accept_invitation(invite(server, None, ["*"]))
+    person = new_person(server, "alice")
     client = OAuthClient(server)
     tokens = client.tokens(person)
     code = client.code(person)

@@ -6,10 +6,11 @@ The tests know no engine. Time is the engine's, so what is to expire gets a life
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from conftest import new_store
 from engines import Engine
 
 from authserver import choices
@@ -66,7 +67,7 @@ async def add_client(storage: Storage, client: Client | None = None, **limits: A
 async def add_user(storage: Storage, name: str = "alice") -> User:
     link = new_seed()
     assert await storage.add_invitation(link, name, scopes=None, lifetime_seconds=100)
-    user = await storage.claim_invitation(link, name=name, kind="password", value=b"secret")
+    user = await storage.claim_invitation(link, name=name, credential=("password", b"secret"))
     assert user is not None
     return user
 
@@ -248,7 +249,7 @@ async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) ->
         assert found.name == "alice"
 
     async def claim() -> User | None:
-        return await storage.claim_invitation(b"link", name="eve", kind="password", value=b"x")
+        return await storage.claim_invitation(b"link", name="eve", credential=("password", b"x"))
 
     claims = await asyncio.gather(*(claim() for _ in range(20)))
     [user] = [user for user in claims if user is not None]
@@ -265,7 +266,7 @@ async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Sto
     assert await storage.get_invitation(b"brief") is None
     assert await storage.get_invitation(b"old") is None
     assert await storage.get_invitation(b"new") is not None
-    assert await storage.claim_invitation(b"brief", name="alice", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"brief", name="alice", credential=("k", b"")) is None
 
 
 async def test_the_nameless_invitation_is_for_the_first_account_only(storage: Storage) -> None:
@@ -274,16 +275,16 @@ async def test_the_nameless_invitation_is_for_the_first_account_only(storage: St
     assert await storage.get_invitation(b"first") is not None
     await add_user(storage, "bob")
     assert await storage.get_invitation(b"first") is None
-    assert await storage.claim_invitation(b"first", name="eve", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"first", name="eve", credential=("k", b"")) is None
     assert not await storage.add_invitation(b"again", None, scopes=("*",), lifetime_seconds=100)
 
 
 async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
     """Attack 12: stay signed in after the account was recovered. Source: OWASP ASVS 5.0 7.4.3."""
     user = await add_user(storage)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     await storage.add_invitation(b"link", "alice", scopes=("*",), lifetime_seconds=100)
-    again = await storage.claim_invitation(b"link", name="", kind="password", value=b"new")
+    again = await storage.claim_invitation(b"link", name="", credential=("password", b"new"))
     assert again == user
     credential = await storage.get_credential(user.subject, "password")
     assert credential is not None
@@ -299,13 +300,13 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     """
     user, tokens = await granted(storage)
     code = await new_code(storage, user)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     await storage.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
     assert await storage.disable_user("Alice")
     assert await storage.get_session(b"session") is None
     assert not await lives(storage, tokens)
     assert await redeem(storage, code) == Gone()
-    assert await storage.claim_invitation(b"link", name="", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"link", name="", credential=("k", b"")) is None
     request = await add_request(storage)
     denied = await storage.create_grant(
         request, subject=user.subject, scopes=(), grant_seconds=1, code=b"c", code_seconds=1
@@ -318,7 +319,7 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
 
 async def test_deleting_a_user_deletes_what_is_theirs(storage: Storage) -> None:
     user, tokens = await granted(storage)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     assert await storage.delete_user("alice")
     assert await storage.get_user("alice") is None
     assert await storage.get_credential(user.subject, "password") is None
@@ -332,6 +333,27 @@ async def test_commands_on_an_unknown_user_say_so(storage: Storage) -> None:
     assert not await storage.delete_user("nobody")
     assert not await storage.set_user_scopes("nobody", None)
     assert await storage.get_user("nobody") is None
+
+
+async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) -> None:
+    made = await asyncio.gather(*(storage.add_user("Alice", scopes=("read",)) for _ in range(10)))
+    assert len({user.subject for user in made}) == 1
+    again = await storage.add_user("alice", scopes=None)
+    assert (again.name, again.scopes) == ("Alice", ("read",))
+
+
+async def test_the_subject_of_an_invitation_is_that_of_its_account(storage: Storage) -> None:
+    await storage.add_invitation(b"new", "alice", scopes=None, lifetime_seconds=100)
+    found = await storage.get_invitation(b"new")
+    assert found is not None
+    user = await storage.claim_invitation(b"new", name="", credential=None)
+    assert user is not None
+    assert user.subject == found.subject
+    assert await storage.list_credentials(user.subject) == {}
+    await storage.add_invitation(b"again", "ALICE", scopes=None, lifetime_seconds=100)
+    found = await storage.get_invitation(b"again")
+    assert found is not None
+    assert found.subject == user.subject
 
 
 async def test_scopes_of_a_user_are_set_and_unset(storage: Storage) -> None:
@@ -355,6 +377,29 @@ async def test_a_credential_is_replaced_only_by_who_read_the_current_one(storage
     assert not await storage.put_credential(subject, "password", b"", counter=0)
     assert await storage.put_credential(subject, "totp", b"seed", counter=0)
     assert not await storage.put_credential("nobody", "totp", b"seed", counter=0)
+
+
+async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -> None:
+    subject = (await add_user(storage)).subject
+    for kind in ("passkey:one", "passkey:two"):
+        assert await storage.put_credential(subject, kind, kind.encode(), counter=0)
+    found = await storage.list_credentials(subject)
+    assert list(found) == ["passkey:one", "passkey:two", "password"]
+    assert found["passkey:two"].value == b"passkey:two"
+    assert await storage.delete_credential(subject, "passkey:one")
+    assert not await storage.delete_credential(subject, "passkey:one")
+    assert not await storage.delete_credential("nobody", "password")
+    assert list(await storage.list_credentials(subject)) == ["passkey:two", "password"]
+
+
+async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:
+    await storage.add_ticket(b"one", b"\x00value", lifetime_seconds=100)
+    await storage.add_ticket(b"brief", b"value", lifetime_seconds=MOMENT)
+    takes = await asyncio.gather(*(storage.take_ticket(b"one") for _ in range(20)))
+    assert [taken for taken in takes if taken is not None] == [b"\x00value"]
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.take_ticket(b"brief") is None
+    assert await storage.take_ticket(b"unknown") is None
 
 
 async def test_attempts_beyond_the_burst_wait_and_are_not_counted(storage: Storage) -> None:
@@ -381,8 +426,8 @@ async def test_a_returned_attempt_is_free_again(storage: Storage) -> None:
 
 async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     user = await add_user(storage)
-    await storage.add_session(b"one", user.subject, lifetime_seconds=100)
-    await storage.add_session(b"two", user.subject, lifetime_seconds=MOMENT)
+    await storage.add_session(b"one", user.subject, device="Firefox", lifetime_seconds=100)
+    await storage.add_session(b"two", user.subject, device="Firefox", lifetime_seconds=MOMENT)
     found = await storage.get_session(b"one")
     assert found is not None
     assert found.user_name == "alice"
@@ -390,11 +435,71 @@ async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     await asyncio.sleep(2 * MOMENT)
     assert await storage.get_session(b"one") is None
     assert await storage.get_session(b"two") is None
-    await storage.add_session(b"three", "nobody", lifetime_seconds=100)
+    await storage.add_session(b"three", "nobody", device="Firefox", lifetime_seconds=100)
     assert await storage.get_session(b"three") is None
 
 
+async def test_sessions_of_a_user_are_listed_and_ended_together(storage: Storage) -> None:
+    user, other = await add_user(storage), await add_user(storage, "bob")
+    for digest in (b"one", b"two", b"three"):
+        await storage.add_session(digest, user.subject, device=digest.decode(), lifetime_seconds=100)
+        await asyncio.sleep(0.002)
+    await storage.add_session(b"past", user.subject, device="past", lifetime_seconds=0)
+    await storage.add_session(b"foreign", other.subject, device="x", lifetime_seconds=100)
+    listed = await storage.list_sessions(user.subject)
+    assert [(session.digest, session.device) for session in listed] == [
+        (b"one", "one"),
+        (b"two", "two"),
+        (b"three", "three"),
+    ]
+    await storage.end_sessions(user.subject, keep=b"two")
+    assert [session.digest for session in await storage.list_sessions(user.subject)] == [b"two"]
+    await storage.end_sessions(user.subject)
+    assert await storage.list_sessions(user.subject) == []
+    assert await storage.get_session(b"foreign") is not None
+
+
 # ------------------------------------------------------------------- requests, codes, access tokens
+
+
+async def test_consent_is_recalled_for_the_same_and_for_less(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    for seconds in (0, MOMENT, 100):
+        assert not await storage.recall_consent(REQUEST, subject=user.subject)
+        code = new_seed()
+        assert await storage.create_grant(
+            await add_request(storage),
+            subject=user.subject,
+            scopes=("read", "write"),
+            grant_seconds=1000,
+            code=code,
+            code_seconds=100,
+            remember_seconds=seconds,
+        )
+        await asyncio.sleep(2 * MOMENT)
+    assert await storage.recall_consent(REQUEST, subject=user.subject)
+    assert await storage.recall_consent(replace(REQUEST, scopes=("read",)), subject=user.subject)
+    for change in (
+        {"scopes": ("read", "admin")},
+        {"redirect_uri": "http://127.0.0.1:1235/cb"},
+        {"resource": "https://example.com/other"},
+        {"client_id": "other"},
+    ):
+        assert not await storage.recall_consent(replace(REQUEST, **change), subject=user.subject)
+    assert not await storage.recall_consent(REQUEST, subject="nobody")
+    for grant in await storage.list_grants():
+        await storage.revoke_grant(grant.grant_id)
+    assert not await storage.recall_consent(REQUEST, subject=user.subject)
+
+
+async def test_grants_are_listed_for_one_user_or_for_all(storage: Storage) -> None:
+    user, _ = await granted(storage)
+    other = await add_user(storage, "bob")
+    await new_code(storage, other)
+    assert {grant.subject for grant in await storage.list_grants()} == {user.subject, other.subject}
+    [grant] = await storage.list_grants(other.subject)
+    assert grant.user_name == "bob"
 
 
 async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
@@ -720,7 +825,9 @@ async def purge(storage: Storage, **options: Any) -> int:
 async def test_purge_takes_the_expired_and_leaves_the_living(storage: Storage) -> None:
     user, tokens = await granted(storage)
     for number in range(5):
-        await storage.add_session(str(number).encode(), user.subject, lifetime_seconds=MOMENT)
+        await storage.add_session(
+            str(number).encode(), user.subject, device="Firefox", lifetime_seconds=MOMENT
+        )
     await storage.take_attempt([Bucket(b"old", 1, MOMENT)])
     await asyncio.sleep(2 * MOMENT)
     assert await purge(storage, limit=2) == 3  # two sessions and the bucket
@@ -775,7 +882,8 @@ async def full(storage: Storage) -> NewTokens:
     await storage.remember("fact", b"\x00\xff")
     await add_client(storage, Client("odd", {"redirect_uris": ODD_TEXTS}, b"\x00", "::", 0, None, None))
     await storage.add_invitation(b"first", "bob", scopes=("*",), lifetime_seconds=100)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await storage.add_ticket(b"ticket", b"value", lifetime_seconds=100)
     await storage.take_attempt([Bucket(b"bucket", 5, 100)])
     await add_request(storage)
     ended = await redeem(storage, await new_code(storage, user))
@@ -813,7 +921,7 @@ async def test_a_dump_holds_every_sort_of_record_with_all_its_columns(storage: S
 async def test_what_is_filled_in_is_what_was_dumped_and_alive(storage: Storage, engine: Engine) -> None:
     tokens = await full(storage)
     dump = await dumped(storage)
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     await other.remember("fact", b"own")
     await other.fill(again(dump))
@@ -837,7 +945,7 @@ async def test_only_an_empty_store_is_filled_and_wholly_or_not_at_all(
             yield entry
         raise ValueError("the backup ends early")
 
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     with pytest.raises(ValueError, match="early"):
         await other.fill(torn())

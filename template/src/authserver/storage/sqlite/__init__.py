@@ -141,6 +141,18 @@ def _authorization_request(row: sqlite3.Row) -> AuthorizationRequest:
     )
 
 
+def _session(row: sqlite3.Row) -> Session:
+    return Session(
+        digest=row["digest"],
+        device=row["device"],
+        subject=row["subject"],
+        user_name=row["name"],
+        entitlement=_scopes(row["scopes"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )
+
+
 def _issued(grant: sqlite3.Row, scopes: Sequence[str], issued_at: float, expires_at: float) -> Issued:
     return Issued(
         grant_id=grant["grant_id"],
@@ -329,6 +341,14 @@ class SQLiteStorage:
         """Return all users, oldest first."""
         return [_user(row) for row in self._read("SELECT * FROM users ORDER BY created_at")]
 
+    async def add_user(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name, making one where there is none."""
+
+        def add(db: sqlite3.Connection, now: float) -> User:
+            return _made_user(db, name, str(uuid.uuid4()), _text(scopes), now)
+
+        return await self._write(add)
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
 
@@ -396,9 +416,9 @@ class SQLiteStorage:
             folded = None if name is None else _fold(name)
             db.execute("DELETE FROM invitations WHERE folded_name IS ?", (folded,))
             db.execute(
-                "INSERT INTO invitations (digest, folded_name, name, scopes, expires_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (digest, folded, name, _text(scopes), now + lifetime_seconds),
+                "INSERT INTO invitations (digest, subject, folded_name, name, scopes, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (digest, str(uuid.uuid4()), folded, name, _text(scopes), now + lifetime_seconds),
             )
             return True
 
@@ -407,18 +427,22 @@ class SQLiteStorage:
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         """Return what the link is good for."""
         row = self._read_one(
-            "SELECT name FROM invitations WHERE digest = :digest AND expires_at > :now"
-            " AND (name IS NOT NULL OR NOT EXISTS (SELECT 1 FROM users))",
+            "SELECT i.name, coalesce(u.subject, i.subject) AS subject"
+            " FROM invitations AS i LEFT JOIN users AS u USING (folded_name)"
+            " WHERE i.digest = :digest AND i.expires_at > :now"
+            " AND (i.name IS NOT NULL OR NOT EXISTS (SELECT 1 FROM users))",
             digest=digest,
         )
-        return None if row is None else Invitation(name=row["name"])
+        return None if row is None else Invitation(name=row["name"], subject=row["subject"])
 
-    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
         """Consume the link, create or recover the account, set its credential."""
 
         def claim(db: sqlite3.Connection, now: float) -> User | None:
             invitation = db.execute(
-                "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING name, scopes",
+                "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING *",
                 (digest, now),
             ).fetchone()
             if invitation is None:
@@ -427,25 +451,15 @@ class SQLiteStorage:
             if first and db.execute("SELECT 1 FROM users LIMIT 1").fetchone():
                 return None
             wanted = name if first else invitation["name"]
-            db.execute(
-                "INSERT OR IGNORE INTO users (subject, folded_name, name, scopes, created_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (
-                    str(uuid.uuid4()),
-                    _fold(wanted),
-                    wanted,
-                    invitation["scopes"],
-                    now,
-                ),
-            )
-            user = _user(db.execute("SELECT * FROM users WHERE folded_name = ?", (_fold(wanted),)).fetchone())
+            user = _made_user(db, wanted, invitation["subject"], invitation["scopes"], now)
             if user.disabled_at is not None:
                 return None
-            db.execute(
-                "INSERT INTO credentials (subject, kind, value, counter) VALUES (?, ?, ?, 1)"
-                " ON CONFLICT DO UPDATE SET value = excluded.value, counter = counter + 1",
-                (user.subject, kind, value),
-            )
+            if credential is not None:
+                db.execute(
+                    "INSERT INTO credentials (subject, kind, value, counter) VALUES (?, ?, ?, 1)"
+                    " ON CONFLICT DO UPDATE SET value = excluded.value, counter = counter + 1",
+                    (user.subject, *credential),
+                )
             db.execute("DELETE FROM sessions WHERE subject = ?", (user.subject,))
             return user
 
@@ -482,6 +496,39 @@ class SQLiteStorage:
 
         return await self._write(put)
 
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user."""
+        rows = self._read("SELECT * FROM credentials WHERE subject = :subject ORDER BY kind", subject=subject)
+        return {row["kind"]: Credential(value=row["value"], counter=row["counter"]) for row in rows}
+
+    async def delete_credential(self, subject: str, kind: str) -> bool:
+        """Delete the user's credential of that kind."""
+
+        def delete(db: sqlite3.Connection, now: float) -> bool:
+            cursor = db.execute("DELETE FROM credentials WHERE subject = ? AND kind = ?", (subject, kind))
+            return cursor.rowcount > 0
+
+        return await self._write(delete)
+
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+
+        def add(db: sqlite3.Connection, now: float) -> None:
+            db.execute("INSERT INTO tickets VALUES (?, ?, ?)", (digest, value, now + lifetime_seconds))
+
+        await self._write(add)
+
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket."""
+
+        def take(db: sqlite3.Connection, now: float) -> bytes | None:
+            row = db.execute(
+                "DELETE FROM tickets WHERE digest = ? AND expires_at > ? RETURNING value", (digest, now)
+            ).fetchone()
+            return None if row is None else bytes(row["value"])
+
+        return await self._write(take)
+
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none (generic cell rate algorithm)."""
 
@@ -515,42 +562,41 @@ class SQLiteStorage:
 
         await self._write(give_back)
 
-    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         """Store a session."""
 
         def add(db: sqlite3.Connection, now: float) -> None:
             db.execute(
-                "INSERT INTO sessions (digest, subject, created_at, expires_at)"
-                " SELECT ?, subject, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL",
-                (digest, now, now + lifetime_seconds, subject),
+                "INSERT INTO sessions (digest, subject, device, created_at, expires_at)"
+                " SELECT ?, subject, ?, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL",
+                (digest, device, now, now + lifetime_seconds, subject),
             )
 
         await self._write(add)
 
     async def get_session(self, digest: bytes) -> Session | None:
         """Return the session if it and its user are alive."""
-        row = self._read_one(
-            "SELECT s.*, u.name, u.scopes FROM sessions AS s JOIN users AS u USING (subject)"
-            " WHERE s.digest = :digest AND s.expires_at > :now AND u.disabled_at IS NULL",
-            digest=digest,
-        )
-        return (
-            None
-            if row is None
-            else Session(
-                subject=row["subject"],
-                user_name=row["name"],
-                entitlement=_scopes(row["scopes"]),
-                created_at=row["created_at"],
-                expires_at=row["expires_at"],
-            )
-        )
+        row = self._read_one(f"{_SESSIONS} AND s.digest = :digest", digest=digest)
+        return None if row is None else _session(row)
 
     async def end_session(self, digest: bytes) -> None:
         """End the session."""
 
         def end(db: sqlite3.Connection, now: float) -> None:
             db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+
+        await self._write(end)
+
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+        rows = self._read(f"{_SESSIONS} AND s.subject = :subject ORDER BY s.created_at", subject=subject)
+        return [_session(row) for row in rows]
+
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but one."""
+
+        def end(db: sqlite3.Connection, now: float) -> None:
+            db.execute("DELETE FROM sessions WHERE subject = ? AND digest IS NOT ?", (subject, keep))
 
         await self._write(end)
 
@@ -622,6 +668,7 @@ class SQLiteStorage:
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
+        remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
         """Consume the request, store the grant and its code."""
 
@@ -635,7 +682,8 @@ class SQLiteStorage:
             grant_id = str(uuid.uuid4())
             db.execute(
                 "INSERT INTO grants (grant_id, client_id, subject, scopes, resource, redirect_uri,"
-                " created_at, used_at, expires_at, access_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " created_at, used_at, expires_at, access_until, remembered_until)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     grant_id,
                     taken["client_id"],
@@ -647,6 +695,7 @@ class SQLiteStorage:
                     now,
                     now + grant_seconds,
                     now,
+                    now + remember_seconds,
                 ),
             )
             db.execute(
@@ -663,6 +712,19 @@ class SQLiteStorage:
             return _authorization_request(taken)
 
         return await self._write(create)
+
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        """Say whether the user allowed this before and let it be remembered."""
+        rows = self._read(
+            "SELECT scopes FROM living_grants WHERE subject = :subject AND client_id = :client_id"
+            " AND redirect_uri = :redirect_uri AND resource = :resource"
+            " AND expires_at > :now AND remembered_until > :now",
+            subject=subject,
+            client_id=request.client_id,
+            redirect_uri=request.redirect_uri,
+            resource=request.resource,
+        )
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in rows)
 
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         """Return the code, spent or not, until its original expiry."""
@@ -818,8 +880,13 @@ class SQLiteStorage:
             )
         )
 
-    async def list_grants(self) -> list[Grant]:
-        """Return all grants that are alive, oldest first."""
+    async def list_grants(self, subject: str | None = None) -> list[Grant]:
+        """Return all grants that are alive, or those of a user, oldest first."""
+        rows = self._read(
+            "SELECT * FROM living_grants WHERE expires_at > :now"
+            " AND (:subject IS NULL OR subject = :subject) ORDER BY created_at",
+            subject=subject,
+        )
         return [
             Grant(
                 grant_id=row["grant_id"],
@@ -834,7 +901,7 @@ class SQLiteStorage:
                 expires_at=row["expires_at"],
                 revoked_at=row["revoked_at"],
             )
-            for row in self._read("SELECT * FROM living_grants WHERE expires_at > :now ORDER BY created_at")
+            for row in rows
         ]
 
     async def revoke_grant(self, grant_id: str) -> bool:
@@ -905,6 +972,11 @@ class SQLiteStorage:
             raise StorageUnavailable(str(error)) from error
 
 
+_SESSIONS = (
+    "SELECT s.*, u.name, u.scopes FROM sessions AS s JOIN users AS u USING (subject)"
+    " WHERE s.expires_at > :now AND u.disabled_at IS NULL"
+)
+
 _EXPIRED = (
     "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {column} <= :now LIMIT :limit)"
 )
@@ -914,6 +986,7 @@ _PURGE = (
     _EXPIRED.format(table="codes", key="digest", column="expires_at"),
     _EXPIRED.format(table="authorization_requests", key="digest", column="expires_at"),
     _EXPIRED.format(table="sessions", key="digest", column="expires_at"),
+    _EXPIRED.format(table="tickets", key="digest", column="expires_at"),
     _EXPIRED.format(table="invitations", key="digest", column="expires_at"),
     _EXPIRED.format(table="buckets", key="key", column="full_at"),
     _EXPIRED.format(table="grants", key="grant_id", column="expires_at"),
@@ -953,6 +1026,16 @@ _FILL = {
 def _neutral(value: Any, kind: type) -> Value:
     """Return a value of SQLite, which has no booleans, as a backup holds it."""
     return bool(value) if kind is bool else value
+
+
+def _made_user(db: sqlite3.Connection, name: str, subject: str, scopes: str | None, now: float) -> User:
+    """Return the user of that name, making one where there is none."""
+    db.execute(
+        "INSERT INTO users (subject, folded_name, name, scopes, created_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (folded_name) DO NOTHING",
+        (subject, _fold(name), name, scopes, now),
+    )
+    return _user(db.execute("SELECT * FROM users WHERE folded_name = ?", (_fold(name),)).fetchone())
 
 
 def _take_request(db: sqlite3.Connection, digest: bytes, now: float) -> sqlite3.Row | None:
