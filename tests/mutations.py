@@ -15,28 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rendering import REPOSITORY, TEMPLATE
 
-LIST = REPOSITORY / "tests" / "mutations.toml"
+LIST = Path(__file__).with_suffix(".toml")
+TEMPLATE = LIST.parents[1] / "template"
 SOURCES = Path("src/authserver")
 TESTS = Path("tests/authserver")
 
-# The libraries are loaded before pytest could have a look at them.
-_OPTIONS = ["-n0", "-x", "-pno:cacheprovider", "-Wignore::pytest.PytestAssertRewriteWarning"]
+_OPTIONS = ["-n0", "-x", "-pno:cacheprovider", "--assert=plain"]
 _SECONDS = 120
 _PASSED, _FAILED, _NO_ANSWER = 0, 10, 11
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", ".*", "*.jinja", "data")
+_LEFT_OUT = shutil.ignore_patterns(".*", "*.jinja", "data")
 
-# Loaded once; each test process is a fork that has them already.
-_LIBRARIES = [
-    "fastmcp",
-    "httpx2",
+# Loaded once, with all libraries; each test process is a fork that loads only our own files anew.
+_PRELOADED = [
     "pytest",
-    "uvicorn",
-    "argon2",
-    "cyclopts",
-    "jinja2",
-    "structlog",
+    "hypothesis",
+    "authserver.cli",
+    "fastmcp.client.auth",
+    "uvicorn.protocols.http.h11_impl",
 ]
 
 
@@ -70,7 +66,7 @@ def mutations() -> list[Mutation]:
 
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(_LIBRARIES)
+_FORKS.set_forkserver_preload(_PRELOADED)
 
 
 def run(tests: list[str], mutation: Mutation | None = None) -> tuple[int | None, str]:
@@ -106,6 +102,8 @@ def _run(project: Path, tests: list[str]) -> None:
     output = os.open("output", os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "authserver"]:
+        del sys.modules[name]
     # Before the template itself, which is installed where these tests run.
     sys.path.insert(0, str(project / "src"))
     os.environ["PYTHONPATH"] = sys.path[0]
