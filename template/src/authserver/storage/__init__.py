@@ -462,8 +462,8 @@ class Storage(Protocol):
     def dump(self) -> AsyncIterator[tuple[str, Row]]:
         """Return all records as they are at one moment: the name of a table of TABLES and a row of it."""
 
-    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+    async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Store all records of a dump, or none; a fact that is there already stays.
 
-        Raises NotEmpty, and whatever `rows` raises.
+        Raises NotEmpty, and whatever `records` raises.
         """
