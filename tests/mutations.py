@@ -37,7 +37,7 @@ _PRELOADED = [
 
 
 class CannotMutate(Exception):
-    """The text is not there once, or the test says neither yes nor no."""
+    """The text of the guard is not there, or more than once."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,11 @@ def main(words: list[str]) -> int:
     chosen = [
         mutation for mutation in mutations() if not words or any(word in mutation.name for word in words)
     ]
+    if not chosen:
+        sys.exit("no mutation is called so")
     end, printed = run(sorted({mutation.test for mutation in chosen}))
     if end != _PASSED:
-        raise CannotMutate(f"the tests fail as it is\n{printed}")
+        sys.exit(f"the tests fail with all guards in place\n{printed}")
     bad = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutation, trouble in zip(chosen, pool.map(_trouble, chosen), strict=True):
