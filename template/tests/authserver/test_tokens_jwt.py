@@ -230,7 +230,7 @@ ATTACKER_JWK = ATTACKER.as_dict(private=False)
 )
 def test_a_header_that_is_not_ours_is_refused(live: Live, genuine: jwt.Token, change: dict[str, Any]) -> None:
     """Attack 19: another algorithm, type or key in the header, signed all the same.
-    Source: RFC 8725 3.1, 3.5, 3.10, 3.11; RFC 9068 4; Authlib CVE-2026-27962.
+    Source: RFC 8725 3.1, 3.5, 3.10, 3.11; RFC 9068 4; CVE-2026-27962.
     """
     header = {name: value for name, value in (genuine.header | change).items() if value is not None}
     refused(live, signed(live, header, genuine.claims))
@@ -238,7 +238,7 @@ def test_a_header_that_is_not_ours_is_refused(live: Live, genuine: jwt.Token, ch
 
 def test_no_signature_but_that_of_the_key_is_accepted(live: Live, genuine: jwt.Token) -> None:
     """Attack 19: no algorithm, a public key as shared secret, a key of one's own, another token's signature.
-    Source: RFC 8725 2.1, 3.1; Authlib CVE-2024-37568.
+    Source: RFC 8725 2.1, 3.1; CVE-2024-37568.
     """
     [key] = key_set(live)
     assert isinstance(key, ECKey)
