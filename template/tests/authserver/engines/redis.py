@@ -123,7 +123,7 @@ class RedisEngine:
 
     def prefix(self, store: str) -> str:
         """Return what the keys of a store begin with."""
-        return f"test-{self._run}-{store}:"
+        return f"test-{self._run}-{store.replace(' ', '-')}:"
 
     def settings(self, store: str) -> dict[str, str]:
         """Return the URL with the prefix of a store."""

@@ -6,7 +6,7 @@ The scripts say what is kept and how it is found (`scripts/helpers`), `server.py
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -29,7 +29,6 @@ from authserver.storage import (
     TABLES,
     Bucket,
     Gone,
-    Issued,
     Lifetimes,
     NewTokens,
     NotEmpty,
@@ -40,6 +39,7 @@ from authserver.storage import (
     Row,
     StorageUnavailable,
 )
+from authserver.storage.redis import rows
 from authserver.storage.redis.address import Address, parse_address
 from authserver.storage.redis.server import Server, check_server
 from authserver.storage.redis.values import Argument, decode
@@ -53,6 +53,7 @@ _ENDING = (
     "codes",
     "authorization_requests",
     "sessions",
+    "tickets",
     "invitations",
     "buckets",
     "grants",
@@ -83,64 +84,8 @@ def create(settings: Settings) -> "RedisStorage":
     )
 
 
-def _scopes(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(text.split())
-
-
-def _text(scopes: Sequence[str] | None) -> str | None:
-    return None if scopes is None else " ".join(scopes)
-
-
 def _fold(name: str | None) -> str | None:
     return None if name is None else name.casefold()
-
-
-def _user(row: Mapping[str, Any]) -> User:
-    return User(
-        subject=row["subject"],
-        name=row["name"],
-        scopes=_scopes(row.get("scopes")),
-        created_at=row["created_at"],
-        disabled_at=row.get("disabled_at"),
-    )
-
-
-def _client(row: Mapping[str, Any]) -> Client:
-    return Client(
-        client_id=row["client_id"],
-        metadata=json.loads(row["metadata"]),
-        secret_digest=row.get("secret_digest"),
-        address=row["address"],
-        created_at=row["created_at"],
-        approved_at=row.get("approved_at"),
-        completed_at=row.get("completed_at"),
-    )
-
-
-def _authorization_request(row: Mapping[str, Any]) -> AuthorizationRequest:
-    return AuthorizationRequest(
-        client_id=row["client_id"],
-        redirect_uri=row["redirect_uri"],
-        redirect_uri_explicit=row["redirect_uri_explicit"],
-        state=row.get("state"),
-        scopes=tuple(row["scopes"].split()),
-        code_challenge=row["code_challenge"],
-        resource=row["resource"],
-        address=row["address"],
-    )
-
-
-def _issued(row: Mapping[str, Any]) -> Issued:
-    return Issued(
-        grant_id=row["grant_id"],
-        client_id=row["client_id"],
-        subject=row["subject"],
-        user_name=row["user_name"],
-        scopes=tuple(row["scopes"].split()),
-        resource=row["resource"],
-        issued_at=row["issued_at"],
-        expires_at=row["expires_at"],
-    )
 
 
 def _tokens(tokens: NewTokens) -> dict[str, Argument]:
@@ -249,11 +194,11 @@ class RedisStorage:
     async def get_client(self, client_id: str) -> Client | None:
         """Return the client."""
         flat = await self._connected().command(b"HGETALL", f"clients/{client_id}")
-        return _client(decode(flat)) if flat else None
+        return rows.client(decode(flat)) if flat else None
 
     async def list_clients(self) -> list[Client]:
         """Return all clients, oldest first."""
-        return [_client(row) for row in await self._rows("list", "clients")]
+        return [rows.client(row) for row in await self._rows("list", "clients")]
 
     async def approve_client(self, client_id: str) -> bool:
         """Let a waiting client be used."""
@@ -268,15 +213,25 @@ class RedisStorage:
     async def get_user(self, name: str) -> User | None:
         """Return the user of that name."""
         row = await self._row("get_user", _fold(name))
-        return None if row is None else _user(row)
+        return None if row is None else rows.user(row)
 
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
-        return [_user(row) for row in await self._rows("list", "users")]
+        return [rows.user(row) for row in await self._rows("list", "users")]
+
+    async def add_user(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name, making one where there is none."""
+        row: dict[str, Argument] = {
+            "subject": str(uuid.uuid4()),
+            "folded_name": _fold(name),
+            "name": name,
+            "scopes": rows.text(scopes),
+        }
+        return rows.user(decode(await self._run("add_user", row, again=True)))
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
-        return bool(await self._run("set_user_scopes", _fold(name), {"scopes": _text(scopes)}))
+        return bool(await self._run("set_user_scopes", _fold(name), {"scopes": rows.text(scopes)}))
 
     async def disable_user(self, name: str) -> bool:
         """Disable a user, end their sessions, revoke their grants."""
@@ -301,37 +256,59 @@ class RedisStorage:
         """Store a one-time link in place of an older one."""
         row: dict[str, Argument] = {
             "digest": digest,
+            "subject": str(uuid.uuid4()),
             "folded_name": _fold(name),
             "name": name,
-            "scopes": _text(scopes),
+            "scopes": rows.text(scopes),
         }
         return bool(await self._run("add_invitation", row, lifetime_seconds))
 
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         """Return what the link is good for."""
         row = await self._row("get_invitation", digest)
-        return None if row is None else Invitation(name=row.get("name"))
+        return None if row is None else Invitation(name=row.get("name"), subject=row["subject"])
 
-    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
         """Consume the link, create or recover the account, set its credential."""
-        first: dict[str, Argument] = {"subject": str(uuid.uuid4()), "folded_name": _fold(name), "name": name}
-        row = await self._row("claim_invitation", digest, first, {"kind": kind, "value": value})
-        return None if row is None else _user(row)
+        kind, value = credential or (None, None)
+        row = await self._row(
+            "claim_invitation",
+            digest,
+            {"folded_name": _fold(name), "name": name},
+            {"kind": kind, "value": value},
+        )
+        return None if row is None else rows.user(row)
 
     # what logins need
 
     async def get_credential(self, subject: str, kind: str) -> Credential | None:
         """Return the user's credential of that kind."""
         flat = await self._connected().command(b"HGETALL", f"credentials/{subject}/{kind}")
-        if not flat:
-            return None
-        row = decode(flat)
-        return Credential(value=row["value"], counter=row["counter"])
+        return rows.credential(decode(flat)) if flat else None
 
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
         """Replace the credential if nobody else did since it was read."""
         row: dict[str, Argument] = {"subject": subject, "kind": kind, "value": value}
         return bool(await self._run("put_credential", row, counter))
+
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user."""
+        return {row["kind"]: rows.credential(row) for row in await self._rows("list_credentials", subject)}
+
+    async def delete_credential(self, subject: str, kind: str) -> bool:
+        """Delete the user's credential of that kind."""
+        return bool(await self._run("delete_credential", {"subject": subject, "kind": kind}))
+
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+        await self._run("add_ticket", {"digest": digest, "value": value}, lifetime_seconds)
+
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket."""
+        value: bytes | None = await self._run("take_ticket", digest)
+        return value
 
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none."""
@@ -351,28 +328,28 @@ class RedisStorage:
             *(part for one in buckets for part in (one.key, one.interval_seconds)),
         )
 
-    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         """Store a session."""
-        await self._run("add_session", {"digest": digest, "subject": subject}, lifetime_seconds, again=True)
+        row: dict[str, Argument] = {"digest": digest, "subject": subject, "device": device}
+        await self._run("add_session", row, lifetime_seconds, again=True)
 
     async def get_session(self, digest: bytes) -> Session | None:
         """Return the session if it and its user are alive."""
         row = await self._row("get_session", digest)
-        return (
-            None
-            if row is None
-            else Session(
-                subject=row["subject"],
-                user_name=row["user_name"],
-                entitlement=_scopes(row.get("entitlement")),
-                created_at=row["created_at"],
-                expires_at=row["expires_at"],
-            )
-        )
+        return None if row is None else rows.session(row)
 
     async def end_session(self, digest: bytes) -> None:
         """End the session."""
         await self._run("end_session", digest, again=True)
+
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+        found = await self._rows("list_sessions", subject)
+        return sorted(map(rows.session, found), key=lambda session: session.created_at)
+
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but one."""
+        await self._run("end_sessions", subject, keep, again=True)
 
     # authorization requests, grants, tokens
 
@@ -391,7 +368,7 @@ class RedisStorage:
             "redirect_uri": request.redirect_uri,
             "redirect_uri_explicit": request.redirect_uri_explicit,
             "state": request.state,
-            "scopes": _text(request.scopes),
+            "scopes": rows.text(request.scopes),
             "code_challenge": request.code_challenge,
             "resource": request.resource,
             "address": request.address,
@@ -401,12 +378,12 @@ class RedisStorage:
     async def get_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
         """Return the request, without consuming it."""
         row = await self._row("get_authorization_request", digest)
-        return None if row is None else _authorization_request(row)
+        return None if row is None else rows.authorization_request(row)
 
     async def take_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
         """Consume the request."""
         row = await self._row("take_authorization_request", digest)
-        return None if row is None else _authorization_request(row)
+        return None if row is None else rows.authorization_request(row)
 
     async def create_grant(
         self,
@@ -417,34 +394,33 @@ class RedisStorage:
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
+        remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
         """Consume the request, store the grant and its code."""
         grant: dict[str, Argument] = {
             "grant_id": str(uuid.uuid4()),
             "subject": subject,
-            "scopes": _text(scopes),
+            "scopes": rows.text(scopes),
         }
-        row = await self._row("create_grant", request, grant, {"digest": code}, grant_seconds, code_seconds)
-        return None if row is None else _authorization_request(row)
+        row = await self._row(
+            "create_grant", request, grant, {"digest": code}, grant_seconds, code_seconds, remember_seconds
+        )
+        return None if row is None else rows.authorization_request(row)
+
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        """Say whether the user allowed this before and let it be remembered."""
+        wanted: dict[str, Argument] = {
+            "client_id": request.client_id,
+            "redirect_uri": request.redirect_uri,
+            "resource": request.resource,
+        }
+        found = await self._rows("recall_consent", subject, wanted)
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in found)
 
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         """Return the code, spent or not, until its original expiry."""
         row = await self._row("get_code", digest)
-        return (
-            None
-            if row is None
-            else AuthorizationCode(
-                grant_id=row["grant_id"],
-                client_id=row["client_id"],
-                subject=row["subject"],
-                scopes=tuple(row["scopes"].split()),
-                resource=row["resource"],
-                redirect_uri=row["redirect_uri"],
-                redirect_uri_explicit=row["redirect_uri_explicit"],
-                code_challenge=row["code_challenge"],
-                expires_at=row["expires_at"],
-            )
-        )
+        return None if row is None else rows.code(row)
 
     async def redeem_code(
         self, digest: bytes, *, attempt: bytes, tokens: NewTokens, lifetimes: Lifetimes
@@ -457,24 +433,12 @@ class RedisStorage:
             return Gone()
         if row["verdict"] == "replayed":
             return Replayed(grant_id=row["grant_id"], subject=row["subject"])
-        return Redeemed(_issued(row))
+        return Redeemed(rows.issued(row))
 
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
         """Return the refresh token, spent or not, until its original expiry."""
         row = await self._row("get_refresh_token", digest)
-        return (
-            None
-            if row is None
-            else RefreshToken(
-                grant_id=row["grant_id"],
-                client_id=row["client_id"],
-                subject=row["subject"],
-                scopes=tuple(row["scopes"].split()),
-                entitlement=_scopes(row.get("entitlement")),
-                resource=row["resource"],
-                expires_at=row["expires_at"],
-            )
-        )
+        return None if row is None else rows.refresh_token(row)
 
     async def rotate_refresh_token(
         self,
@@ -490,7 +454,7 @@ class RedisStorage:
         row = await self._row(
             "rotate_refresh_token",
             digest,
-            _text(scopes),
+            rows.text(scopes),
             salt,
             replay_seconds,
             _tokens(tokens),
@@ -501,7 +465,7 @@ class RedisStorage:
             return Gone()
         if row["verdict"] == "reused":
             return Reused(grant_id=row["grant_id"], subject=row["subject"])
-        return Rotated(_issued(row), row["salt"], repeated=row["salt"] != salt)
+        return Rotated(rows.issued(row), row["salt"], repeated=row["salt"] != salt)
 
     async def add_access_token(
         self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float
@@ -510,7 +474,7 @@ class RedisStorage:
         row: dict[str, Argument] = {
             "digest": digest,
             "grant_id": grant_id,
-            "scopes": _text(scopes),
+            "scopes": rows.text(scopes),
             "expires_at": expires_at,
         }
         await self._run("add_access_token", row, again=True)
@@ -518,40 +482,12 @@ class RedisStorage:
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
         """Return the access token if all that it hangs off is alive."""
         row = await self._row("get_access_token", digest)
-        return (
-            None
-            if row is None
-            else AccessToken(
-                grant_id=row["grant_id"],
-                client_id=row["client_id"],
-                subject=row["subject"],
-                user_name=row["user_name"],
-                scopes=tuple(row["scopes"].split()),
-                entitlement=_scopes(row.get("entitlement")),
-                resource=row["resource"],
-                expires_at=row["expires_at"],
-            )
-        )
+        return None if row is None else rows.access_token(row)
 
-    async def list_grants(self) -> list[Grant]:
-        """Return all grants that are alive, oldest first."""
-        rows = await self._rows("list_grants")
-        return [
-            Grant(
-                grant_id=row["grant_id"],
-                client_id=row["client_id"],
-                subject=row["subject"],
-                user_name=row["user_name"],
-                scopes=tuple(row["scopes"].split()),
-                resource=row["resource"],
-                redirect_uri=row["redirect_uri"],
-                created_at=row["created_at"],
-                used_at=row["used_at"],
-                expires_at=row["expires_at"],
-                revoked_at=None,
-            )
-            for row in sorted(rows, key=lambda row: float(row["created_at"]))
-        ]
+    async def list_grants(self, subject: str | None = None) -> list[Grant]:
+        """Return all grants that are alive, or those of a user, oldest first."""
+        found = await self._rows("list_grants", subject)
+        return sorted(map(rows.grant, found), key=lambda grant: grant.created_at)
 
     async def revoke_grant(self, grant_id: str) -> bool:
         """Revoke a grant with all its tokens."""
@@ -559,8 +495,8 @@ class RedisStorage:
 
     async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
         """Return the grants that ended before their access tokens did."""
-        rows = await self._rows("list_revocations", within_seconds)
-        return [Revocation(grant_id=row["grant_id"], until=row["until"]) for row in rows]
+        found = await self._rows("list_revocations", within_seconds)
+        return [Revocation(grant_id=row["grant_id"], until=row["until"]) for row in found]
 
     async def purge(
         self,
@@ -592,8 +528,8 @@ class RedisStorage:
                     batch = await self._run("dump", token, _LEASE_MILLISECONDS, table, first, _BATCH)
                     if batch is None:
                         raise StorageUnavailable("the backup took too long over a batch, and writing went on")
-                    seen, rows = batch
-                    for row in map(decode, rows):
+                    seen, found = batch
+                    for row in map(decode, found):
                         yield table, {name: row.get(name) for name in columns}
                     if seen < _BATCH:
                         break
@@ -602,7 +538,7 @@ class RedisStorage:
             with contextlib.suppress(StorageUnavailable):  # then it ends by itself
                 await self._run("end_dump", token, again=True)
 
-    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+    async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records while nobody else does; undo them if one fails."""
         token = uuid.uuid4().hex
         state = await self._run("begin_fill", token, _LEASE_MILLISECONDS)
@@ -613,7 +549,7 @@ class RedisStorage:
         facts: list[Row] = []
         batch: list[tuple[str, Row]] = []
         try:
-            async for table, row in rows:
+            async for table, row in records:
                 if table == "facts":
                     facts.append(row)
                     continue

@@ -34,6 +34,7 @@ local tables = {
   invitations = { id = "digest", time = "expires_at", ends = true, by = { "folded_name" } },
   credentials = { by = { "subject" } },
   sessions = { id = "digest", time = "expires_at", ends = true, by = { "subject" } },
+  tickets = { id = "digest", time = "expires_at", ends = true },
   buckets = { id = "key", time = "full_at", ends = true },
   authorization_requests = { id = "digest", time = "expires_at", ends = true, by = { "client_id", "address" } },
   grants = { id = "grant_id", time = "expires_at", ends = true, by = { "client_id", "subject" } },

@@ -10,6 +10,33 @@ local function living_user(subject)
   return user and not user.disabled_at and user or nil
 end
 
+-- The user of that name; where there is none, made of the columns of `row`.
+local function made_user(row)
+  local user = user_named(row.folded_name)
+  if not user then
+    user = {
+      subject = row.subject,
+      folded_name = row.folded_name,
+      name = row.name,
+      scopes = row.scopes,
+      created_at = text(now),
+    }
+    store("users", user)
+  end
+  return user
+end
+
+-- A session with its user, if both are alive.
+local function living_session(digest)
+  local session = read_living("sessions", digest)
+  local user = session and living_user(session.subject)
+  if not user then
+    return nil
+  end
+  session.user_name, session.entitlement = user.name, user.scopes
+  return session
+end
+
 -- Every check of a code or token goes through here: validity joins grant, user and client.
 local function living_grant(grant_id)
   local grant = read_living("grants", grant_id)

@@ -1,7 +1,2 @@
-local session = read_living("sessions", argument())
-local user = session and living_user(session.subject)
-if not user then
-  return nil
-end
-session.user_name, session.entitlement = user.name, user.scopes
-return flat(session)
+local session = living_session(argument())
+return session and flat(session)
