@@ -1,4 +1,4 @@
-"""The Lua scripts: each is one atomic step of the storage, and begins with the helpers that all share.
+"""The Lua scripts: each is one atomic step of the storage, and begins with helpers that scripts share.
 
 Those in `read` change nothing. Those in `write` are refused while a backup or a restore runs. Those in `keep`
 are what backup and restore consist of.
@@ -8,7 +8,12 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+
+_HELPERS = {
+    "read": ("arguments", "reading"),
+    "write": ("arguments", "refusing", "reading", "storing", "grants"),
+    "keep": ("arguments", "reading", "storing", "grants"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +29,11 @@ class Script:
 def load_scripts() -> dict[str, Script]:
     """Return all scripts by name."""
     here = files(__name__)
-    *helpers, writing = (
-        entry.read_bytes() for entry in sorted((here / "helpers").iterdir(), key=lambda entry: entry.name)
-    )
-    beginnings = {"read": helpers, "write": [*helpers, writing], "keep": helpers}
-    return {
-        entry.name.removesuffix(".lua"): _compose(beginning, entry, writes=folder != "read")
-        for folder, beginning in beginnings.items()
-        for entry in (here / folder).iterdir()
-    }
-
-
-def _compose(beginning: list[bytes], entry: Traversable, *, writes: bool) -> Script:
-    text = b"\n".join([*beginning, entry.read_bytes()])
-    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode(), writes)
+    scripts = {}
+    for folder, names in _HELPERS.items():
+        helpers = [(here / "helpers" / f"{name}.lua").read_bytes() for name in names]
+        for entry in (here / folder).iterdir():
+            text = b"\n".join([*helpers, entry.read_bytes()])
+            sha = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+            scripts[entry.name.removesuffix(".lua")] = Script(text, sha, writes=folder != "read")
+    return scripts

@@ -1,14 +1,4 @@
--- Users, grants, and what hangs off them.
-
-local function user_named(folded_name)
-  local subject = ids_by("users", "folded_name", folded_name)[1]
-  return subject and read("users", subject)
-end
-
-local function living_user(subject)
-  local user = read("users", subject)
-  return user and not user.disabled_at and user or nil
-end
+-- What several scripts do to users, grants, and what hangs off them.
 
 -- The user of that name; where there is none, made of the columns of `row`.
 local function made_user(row)
@@ -24,31 +14,6 @@ local function made_user(row)
     store("users", user)
   end
   return user
-end
-
--- A session with its user, if both are alive.
-local function living_session(digest)
-  local session = read_living("sessions", digest)
-  local user = session and living_user(session.subject)
-  if not user then
-    return nil
-  end
-  session.user_name, session.entitlement = user.name, user.scopes
-  return session
-end
-
--- Every check of a code or token goes through here: validity joins grant, user and client.
-local function living_grant(grant_id)
-  local grant = read_living("grants", grant_id)
-  if not grant or grant.revoked_at or not exists("clients", grant.client_id) then
-    return nil
-  end
-  local user = living_user(grant.subject)
-  if not user then
-    return nil
-  end
-  grant.user_name, grant.entitlement = user.name, user.scopes
-  return grant
 end
 
 -- Revoke a grant; false if it was revoked before. If it ends before its access tokens, it is told.

@@ -1,12 +1,4 @@
--- How records are kept. Under the prefix lie, for each table:
---
---     TABLE/ID              a record: a hash of its columns, without those that are null
---     TABLE                 all its records, a sorted set of ids, by the time that orders or ends them
---     TABLE.COLUMN/VALUE    the records with that value; TABLE.COLUMN those with none
---     TABLE:LIST            the records that wait for something, by a time of theirs
---
--- Whether a record is alive is judged by its own time. Redis drops it an hour later, in case nobody purges:
--- sets of values go with the last record in them, the other sets are cleaned by purge.
+-- How records are stored and deleted, so that everything finds them and nothing finds what is gone.
 
 local GRACE_SECONDS = 3600
 
@@ -62,50 +54,6 @@ local tables = {
   },
   access_tokens = { id = "digest", time = "expires_at", ends = true, parent = "grants" },
 }
-
-local function record_key(name, id)
-  return prefix .. name .. "/" .. id
-end
-
-local function value_key(name, column, value)
-  return prefix .. name .. "." .. column .. (value and "/" .. value or "")
-end
-
-local function list_key(name, list)
-  return prefix .. name .. ":" .. list
-end
-
-local function exists(name, id)
-  return redis.call("EXISTS", record_key(name, id)) == 1
-end
-
-local function read(name, id)
-  local columns = redis.call("HGETALL", record_key(name, id))
-  if #columns == 0 then
-    return nil
-  end
-  local row = {}
-  for at = 1, #columns, 2 do
-    row[columns[at]] = columns[at + 1]
-  end
-  return row
-end
-
--- Read a record that ends at its expires_at, unless it has.
-local function read_living(name, id)
-  local row = read(name, id)
-  return row and tonumber(row.expires_at) > now and row or nil
-end
-
--- The ids in a set that end after now.
-local function count_living(set)
-  return redis.call("ZCOUNT", set, "(" .. text(now), "+inf")
-end
-
--- The ids that have a value.
-local function ids_by(name, column, value)
-  return redis.call("ZRANGE", value_key(name, column, value), 0, -1)
-end
 
 -- When Redis may drop what ends at `time`, in milliseconds.
 local function drop_at(time)
