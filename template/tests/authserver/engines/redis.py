@@ -35,15 +35,20 @@ _CONFIGURATION = {
 
 
 def create(folder: Path) -> "RedisEngine":
-    """Return the engine; skip the test where there is none, unless a pipeline asks."""
-    if url := os.environ.get("TEST_STORAGE_URL"):
-        return RedisEngine(folder, url=url)
-    if program := find_server():
-        return RedisEngine(folder, program=program)
-    reason = "no Redis: set TEST_STORAGE_URL, or install redis-server or valkey-server"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    """Return the engine."""
+    url = os.environ.get("TEST_STORAGE_URL")
+    return RedisEngine(folder, url=url) if url else own(folder)
+
+
+def own(folder: Path, **configuration: str) -> "RedisEngine":
+    """Return a server of our own; skip the test where there is none, unless a pipeline asks."""
+    program = find_server()
+    if program is None:
+        reason = "no Redis: set TEST_STORAGE_URL, or install redis-server or valkey-server"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return RedisEngine(folder, program=program, configuration=configuration)
 
 
 def find_server() -> str | None:
@@ -62,30 +67,32 @@ def find_server() -> str | None:
 class RedisEngine:
     """The Engine protocol over one server process, or over a server that somebody else runs."""
 
-    def __init__(self, folder: Path, *, program: str | None = None, url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        program: str | None = None,
+        url: str | None = None,
+        configuration: dict[str, str] | None = None,
+    ) -> None:
         self._folder = folder
-        self._program = program
         # A socket's path must be short, so it does not lie in pytest's folder.
         self._short = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.url = url or f"unix://{self._short}/socket?db=0"
-        self._process: subprocess.Popen[bytes] | None = None
+        self.socket = self._short / "socket"
+        self.url = url or f"unix://{self.socket}?db=0"
+        self.process: subprocess.Popen[bytes] | None = None
         self._run = uuid4().hex[:8]
-        self.extra: dict[str, str] = {}
+        options = (
+            _CONFIGURATION | (configuration or {}) | {"dir": str(folder), "unixsocket": str(self.socket)}
+        )
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        self._command = None if program is None else [program, *words]
 
     def start(self) -> None:
         """Start the server and wait until it has read what it kept."""
-        if self._program is not None:
-            options = (
-                _CONFIGURATION
-                | self.extra
-                | {
-                    "dir": str(self._folder),
-                    "unixsocket": str(self._short / "socket"),
-                }
-            )
-            words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        if self._command is not None:
             with (self._folder / "log").open("ab") as log:
-                self._process = subprocess.Popen([self._program, *words], stdout=log, stderr=log)
+                self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -98,19 +105,19 @@ class RedisEngine:
 
     def stop(self) -> None:
         """Stop the server in peace."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60)
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
 
     def kill(self) -> None:
         """Kill the server."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(60)
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(60)
 
     def close(self) -> None:
         """Stop the server; on one that is not ours, delete the stores."""
-        if self._process is None:
+        if self.process is None:
             with self.client() as client:
                 for key in client.scan_iter(f"test-{self._run}-*", count=1000):
                     client.delete(key)
@@ -150,7 +157,7 @@ class RedisEngine:
 
     def contents(self, store: str) -> bytes:
         """Return what the files hold; of a server that is not ours, what it tells."""
-        if self._process is None:
+        if self.process is None:
             return repr(list(self.keys(store))).encode()
         return b"".join(file.read_bytes() for file in self._folder.rglob("*") if file.is_file())
 

@@ -70,10 +70,11 @@ def parse_address(url: str) -> Address:
     unknown = [name for name in query if name not in _OPTIONS and not name.startswith("ssl_")]
     if unknown or any(len(values) > 1 for values in query.values()):
         raise ValueError(f"its options are {', '.join(_OPTIONS)} and ssl_..., each once")
-    prefix = str(options.pop("prefix", "authserver:"))
+    prefix = query.get("prefix", ["authserver:"])[0]
     if not _PREFIX.fullmatch(prefix):
         raise ValueError("a prefix has 1 to 64 letters, digits, and . _ : -")
-    options.pop("connection_class", None)
+    for name in ("prefix", "connection_class"):
+        options.pop(name, None)
     try:
         _KINDS[parts.scheme](**options)
     except (TypeError, ValueError, RedisError):

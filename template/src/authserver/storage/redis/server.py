@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from authserver.settings import SettingsError
 from authserver.storage import StorageUnavailable
@@ -92,7 +92,7 @@ class Server:
     async def _judge(self, answers: list[Any]) -> Any:
         answer, *acknowledged = answers
         if isinstance(answer, ResponseError):
-            if "READONLY" in str(answer):
+            if isinstance(answer, ReadOnlyError) or "READONLY" in str(answer):
                 # It became a replica; the connections to come find the server that took its place.
                 await self._pool.disconnect(inuse_connections=False)
             raise StorageUnavailable(_reason(answer))

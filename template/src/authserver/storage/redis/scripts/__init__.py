@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 
 _HELPERS = {
-    "read": ("arguments", "reading"),
+    "read": ("arguments", "primary", "reading"),
     "write": ("arguments", "refusing", "reading", "storing", "grants"),
     "keep": ("arguments", "reading", "storing", "grants"),
 }
