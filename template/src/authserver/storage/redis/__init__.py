@@ -64,7 +64,7 @@ _ENDING = (
 class Settings(CoreSettings):
     """Where the server is, and how safe what it keeps must be."""
 
-    storage_url: SecretStr = Field(examples=["redis://127.0.0.1:6379/0"])
+    storage_url: SecretStr = Field(default=..., examples=["redis://127.0.0.1:6379/0"])
     storage_durability: Literal["demand", "accept-loss"] = Field(default="demand", examples=["demand"])
     storage_replicas: int = Field(default=0, ge=0, examples=["1"])
 
