@@ -306,9 +306,10 @@ async def test_a_server_that_hangs_is_unavailable_soon(
     assert server.process
     server.process.send_signal(signal.SIGSTOP)
     try:
-        outcomes = await asyncio.gather(
-            *(storage.recall("before") for _ in range(200)), storage.forget("x"), return_exceptions=True
-        )
+        async with asyncio.timeout(15):
+            outcomes = await asyncio.gather(
+                *(storage.recall("before") for _ in range(200)), storage.forget("x"), return_exceptions=True
+            )
     finally:
         server.process.send_signal(signal.SIGCONT)
     assert all(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
@@ -562,6 +563,13 @@ async def test_text_comes_back_letter_by_letter(storage: module.RedisStorage, te
     assert await storage.take_authorization_request(digest) == request
     await storage.remember(f"f{text}", text.encode(errors="surrogatepass"))
     assert await storage.list_facts("f") == {f"f{text}": text.encode(errors="surrogatepass")}
+
+
+async def test_times_have_all_their_digits(storage: module.RedisStorage) -> None:
+    """Lua by itself writes no more than four after the point."""
+    users = [await storage.add_user(str(number), scopes=None) for number in range(10)]
+    assert any(user.created_at != round(user.created_at, 4) for user in users)
+    assert await storage.list_users() == users
 
 
 async def test_redis_drops_by_itself_what_has_ended(
