@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
@@ -49,6 +50,11 @@ def environment(template: Path, shared: Path, answers: Answers) -> Path:
     return project
 
 
+def has_server(storage: str) -> bool:
+    """Say whether a storage is a server that several nodes can share."""
+    return "storage_url" in import_module(f"authserver.storage.{storage}").Settings.model_fields
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Return a folder that all test processes of this run share."""
@@ -71,11 +77,29 @@ def storage(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-@pytest.fixture(scope="module")
-def stored_project(template: Path, shared: Path, storage: str) -> Path:
+def stored(template: Path, shared: Path, storage: str) -> Path:
     """Return a project with that storage, otherwise as the default answers give it, ready to run."""
     answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": storage}
     return environment(template, shared, answers)
+
+
+@pytest.fixture(scope="module")
+def stored_project(template: Path, shared: Path, storage: str) -> Path:
+    """Return a project with each storage."""
+    return stored(template, shared, storage)
+
+
+@pytest.fixture(scope="module", params=[name for name in choices("storage") if has_server(name)])
+def shared_storage(request: pytest.FixtureRequest) -> str:
+    """Return each storage that several nodes can share."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def shared_project(template: Path, shared: Path, shared_storage: str) -> Path:
+    """Return a project with each storage that several nodes can share."""
+    return stored(template, shared, shared_storage)
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +118,12 @@ def running_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callab
 def engine(storage: str, running_engines: Callable[[str], Engine]) -> Engine:
     """Return the engine of the project's storage."""
     return running_engines(storage)
+
+
+@pytest.fixture(scope="module")
+def shared_engine(shared_storage: str, running_engines: Callable[[str], Engine]) -> Engine:
+    """Return the engine of a storage that several nodes share."""
+    return running_engines(shared_storage)
 
 
 @pytest.fixture(scope="module")

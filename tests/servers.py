@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -14,26 +13,27 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ports import free_port
+
 _START_SECONDS = 60
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Server:
     """A running server: its address, what it printed, and its command for operators."""
 
     def __init__(
-        self, project: Path, store: dict[str, str], port: int | None = None, **settings: str
+        self,
+        project: Path,
+        store: dict[str, str],
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        **settings: str,
     ) -> None:
         self.project = project
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # One of several nodes listens on another address than the public one.
+        self._host = host
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AUTH_")},
             "UV_OFFLINE": "1",
@@ -63,10 +63,11 @@ class Server:
         self, *options: str, command: Sequence[str] = (), folder: Path | None = None
     ) -> Iterator["Server"]:
         """Run the server on a terminal, so that it prints the link for the first account."""
-        own_command = ("uv", "run", "--no-sync", self.project.name, "serve", "--port", str(self.port))
+        own_command = ("uv", "run", "--no-sync", self.project.name, "serve")
+        listen = ("--host", self._host, "--port", str(self.port))
         terminal, inside = pty.openpty()
         self._process = process = subprocess.Popen(
-            command or (*own_command, *options),
+            command or (*own_command, *listen, *options),
             cwd=folder or self.project,
             env=self.environment,
             stdin=inside,
@@ -87,14 +88,18 @@ class Server:
             yield self
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(15)
+                self.stop()
             reading.join()
             os.close(terminal)
 
     def kill(self) -> None:
         """Kill all its processes at once, as a power cut would."""
         os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(15)
+
+    def stop(self) -> None:
+        """Stop it, as a supervisor does."""
+        os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait(15)
 
     def memory_bytes(self) -> int:
@@ -121,7 +126,7 @@ class Server:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self._host}:{self.port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False

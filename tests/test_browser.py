@@ -82,12 +82,16 @@ def watch(page: Page) -> None:
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
 
 
+referrers: list[str | None] = []
+
+
 @pytest.fixture(scope="module")
 def callback() -> Iterator[str]:
     """A client that listens on a loopback port."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            referrers.append(self.headers["Referer"])
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
@@ -143,6 +147,9 @@ def answer_of(url: str) -> dict[str, str]:
 def test_approving_leads_back_to_a_loopback_client(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
+    """Attack 8, 9: a client's name with markup in it; a policy that stops the way back.
+    Source: RFC 8252 7.3.
+    """
     page = context.new_page()
     page.goto(authorization_url(context, server, callback))
     sign_in(page, **owner)
@@ -163,7 +170,7 @@ def test_approving_leads_back_to_a_loopback_client(
 def test_the_browser_follows_to_https_and_to_apps(
     server: Server, owner: dict[str, str], context: BrowserContext, redirect_uri: str, decision: str
 ) -> None:
-    """A form-action in the CSP would stop the redirect here."""
+    """Attack 9: a form-action in the policy stops the redirect in Chromium. Source: CSP 3, form-action."""
     page = context.new_page()
     page.goto(authorization_url(context, server, redirect_uri))
     sign_in(page, **owner)
@@ -181,6 +188,39 @@ def test_the_browser_follows_to_https_and_to_apps(
         assert location in reached
 
 
+def test_the_client_learns_no_address_of_ours(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    """Attack 6: read the address of a page in the Referer of what follows. Source: RFC 9700 4.2."""
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback))
+    sign_in(page, **owner)
+    referrers.clear()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    assert referrers == [None]
+
+
+def test_a_form_on_another_site_does_nothing_here(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    """Attack 7: have the browser of who is signed in post a form from another site.
+    Source: RFC 9700 4.7, RFC 6749 10.12.
+    """
+    page = context.new_page()
+    page.goto(f"{server.url}/account")
+    sign_in(page, **owner)
+    page.wait_for_url(f"{server.url}/account")
+    for path in ("/logout", "/consent", "/login"):
+        page.goto(callback)
+        page.set_content(f'<form method="post" action="{server.url}{path}"><button>Win</button></form>')
+        with page.expect_response(server.url + path) as answer:
+            page.get_by_role("button").click()
+        assert answer.value.status == 403
+    page.goto(f"{server.url}/account")
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
 def test_denying_tells_the_client(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
@@ -195,6 +235,7 @@ def test_denying_tells_the_client(
 def test_two_tabs_at_once_both_end_well(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
+    """Attack 7: a second request in the same browser takes over the first. Source: RFC 9700 4.7."""
     tabs = [context.new_page(), context.new_page()]
     for tab in tabs:
         tab.goto(authorization_url(context, server, callback))
@@ -295,6 +336,7 @@ def test_signing_out_ends_on_a_page(server: Server, owner: dict[str, str], conte
 
 
 def test_no_page_of_ours_can_be_framed(server: Server, context: BrowserContext, callback: str) -> None:
+    """Attack 6: frame the sign-in page. Source: RFC 9700 4.16."""
     page = context.new_page()
     page.goto(callback)
     page.set_content(f'<iframe src="{server.url}/login"></iframe>')

@@ -41,7 +41,7 @@ def server(stored_project: Path, engine: Engine) -> Iterator[Server]:
 def owner(server: Server) -> Person:
     """The first account, made through the link on the terminal."""
     person = Person(server, "owner")
-    assert person.accept_invitation(server.first_account_link).status_code == 200
+    assert person.join(server.first_account_link).status_code == 200
     return person
 
 

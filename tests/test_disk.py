@@ -28,11 +28,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_503_and_loses_nothing(default_project: Path, small_disk: Path) -> None:
-    """Attack: fill the disk. Source: clients drop their credentials on any other error than 503."""
+    """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     server = Server(default_project, {"data_dir": str(small_disk / "data")})
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         client = OAuthClient(server)
         tokens = client.tokens(owner)
         code = client.code(owner)

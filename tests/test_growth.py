@@ -19,11 +19,11 @@ PATHS = (
 def test_odd_requests_do_not_make_the_server_grow(
     stored_project: Path, engine: Engine, record_property: Count
 ) -> None:
-    """Attack: fill the memory or the store with refused requests. Source: threat model, bounded memory."""
+    """Attack 27: fill the memory or the store with refused requests. Source: threat model, bounded memory."""
     server = Server(stored_project, engine.settings("growth"), AUTH_LIMIT_REGISTRATIONS_PER_MINUTE="20")
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         real = known(server, list(PATHS), owner)
         dice = Dice(int(os.environ.get("FUZZ_SEED", "2")))
         for _ in range(REQUESTS // 3):

@@ -3,6 +3,9 @@
 import random
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +13,52 @@ import httpx2
 from counting import Count
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person
+from person import Person, Site
 from servers import Server
 
 ROUNDS = 20
+DATABASE_ROUNDS = 10
 APPS = 6
+
+
+def unanswered_if_unavailable(answer: httpx2.Response) -> None:
+    """Let 503 be what it says: no answer, ask again."""
+    if answer.status_code == 503:
+        raise httpx2.ReadError("unavailable")
 
 
 class App:
     """One app at work: what it was answered, and what it was doing when the answer did not come."""
 
-    def __init__(self, server: Server, owner: Person) -> None:
+    def __init__(self, server: Site, owner: Person) -> None:
         self.server = server
         self.person = Person(server, owner.name)
         assert self.person.sign_in(self.person.get("/login")).status_code == 200
         self.client = OAuthClient(server)
+        for http in (self.person.browser, self.client.http):
+            http.event_hooks = {"response": [unanswered_if_unavailable]}
         self.tokens: dict[str, Any] | None = None
         self.revoked: list[dict[str, Any]] = []
         self.code: str | None = None
-        self.doing = ""
+        self.revoking = False
         self.answers = 0
 
     def work(self, dice: random.Random, stop: threading.Event) -> None:
-        """Do one thing after the other until the server is gone."""
+        """Do one thing after the other; what is not answered is asked again."""
         while not stop.is_set():
             try:
                 if self.tokens is None:
                     self.begin()
-                elif dice.random() < 0.1:
+                elif self.revoking or dice.random() < 0.1:
                     self.revoke()
                 else:
                     self.refresh()
             except httpx2.TransportError:
-                return
-            self.answers += 1
+                time.sleep(0.02)
+            else:
+                self.answers += 1
 
     def begin(self) -> None:
-        self.doing = "redeem"
         again = self.code is not None
         self.code = self.code or self.client.code(self.person)
         answer = self.client.redeem(self.code)
@@ -60,22 +72,22 @@ class App:
 
     def refresh(self) -> None:
         assert self.tokens
-        self.doing = "refresh"
         answer = self.client.refresh(self.tokens["refresh_token"])
         assert answer.status_code == 200, answer.text
         self.tokens = answer.json()
 
     def revoke(self) -> None:
         assert self.tokens
-        self.doing = "revoke"
+        self.revoking = True
         assert self.client.post("/revoke", token=self.tokens["refresh_token"]).status_code == 200
         self.revoked.append(self.tokens)
         self.tokens = None
+        self.revoking = False
 
     def check(self) -> None:
         """What was answered holds; what was not answered can be asked again."""
         if self.tokens is not None:
-            if self.doing == "revoke":
+            if self.revoking:
                 self.revoke()
             else:
                 assert alive(self.server, self.tokens["access_token"])
@@ -85,33 +97,45 @@ class App:
             assert self.client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
-def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, record_property: Count) -> None:
-    """Attack: kill -9 under load, twenty times. Source: threat model, durability of answered requests."""
-    server = Server(stored_project, engine.settings("kills"))
+@contextmanager
+def at_work(apps: list[App], dice: random.Random) -> Iterator[None]:
+    """Let all apps work meanwhile."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(apps)) as pool:
+        working = [pool.submit(app.work, random.Random(dice.random()), stop) for app in apps]
+        try:
+            yield
+        finally:
+            stop.set()
+        for app in working:
+            app.result(30)
+
+
+def seeded() -> random.Random:
+    """Return dice that fall otherwise each time, and tell how they could fall so again."""
     seed = time.time_ns()
     print(f"seed {seed}")
-    dice = random.Random(seed)
+    return random.Random(seed)
+
+
+def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, record_property: Count) -> None:
+    """Attack 16, 28: kill -9 under load, twenty times.
+    Source: threat model, durability of answered requests.
+    """
+    server = Server(stored_project, engine.settings("kills"))
+    dice = seeded()
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         apps = [App(server, owner) for _ in range(APPS)]
     for number in range(ROUNDS):
         with server.running("--workers", "2" if number % 5 == 4 else "1"):
             for app in apps:
                 app.check()
             engine.check("kills")
-            stop = threading.Event()
-            working = [
-                threading.Thread(target=app.work, args=(random.Random(dice.random()), stop)) for app in apps
-            ]
-            for thread in working:
-                thread.start()
-            time.sleep(dice.uniform(0.3, 1.0))
-            server.kill()
-            stop.set()
-            for thread in working:
-                thread.join(30)
-                assert not thread.is_alive()
+            with at_work(apps, dice):
+                time.sleep(dice.uniform(0.3, 1.0))
+                server.kill()
     answers = sum(app.answers for app in apps)
     assert answers > ROUNDS * APPS
     record_property("kill rounds", ROUNDS)
@@ -119,3 +143,38 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
     with server.running():
         for app in apps:
             app.check()
+
+
+def test_every_answer_outlives_a_kill_of_the_database(
+    shared_project: Path, shared_engine: Engine, record_property: Count
+) -> None:
+    """Attack 28: kill -9 of the database under load, ten times. Source: threat model, durability."""
+    server = Server(shared_project, shared_engine.settings("database kills"))
+    dice = seeded()
+    with server.running("--workers", "2"):
+        owner = Person(server, "owner")
+        assert owner.join(server.first_account_link).status_code == 200
+        apps = [App(server, owner) for _ in range(APPS)]
+        for _ in range(DATABASE_ROUNDS):
+            before = sum(app.answers for app in apps)
+            with at_work(apps, dice):
+                time.sleep(dice.uniform(0.3, 1.0))
+                shared_engine.kill()
+                time.sleep(dice.uniform(0.0, 0.5))
+                shared_engine.start()
+                time.sleep(dice.uniform(0.3, 1.0))
+            recovered(server)
+            shared_engine.check("database kills")
+            for app in apps:
+                app.check()
+            assert sum(app.answers for app in apps) > before
+    record_property("kill rounds", DATABASE_ROUNDS)
+
+
+def recovered(server: Site) -> None:
+    """Wait until the server, which was not restarted, answers again."""
+    deadline = time.monotonic() + 30
+    with httpx2.Client(base_url=server.url) as http:
+        while http.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

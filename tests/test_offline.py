@@ -22,13 +22,15 @@ OFFLINE = Path(__file__).parent / "offline"
 async def test_the_whole_flow_opens_no_outbound_connection(
     stored_project: Path, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack: a server that tells somebody outside. Source: threat model, outbound connections forbidden."""
+    """Attack 8, 29: a server that tells somebody outside, or fetches what a client names.
+    Source: threat model, outbound connections forbidden.
+    """
     log = tmp_path / "outbound"
     store = engine.settings("offline")
     server = Server(stored_project, store, PYTHONPATH=str(OFFLINE), OUTBOUND_LOG=str(log))
     with server.running():
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         browse(monkeypatch, owner)
         oauth = OAuth(token_storage=MemoryStore(), callback_timeout=30)
         async with Client(f"{server.url}/mcp", auth=oauth) as client:

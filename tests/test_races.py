@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person
+from person import Person, Site
 from servers import Server
 
 Form = dict[str, str]
@@ -27,7 +27,7 @@ def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine)
 @pytest.fixture(scope="module")
 def owner(server: Server) -> Person:
     person = Person(server, "owner")
-    assert person.accept_invitation(server.first_account_link).status_code == 200
+    assert person.join(server.first_account_link).status_code == 200
     return person
 
 
@@ -36,7 +36,7 @@ def client(server: Server) -> OAuthClient:
     return OAuthClient(server)
 
 
-def at_once(server: Server, *requests: tuple[str, Form]) -> list[httpx2.Response]:
+def at_once(server: Site, *requests: tuple[str, Form]) -> list[httpx2.Response]:
     """Send all forms at the same time, each on a connection of its own; every one is answered."""
 
     async def post(gate: asyncio.Event, path: str, form: Form) -> httpx2.Response:
@@ -79,7 +79,9 @@ def tally(answers: list[httpx2.Response]) -> Counter[str]:
 def test_parallel_refreshes_have_one_living_successor(
     server: Server, owner: Person, client: OAuthClient, uses: int
 ) -> None:
-    """Attack: many processes of one client refresh with one token. Source: RFC 9700 4.14.2, Claude Code."""
+    """Attack 16: many processes of one client refresh with one token.
+    Source: RFC 9700 4.14.2, Claude Code.
+    """
     first = client.tokens(owner)
     answers = at_once(server, *[refreshing(client, first["refresh_token"])] * uses)
     assert tally(answers) == {"": uses}
@@ -93,7 +95,7 @@ def test_parallel_refreshes_have_one_living_successor(
 def test_parallel_refreshes_of_a_chain_all_get_their_own_successor(
     server: Server, owner: Person, client: OAuthClient
 ) -> None:
-    """Attack: a late repeat of an older token, inside its window. Source: RFC 9700 4.14.2."""
+    """Attack 16: a late repeat of an older token, inside its window. Source: RFC 9700 4.14.2."""
     tokens = [client.tokens(owner)["refresh_token"]]
     for _ in range(4):
         tokens.append(client.refresh(tokens[-1]).json()["refresh_token"])
@@ -105,7 +107,7 @@ def test_parallel_refreshes_of_a_chain_all_get_their_own_successor(
 def test_parallel_redemptions_of_a_code_have_one_success_and_kill_its_grant(
     server: Server, owner: Person, client: OAuthClient
 ) -> None:
-    """Attack: one code redeemed a hundred times at once. Source: RFC 9700 2.1.1, OAuth 2.1 4.1.3."""
+    """Attack 13: one code redeemed a hundred times at once. Source: RFC 9700 2.1.1, OAuth 2.1 4.1.3."""
     answers = at_once(server, *[redeeming(client, client.code(owner))] * 100)
     assert tally(answers) == {"": 1, "invalid_grant": 99}
     [tokens] = [answer.json() for answer in answers if answer.status_code == 200]
@@ -116,7 +118,7 @@ def test_parallel_redemptions_of_a_code_have_one_success_and_kill_its_grant(
 def test_a_rotation_that_races_a_revocation_yields_dead_tokens(
     server: Server, owner: Person, client: OAuthClient
 ) -> None:
-    """Attack: a refresh slips past a revocation. Source: RFC 7009 2.1."""
+    """Attack 16: a refresh slips past a revocation. Source: RFC 7009 2.1."""
     for _ in range(10):
         tokens = client.tokens(owner)
         revoking = "/revoke", {"client_id": client.id, "token": tokens["refresh_token"]}
@@ -131,10 +133,10 @@ def test_a_rotation_that_races_a_revocation_yields_dead_tokens(
 def test_rotations_that_race_disabling_yield_dead_tokens(
     server: Server, owner: Person, client: OAuthClient
 ) -> None:
-    """Attack: a disabled user's client keeps itself alive. Source: RFC 9700 4.14.2."""
+    """Attack 12, 16: a disabled user's client keeps itself alive. Source: RFC 9700 4.14.2."""
     name = f"mallory-{client.id[:8]}"
     person = Person(server, name)
-    assert person.accept_invitation(server.command("users", "invite", name).strip()).status_code == 200
+    assert person.join(server.command("users", "invite", name).strip()).status_code == 200
     grants = [client.tokens(person) for _ in range(10)]
     everything: list[dict[str, Any]] = list(grants)
     failed: list[str] = []

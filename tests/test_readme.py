@@ -34,7 +34,7 @@ async def test_the_first_command_leads_to_a_tool_that_names_the_user(
     server.environment["PATH"] = server.environment["PATH"].replace(f"{Path(sys.executable).parent}:", "")
     with server.running(command=("sh", "-c", START), folder=clone):
         owner = Person(server, "owner")
-        assert owner.accept_invitation(server.first_account_link).status_code == 200
+        assert owner.join(server.first_account_link).status_code == 200
         opened = browse(monkeypatch, owner)
         async with Client("http://127.0.0.1:8000/mcp", auth="oauth") as client:
             assert (await client.call_tool("list_notes")).data == []

@@ -39,8 +39,9 @@ def test_exactly_the_chosen_modules_are_there_with_their_tests(project: Path, an
         assert modules == {answers[axis]}
         tests = {path.name for path in (project / "tests" / "authserver").glob(f"test_{axis}_*")}
         assert tests == {f"test_{axis}_{answers[axis]}.py"}
-    engines = {path.stem for path in (project / "tests" / "authserver" / "engines").iterdir()}
-    assert engines == {"__init__", answers["storage"]}
+    for folder, axis in (("engines", "storage"), ("logins", "login")):
+        supports = {path.stem for path in (project / "tests" / "authserver" / folder).iterdir()}
+        assert supports == {"__init__", answers[axis]}
 
 
 def test_only_the_chosen_forge_gets_a_pipeline(project: Path, answers: Answers) -> None:

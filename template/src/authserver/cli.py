@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -16,15 +18,16 @@ import uvicorn
 from cyclopts import App, Parameter
 from mcp.server.auth.provider import RegistrationError
 
-from authserver import guard, logs, secret_values
+from authserver import backup, choices, guard, logs, secret_values
 from authserver.clients import AUTH_METHODS
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
+from authserver.keys import check_value, verify_key
 from authserver.provider import AuthorizationServer
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
 from authserver.settings import LOOPBACK_HOSTS, SettingsError
-from authserver.storage import StorageUnavailable
+from authserver.storage import NotEmpty, Storage, StorageUnavailable
 
 INVITATION_SECONDS = 3600
 
@@ -294,6 +297,54 @@ async def purge() -> None:
     """Delete what has expired; the running server does so by itself every few minutes."""
     async with _opened() as server:
         print(f"{await guard.purge(server)} records deleted")
+
+
+# ------------------------------------------------------------------------------------------- backups
+
+
+@app.command(name="backup")
+async def back_up(file: Path, /) -> None:
+    """Write all that is stored to a new file, also while the server runs. The secret key is not in it."""
+    async with _opened() as server:
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}") from None
+        with os.fdopen(descriptor, "w", encoding="ascii") as lines:
+            count = await backup.write(server.storage, await check_value(server.storage), lines)
+    print(f"{count} records written to {file}. Keep the secret key too, in another place.")
+
+
+@app.command
+async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
+    """Fill an empty store from a backup, whatever storage it was made with.
+
+    Parameters
+    ----------
+    file
+        A backup.
+    revoke_all
+        Restore accounts and clients, but no session, grant or token.
+    """
+    settings = load_settings()
+    storage: Storage = choices.storage.create(settings)
+    await storage.open()
+    try:
+        with file.open(encoding="ascii") as lines:
+            source = backup.Backup(lines)
+            verify_key(settings, source.check)
+            records = source.records()
+            await storage.fill(backup.without_access(records) if revoke_all else records)
+    except NotEmpty:
+        raise CommandError("the store is not empty: restore into a new one") from None
+    except (OSError, UnicodeDecodeError, backup.BackupError) as error:
+        raise CommandError(f"{file}: {error}") from None
+    finally:
+        await storage.close()
+    hours = (time.time() - source.made_at) / 3600
+    print(f"{source.count} records restored, of {_time(source.made_at)}, {hours:.1f} hours ago.")
+    if not revoke_all:
+        print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
 
 
 def _found(found: bool, otherwise: str) -> None:

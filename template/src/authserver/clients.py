@@ -154,6 +154,8 @@ def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
     response_types = body.get("response_types") or ["code"]
     if not _is_strings(response_types) or "code" not in response_types:
         raise _invalid_metadata("response_types must be a list with code in it")
+    if _holds_private_key(body.get("jwks")):
+        raise _invalid_metadata("jwks must hold public keys only")
     return {
         "redirect_uris": usable_redirect_uris(uris, schemes),
         "token_endpoint_auth_method": method,
@@ -180,6 +182,12 @@ def _described(body: dict[str, Any]) -> dict[str, str]:
         except ValidationError:
             raise _invalid_metadata("client_uri must be an http or https address") from None
     return described
+
+
+def _holds_private_key(jwks: Any) -> bool:
+    """Say whether a key is private or symmetric (RFC 7518 section 6): not used, but its owner must know."""
+    keys = jwks.get("keys") if isinstance(jwks, dict) else None
+    return isinstance(keys, list) and any(isinstance(key, dict) and {"d", "k"} & key.keys() for key in keys)
 
 
 def _is_strings(value: Any) -> TypeGuard[list[str]]:

@@ -34,6 +34,9 @@ async def read_body(request: Request) -> bytes:
 
 async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form post (RFC 6749 appendix B); raises BadRequest."""
+    if request.url.query:
+        # RFC 6749 section 2.3.1: addresses are logged, and nothing may come from two places.
+        raise BadRequest("parameters belong in the body")
     if _content_type(request) != "application/x-www-form-urlencoded":
         raise BadRequest("the content type must be application/x-www-form-urlencoded")
     return parse_parameters(await read_body(request))

@@ -37,14 +37,30 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     key = _configured(settings) or _made(settings.made_key_path, new_allowed=made is None)
     value = derive(key, _CHECK)
     if not hmac.compare_digest(await storage.remember(_CHECK, value), value):
-        raise SettingsError(
-            "AUTH_SECRET_KEY: this is not the key that the stored data was made with."
-            " Example: set AUTH_SECRET_KEY, or restore the file secret.key from a backup"
-        )
+        raise _wrong_key()
     return Keys(
         replay=derive(key, "refresh replay"),
         browser=derive(key, "browser binding"),
         names=derive(key, "names in counters"),
+    )
+
+
+async def check_value(storage: Storage) -> bytes:
+    """Return what the store keeps of its secret key, to tell whether another one is it."""
+    return await storage.recall(_CHECK) or b""
+
+
+def verify_key(settings: CoreSettings, check: bytes) -> None:
+    """Raise SettingsError unless the secret key is the one that `check` was made with."""
+    key = _configured(settings) or _made(settings.made_key_path, new_allowed=False)
+    if not hmac.compare_digest(derive(key, _CHECK), check):
+        raise _wrong_key()
+
+
+def _wrong_key() -> SettingsError:
+    return SettingsError(
+        "AUTH_SECRET_KEY: this is not the key that the stored data was made with."
+        " Example: set AUTH_SECRET_KEY, or restore the file secret.key from a backup"
     )
 
 

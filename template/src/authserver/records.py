@@ -115,8 +115,10 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser in which a user is signed in."""
+    """A browser in which a user is signed in. `device` is what it says of itself."""
 
+    digest: bytes
+    device: str
     subject: str
     user_name: str
     entitlement: tuple[str, ...] | None
@@ -134,6 +136,10 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a one-time link is good for: an account of that name, or (None) the first account."""
+    """What a one-time link is good for: an account of that name, or (None) the first account.
+
+    `subject` is that of the account, which may not be there yet.
+    """
 
     name: str | None
+    subject: str

@@ -1,7 +1,6 @@
 """A real server on a real port."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +14,16 @@ import anyio
 import engines
 import httpx2
 import hypothesis
+import logins
 import pytest
 import structlog
 import uvicorn
 from counting import _count_attacks
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
+from operators import Operator
 from person import Person, http_client
+from ports import free_port
 
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.configuration import Settings, load_settings
@@ -71,10 +73,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]
         yield running
 
 
+def new_store(engine: engines.Engine, name: str | None = None) -> dict[str, str]:
+    """Return the settings of a store, empty where it has no name, with what the chosen login needs."""
+    return logins.chosen().settings() | engine.settings(name or uuid4().hex)
+
+
 @pytest.fixture
 def store(engine: engines.Engine) -> dict[str, str]:
-    """The settings of an empty store."""
-    return engine.settings(uuid4().hex)
+    """The settings of an empty store, and what the chosen login needs."""
+    return new_store(engine)
 
 
 @pytest.fixture
@@ -84,6 +91,14 @@ async def storage(store: dict[str, str]) -> AsyncIterator[Storage]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def operator(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Operator:
+    """Somebody who types commands."""
+    return Operator(store, monkeypatch, capsys)
 
 
 def sample(settings: Settings) -> "FastMCP[Any]":
@@ -132,10 +147,8 @@ def sample(settings: Settings) -> "FastMCP[Any]":
 class Live:
     """The sample server, running in a thread. It can be stopped and started again on the same data."""
 
-    def __init__(self, store: dict[str, str], **settings: Any) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+    def __init__(self, store: dict[str, str], port: int | None = None, **settings: Any) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
@@ -213,7 +226,7 @@ class Command(Live):
 @pytest.fixture(scope="module")
 def live(engine: engines.Engine) -> Iterator[Live]:
     """One server for all tests of a module."""
-    server = Live(engine.settings(uuid4().hex)).start()
+    server = Live(new_store(engine)).start()
     yield server
     server.stop()
 
@@ -254,6 +267,7 @@ def alice(live: Live) -> Person:
 
 def new_person(server: Live, name: str, scopes: list[str] | None = None) -> Person:
     person = Person(server, name)
-    page = person.accept_invitation(invite(server, name, scopes))
+    page = person.join(invite(server, name))
     assert page.status_code == 200, page.text
+    anyio.run(server.on_storage, lambda storage: storage.set_user_scopes(name, scopes))
     return person

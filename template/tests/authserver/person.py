@@ -3,18 +3,12 @@
 import contextlib
 import threading
 import time
-from functools import partial
 from html.parser import HTMLParser
 from typing import Any, Protocol
 
 import httpx2
+import logins
 import pytest
-from argon2 import PasswordHasher
-
-from authserver.login.password import passwords
-
-# Argon2 is slow on purpose: what it is asked is tested, how slow it is is not.
-vars(passwords).update(PasswordHasher=partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1))
 
 PASSWORD = "correct horse battery staple"
 
@@ -77,23 +71,21 @@ class Person:
         form = Form(page.text, holding)
         return self.follow(self.browser.post(form.action, data={**form.fields, **values}))
 
-    def accept_invitation(self, link: str) -> httpx2.Response:
-        return self.submit(
-            self.get(link),
-            "password",
-            username=self.name,
-            password=self.password,
-            password_again=self.password,
-        )
+    def join(self, link: str) -> httpx2.Response:
+        """Get an account, by this one-time link where the login uses them; end signed in."""
+        return logins.chosen().join(self, link)
 
     def sign_in(self, page: httpx2.Response) -> httpx2.Response:
-        return self.submit(page, "password", username=self.name, password=self.password)
+        """Do what the sign-in page asks."""
+        return logins.chosen().sign_in(self, page)
+
+    def enter(self, page: httpx2.Response) -> httpx2.Response:
+        """Sign in where the page asks for it; return the page that comes then."""
+        return self.sign_in(page) if logins.chosen().asks(page) else page
 
     def allow(self, url: str, decision: str = "allow") -> str:
         """Go through sign-in and consent; return where the browser is sent."""
-        page = self.get(url)
-        if "current-password" in page.text:
-            page = self.sign_in(page)
+        page = self.enter(self.get(url))
         if 'name="decision"' in page.text:
             page = self.submit(page, "decision", decision=decision)
         return page.headers["location"]

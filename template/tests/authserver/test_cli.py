@@ -1,54 +1,9 @@
 """The command, as an operator types it."""
 
 import json
-import sys
-from typing import Any
 
 import pytest
-
-from authserver import cli
-from authserver.configuration import load_settings
-
-
-class Operator:
-    """Types commands; reads what they print."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def types(self, *words: str) -> str:
-        """Run a command that succeeds; return what it printed."""
-        with pytest.raises(SystemExit) as end:
-            self._run(words)
-        assert end.value.code in (0, None), end.value.code
-        return self._capsys.readouterr().out
-
-    def fails(self, *words: str) -> str:
-        """Run a command that fails; return its one line."""
-        with pytest.raises(SystemExit) as end:
-            self._run(words)
-        assert end.value.code not in (0, None)
-        return str(end.value.code)
-
-    def rows(self, *words: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.types(*words, "--json").splitlines()]
-
-    def _run(self, words: tuple[str, ...]) -> None:
-        load_settings.cache_clear()
-        self._monkeypatch.setattr(sys, "argv", ["my-server", *words])
-        self._monkeypatch.setattr("authserver.logs.configure", lambda: None)  # pytest has its own
-        cli.main()
-        sys.exit(0)
-
-
-@pytest.fixture
-def operator(
-    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Operator:
-    for name, value in store.items():
-        monkeypatch.setenv(f"AUTH_{name.upper()}", value)
-    return Operator(monkeypatch, capsys)
+from operators import Operator
 
 
 def test_an_invitation_is_one_line(operator: Operator) -> None:

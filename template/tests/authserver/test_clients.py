@@ -48,6 +48,9 @@ def test_what_clients_use_is_registered_as_it_is(uri: str) -> None:
     ],
 )
 def test_a_dangerous_uri_refuses_the_whole_registration(uri: str) -> None:
+    """Attack 22: register a redirect URI that runs script or reads files, disguised or not.
+    Source: RFC 9700 4.1, RFC 8252 8.4.
+    """
     with pytest.raises(RegistrationError) as refusal:
         usable_redirect_uris([LOOPBACK, uri], SCHEMES)
     assert refusal.value.error == "invalid_redirect_uri"
@@ -75,6 +78,9 @@ def test_a_dangerous_uri_refuses_the_whole_registration(uri: str) -> None:
     ],
 )
 def test_an_unusable_uri_is_dropped_and_the_rest_registered(uri: str) -> None:
+    """Attack 22: hide a redirect URI that leads elsewhere among usable ones.
+    Source: RFC 7591 5, RFC 8252 7.
+    """
     assert usable_redirect_uris([LOOPBACK, uri], SCHEMES) == [LOOPBACK]
     with pytest.raises(RegistrationError) as refusal:
         usable_redirect_uris([uri], SCHEMES)
@@ -122,7 +128,9 @@ def test_loopback_matches_on_all_but_the_port(asked: str, registered: str) -> No
     ],
 )
 def test_any_other_difference_is_another_uri(asked: str) -> None:
-    """RFC 9700 sections 2.1 and 4.1; Keycloak CVE-2026-3872; fosite CVE-2020-15233."""
+    """Attack 1: ask for a redirect URI that differs a little from the registered one.
+    Source: RFC 9700 2.1, 4.1; Keycloak CVE-2026-3872; fosite CVE-2020-15233.
+    """
     assert not same_redirect_uri(asked, "https://example.com/cb")
 
 
@@ -143,6 +151,9 @@ def test_any_other_difference_is_another_uri(asked: str) -> None:
     ],
 )
 def test_a_loopback_uri_differs_in_nothing_but_the_port(asked: str) -> None:
+    """Attack 1: use the free port of loopback addresses to change more than the port.
+    Source: RFC 8252 7.3.
+    """
     assert not same_redirect_uri(asked, LOOPBACK)
 
 
@@ -166,15 +177,21 @@ def test_a_loopback_uri_differs_in_nothing_but_the_port(asked: str) -> None:
         {"redirect_uris": [LOOPBACK], "client_uri": "javascript:alert(1)"},
         {"redirect_uris": [LOOPBACK], "client_uri": "https://["},
         {"redirect_uris": [LOOPBACK], "scope": 7},
+        {"redirect_uris": [LOOPBACK], "jwks": {"keys": [{"kty": "EC"}, {"kty": "EC", "d": "private"}]}},
+        {"redirect_uris": [LOOPBACK], "jwks": {"keys": [{"kty": "oct", "k": "symmetric"}]}},
     ],
 )
 def test_bad_metadata_is_refused(body: object) -> None:
+    """Attack 22: register metadata of the wrong form or far too many redirect URIs.
+    Source: RFC 7591 3.2.2.
+    """
     with pytest.raises(RegistrationError) as refusal:
         parse_registration(body, SCHEMES)
     assert refusal.value.error in ("invalid_client_metadata", "invalid_redirect_uri")
 
 
 def test_a_client_sets_nothing_that_the_server_decides() -> None:
+    """Attack 22: set what the server decides: id, secret, approval. Source: RFC 7591 2, 5."""
     metadata = parse_registration(
         {
             "redirect_uris": [LOOPBACK],
@@ -184,6 +201,7 @@ def test_a_client_sets_nothing_that_the_server_decides() -> None:
             "operated": True,
             "secret_digest": "AA==",
             "exact_redirect_uris": ["https://evil.example"],
+            "jwks": {"keys": [None, {"kty": "EC", "x": "public"}]},
             "client_name": "bell\x07 \ud800 right\u202eleft",
         },
         SCHEMES,

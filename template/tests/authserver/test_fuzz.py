@@ -31,7 +31,7 @@ def test_no_request_is_a_server_error_or_leads_elsewhere(
     record_property: Count,
     kind: Callable[[Dice, Known], bytes],
 ) -> None:
-    """Attack: odd requests to every route. Source: threat model, fuzz of every route."""
+    """Attack 27: odd requests to every route. Source: threat model, fuzz of every route."""
     dice = Dice(SEED)
     statuses = Counter(check(real, kind(dice, real)) for _ in range(REQUESTS // 2))
     # It would prove little if all were refused at the door.

@@ -9,10 +9,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 
 import pytest
-from conftest import SCOPES
+from conftest import SCOPES, new_store
 from counting import Count
 from engines import Engine
 from hypothesis import strategies as st
@@ -96,7 +95,7 @@ class GrantLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.settings = Settings.model_validate(self.engine.settings(uuid4().hex))
+        self.settings = Settings.model_validate(new_store(self.engine))
         self.server = AuthorizationServer(SCOPES, self.settings)
         self.run(self.server.open())
         self.clients = {name: self.run(self.new_client(name)) for name in CLIENTS}
@@ -129,7 +128,7 @@ class GrantLife(RuleBasedStateMachine):
     async def new_user(self, name: str) -> User:
         link = digest(Kind.INVITATION, name)
         assert await self.server.storage.add_invitation(link, name, scopes=["*"], lifetime_seconds=60)
-        user = await self.server.storage.claim_invitation(link, name=name, kind="password", value=b"x")
+        user = await self.server.storage.claim_invitation(link, name=name, credential=("password", b"x"))
         assert user
         return User(user.subject, set(NAMES))
 
@@ -344,7 +343,10 @@ class GrantLife(RuleBasedStateMachine):
 
 
 def test_a_grant_lives_as_the_model_says(engine: Engine, record_property: Count) -> None:
-    """A bounded share of walks; many with --hypothesis-profile=long."""
+    """Attack 27: whatever may happen to a grant, in any order. Source: threat model, state machine.
+
+    A bounded share of walks; many with --hypothesis-profile=long.
+    """
     GrantLife.engine = engine
     run_state_machine_as_test(GrantLife)
     record_property("state machine steps", steps)

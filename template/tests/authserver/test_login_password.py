@@ -1,12 +1,19 @@
 """Sign-in with a password, consent, and what browsers must not be talked into."""
 
+import asyncio
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
+from argon2 import PasswordHasher
 from conftest import Live, invite, new_person
+from httpx2 import Response
 from oauth_client import OAuthClient, answered
 from person import PASSWORD, Form, Person
+
+from authserver.login.password import passwords
 
 
 def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
@@ -15,6 +22,18 @@ def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
 
 
 # -------------------------------------------------------------------------------------- invitations
+
+
+def test_the_first_account_is_made_by_its_link_and_only_once(start: Callable[..., Live]) -> None:
+    """Attack 12: let a link preview use the link up, or use it again. Source: threat model."""
+    server = start()
+    link = invite(server, None, ["*"])
+    owner = Person(server, "owner")
+    for _ in range(2):
+        assert "username" in owner.get(link).text  # reading a link does not use it up
+    assert owner.join(link).url.path == "/account"
+    assert Person(server, "eve").get(link).status_code == 410
+    assert OAuthClient(server).tokens(owner, scope="admin")["scope"] == "admin"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +54,7 @@ def test_an_unfit_password_is_refused_and_the_link_stays_good(
     assert page.status_code == 400
     assert told in page.text
     assert 'role="alert"' in page.text
-    assert person.accept_invitation(link).url.path == "/account"
+    assert person.join(link).url.path == "/account"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "<script>", "ü", "x" * 65, "a/b"])
@@ -43,15 +62,16 @@ def test_an_unfit_name_of_the_first_account_is_refused(start: Callable[..., Live
     server = start()
     person = Person(server, name)
     link = invite(server, None, ["*"])
-    assert person.accept_invitation(link).status_code == 400
+    assert person.join(link).status_code == 400
     person.name = "fine"
-    assert person.accept_invitation(link).url.path == "/account"
+    assert person.join(link).url.path == "/account"
 
 
 def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
+    """Attack 12: use a link twice, or guess one. Source: threat model."""
     person = Person(live, "used")
     link = invite(live, "used")
-    person.accept_invitation(link)
+    person.join(link)
     for gone in (link, f"{live.url}/invite/mcpiv_unknown", f"{live.url}/invite/%00"):
         page = Person(live).get(gone)
         assert page.status_code == 410
@@ -59,9 +79,10 @@ def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
 
 
 def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None:
+    """Attack 12: stay signed in after the password was changed. Source: OWASP ASVS 5.0 7.4.3."""
     person = new_person(live, "erin")
     again = Person(live, "erin", "another long password")
-    again.accept_invitation(invite(live, "erin"))
+    again.join(invite(live, "erin"))
     assert "current-password" in person.get("/account").text
     client = OAuthClient(live)
     refused = person.sign_in(person.get(client.authorization_url()))
@@ -73,6 +94,7 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
 
 
 def test_wrong_and_unknown_answer_alike(live: Live, alice: Person) -> None:
+    """Attack 10: find out which accounts exist. Source: OWASP ASVS 5.0 6.3.8."""
     answers = []
     for name in ("alice", "nobody"):
         person = Person(live, name, "the wrong password")
@@ -83,6 +105,81 @@ def test_wrong_and_unknown_answer_alike(live: Live, alice: Person) -> None:
     assert answers[0] == answers[1]
 
 
+def test_an_unknown_user_costs_as_much_as_a_known_one(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 10: find out by time which accounts exist. Source: OWASP ASVS 5.0 6.3.8, CWE-208."""
+    checked: list[str] = []
+    real = PasswordHasher.verify
+
+    def verify(self: PasswordHasher, hashed: str, password: str) -> bool:
+        checked.append(hashed.rsplit("$", 2)[0])
+        return real(self, hashed, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    for name in ("alice", "nobody"):
+        person = Person(live, name, "the wrong password")
+        assert person.sign_in(person.get("/login")).status_code == 401
+    known, unknown = checked
+    assert known == unknown  # the same work: algorithm and parameters
+
+
+def test_a_storm_of_sign_ins_is_turned_away_and_stops_no_token(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 10: sign in so often that nothing else gets its turn. Source: OWASP ASVS 5.0 6.3.1, CWE-400."""
+    monkeypatch.setattr(passwords, "_AT_ONCE", 1)
+    monkeypatch.setattr(passwords, "_WAITING", 1)
+    server = start()
+    client = OAuthClient(server)
+    tokens = client.tokens(new_person(server, "alice"))
+    checking, go_on = threading.Event(), threading.Event()
+
+    def verify(*_: object) -> bool:
+        checking.set()
+        return go_on.wait(30)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    people = [Person(server, name) for name in ("one", "two", "three")]
+    pages = [person.get("/login") for person in people]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(people[0].sign_in, pages[0])
+        assert checking.wait(30)
+        others = [pool.submit(people[number].sign_in, pages[number]) for number in (1, 2)]
+        # One waits for its turn; there is no room for the other.
+        done, waiting = wait(others, return_when=FIRST_COMPLETED)
+        refreshed = client.refresh(tokens["refresh_token"])
+        go_on.set()
+        assert refreshed.status_code == 200
+        [busy] = [attempt.result() for attempt in done]
+        assert [attempt.result().status_code for attempt in (first, *waiting)] == [401, 401]
+    assert busy.status_code == 503
+    assert int(busy.headers["retry-after"]) > 0
+
+
+@pytest.mark.anyio
+async def test_a_crowd_that_comes_at_once_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 10: sign in a hundred times in the same moment. Source: OWASP ASVS 5.0 6.3.1, CWE-400."""
+    monkeypatch.setattr(passwords, "_WAITING", 10)
+    checks = passwords.Passwords()
+    outcomes = await asyncio.gather(
+        *(checks.verify(None, "a wrong password") for _ in range(100)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, passwords.Busy) for outcome in outcomes) == 100 - 10 - passwords._AT_ONCE
+    assert not await checks.verify(None, "a wrong password")  # later there is room again
+
+
+def test_all_nodes_count_guesses_together(start: Callable[..., Live]) -> None:
+    """Attack 10: guess at one node after the other. Source: NIST SP 800-63B 5.2.2."""
+    nodes = [start(), start()]
+    new_person(nodes[0], "alice")
+    statuses = []
+    for number in range(7):
+        guesser = Person(nodes[number % 2], "alice", "a wrong password")
+        statuses.append(guesser.sign_in(guesser.get("/login")).status_code)
+    assert statuses == [401] * 5 + [429] * 2
+
+
 def test_empty_fields_are_no_attempt(live: Live, alice: Person) -> None:
     person = Person(live)
     page = person.get("/login")
@@ -91,7 +188,10 @@ def test_empty_fields_are_no_attempt(live: Live, alice: Person) -> None:
 
 
 def test_guessing_slows_down_without_locking_the_owner_out(start: Callable[..., Live]) -> None:
-    """Known browsers have their own count; strangers share one attempt a minute."""
+    """Attack 10: guess a password, or lock its owner out by guessing. Source: NIST SP 800-63B 5.2.2.
+
+    Known browsers have their own count; strangers share one attempt a minute.
+    """
     server = start()
     owner = new_person(server, "alice")
     guesser = Person(server, "alice", "a wrong password")
@@ -107,6 +207,7 @@ def test_guessing_slows_down_without_locking_the_owner_out(start: Callable[..., 
 
 
 def test_guessing_is_slowed_for_each_address_too(start: Callable[..., Live]) -> None:
+    """Attack 10: try one password on many accounts. Source: NIST SP 800-63B 5.2.2."""
     server = start(limit_sign_ins_per_minute=3)
     statuses = []
     for number in range(5):
@@ -124,7 +225,7 @@ def test_successes_are_not_counted(start: Callable[..., Live]) -> None:
 
 
 def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
-    """Keycloak CVE-2026-7507: no session is fixed before login."""
+    """Attack 7, 12: fix a session before its owner signs in. Source: Keycloak CVE-2026-7507."""
     person = Person(live)
     names = [name for name in alice.browser.cookies if name.startswith("session")]
     person.browser.cookies.set(names[0], "mcpss_fixed")
@@ -136,6 +237,7 @@ def test_the_session_id_changes_at_sign_in(live: Live, alice: Person) -> None:
 
 
 def test_signing_out_ends_the_session(live: Live, alice: Person) -> None:
+    """Attack 12: use a session that was signed out. Source: OWASP ASVS 5.0 7.4.1."""
     person = Person(live)
     person.sign_in(person.get("/login"))
     kept = dict(person.browser.cookies)
@@ -159,6 +261,7 @@ def test_somebody_else_can_sign_in_for_the_same_request(live: Live, alice: Perso
 
 
 def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
+    """Attack 8: a client's name with script in it. Source: RFC 7591 5, RFC 9700 4.11."""
     client = OAuthClient(
         live,
         redirect_uris=["cursor://anysphere.cursor-mcp/oauth/callback"],
@@ -174,7 +277,7 @@ def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
 
 
 def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: Person) -> None:
-    """FastMCP CVE-2026-27124."""
+    """Attack 7: let the victim finish what the attacker began. Source: FastMCP CVE-2026-27124."""
     client = OAuthClient(live)
     page = Person(live).get(client.authorization_url())
     for path in (f"/login?{page.url.query.decode()}", f"/consent?{page.url.query.decode()}"):
@@ -186,6 +289,9 @@ def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: P
 
 
 def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Person) -> None:
+    """Attack 7: post a consent without the form, or with the form of somebody else.
+    Source: RFC 9700 4.7, RFC 6749 10.12.
+    """
     client = OAuthClient(live)
     page = alice.get(client.authorization_url())
     form = Form(page.text, "decision")
@@ -199,7 +305,47 @@ def test_consent_needs_the_form_of_this_browser_and_user(live: Live, alice: Pers
     assert "code" in answered(alice.submit(page, "decision", decision="allow").headers["location"])
 
 
+def test_every_form_is_taken_only_from_a_page_of_ours(live: Live, alice: Person) -> None:
+    """Attack 7: sign a victim in or out, or set their password, from another page.
+    Source: RFC 6749 10.12, RFC 9700 4.7.
+    """
+    link = invite(live, "ivan")
+    foreign = Form(Person(live).get("/login").text).fields["csrf"]
+    credentials = {"username": "alice", "password": PASSWORD, "password_again": PASSWORD}
+    browser = Person(live)
+    browser.get("/login")
+    for path in ("/login", "/logout", link):
+        for csrf in ({}, {"csrf": ""}, {"csrf": "x"}, {"csrf": foreign}):
+            assert browser.browser.post(path, data=credentials | csrf).status_code == 403
+            assert alice.browser.post(path, data=credentials | csrf).status_code == 403
+    assert alice.get("/account").url.path == "/account"
+    assert Person(live, "ivan").join(link).url.path == "/account"
+
+
+def test_no_redirect_repeats_a_post(live: Live) -> None:
+    """Attack 6: have the browser post a password on to the client. Source: RFC 9700 4.12."""
+    person = Person(live, "heidi")
+
+    def post(page: Response, holding: str, **values: str) -> Response:
+        form = Form(page.text, holding)
+        return person.browser.post(form.action, data={**form.fields, **values})
+
+    page = person.get(invite(live, "heidi"))
+    answers = [post(page, "password", password=PASSWORD, password_again=PASSWORD)]
+    for decision in ("allow", "deny"):
+        page = person.get(OAuthClient(live).authorization_url())
+        answers.append(post(page, "decision", decision=decision))
+    page = person.get(OAuthClient(live).authorization_url())
+    answers.append(post(page, "csrf"))  # signs out, to sign in as somebody else
+    page = person.follow(answers[-1])
+    answers.append(post(page, "password", username="heidi", password=PASSWORD))
+    assert [answer.status_code for answer in answers] == [303] * 5
+    for answer in (answers[1], answers[2], answers[4]):  # those that carry a code or a request
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Person) -> None:
+    """Attack 7: change who is signed in between page and answer. Source: RFC 6749 10.12."""
     new_person(live, "frank")
     browser = Person(live)
     page = browser.get(OAuthClient(live).authorization_url())
@@ -210,6 +356,7 @@ def test_consent_shown_to_one_user_is_not_given_by_another(live: Live, alice: Pe
 
 
 def test_a_consent_form_works_once(live: Live, alice: Person) -> None:
+    """Attack 7: use a consent twice. Source: RFC 9700 4.7."""
     page = alice.get(OAuthClient(live).authorization_url())
     assert alice.submit(page, "decision", decision="allow").is_redirect
     assert alice.submit(page, "decision", decision="allow").status_code == 400
@@ -235,7 +382,9 @@ def test_an_expired_request_leads_to_a_page_that_helps(live: Live, alice: Person
 
 @pytest.mark.parametrize("path", ["/login", "/account", "/consent", "/invite/x", "/authorize"])
 def test_pages_are_guarded_by_headers(live: Live, alice: Person, path: str) -> None:
-    """RFC 9700 section 4.16; the referrer policy keeps Origin on forms in Chromium."""
+    """Attack 6: frame a page, keep it in a cache, learn its address from a referrer.
+    Source: RFC 9700 4.2, 4.16.
+    """
     headers = alice.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -253,8 +402,9 @@ def test_the_consent_page_alone_lets_its_form_end_elsewhere(live: Live, alice: P
 
 
 def test_cookies_are_out_of_reach(live: Live) -> None:
+    """Attack 7: read a cookie by script, or have it sent from another site. Source: RFC 6265bis 4.1.2."""
     person = Person(live, "gwen")
-    person.accept_invitation(invite(live, "gwen"))
+    person.join(invite(live, "gwen"))
     answer = person.browser.get(OAuthClient(live).authorization_url())
     cookies = answer.headers.get_list("set-cookie")
     assert cookies
@@ -265,6 +415,7 @@ def test_cookies_are_out_of_reach(live: Live) -> None:
 
 
 def test_cookies_of_an_https_server_are_bound_to_its_host(start: Callable[..., Live]) -> None:
+    """Attack 7: set a cookie from a neighbouring host. Source: RFC 6265bis 4.1.3.2."""
     server = start(public_url="https://mcp.example")
     page = server.http(headers={"Host": "mcp.example"}).get("/login")
     [cookie] = page.headers.get_list("set-cookie")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import logins
 import pytest
 from conftest import SCOPES, Live, new_person
 from mcp.server.auth.provider import (
@@ -89,6 +90,7 @@ async def test_authorize_refuses_unknown_scopes_and_foreign_resources(
 
 @pytest.mark.anyio
 async def test_authorize_refuses_a_flood_from_one_address(server: AuthorizationServer) -> None:
+    """Attack 22: fill the store with requests that nobody finishes. Source: threat model."""
     await server.register_client(registered())
     for _ in range(100):
         await server.authorize(registered(), asking())
@@ -100,6 +102,7 @@ async def test_authorize_refuses_a_flood_from_one_address(server: AuthorizationS
 
 @pytest.mark.anyio
 async def test_load_methods_know_no_stranger(server: AuthorizationServer) -> None:
+    """Attack 13, 16, 20: guess codes and tokens. Source: RFC 6749 10.10."""
     for value in ("", "mcpac_unknown", "mcprt_unknown", "mcpat_unknown", "\ud800", "x" * 100_000):
         assert await server.load_authorization_code(registered(), value) is None
         assert await server.load_refresh_token(registered(), value) is None
@@ -133,6 +136,7 @@ async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationSe
 
 
 def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
+    """Attack 26: read secrets in a trace or an exception. Source: threat model."""
     token = IssuedRefreshToken(token="mcprt_secret", grant_id="x", client_id="c", scopes=[], entitlement=None)
     assert "mcprt_secret" not in repr(token)
     settings = Settings.model_validate(store | {"secret_key": "k" * 40})
@@ -142,7 +146,7 @@ def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
 def test_verify_token_refuses_a_token_of_another_resource(
     live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """RFC 8707: the audience is compared at every use."""
+    """Attack 20: a token of a resource whose path only starts alike. Source: RFC 8707 2, RFC 9700 2.3."""
     token = OAuthClient(live).tokens(alice)["access_token"]
     assert alive(live, token)
     for path in ("/mcp-other", "/mc", "/mcp/x"):
@@ -156,7 +160,7 @@ def test_verify_token_refuses_a_token_of_another_resource(
 
 
 def test_a_replayed_code_revokes_what_it_bought(live: Live, alice: Person) -> None:
-    """RFC 9700 section 2.1.1."""
+    """Attack 13: redeem a code that was redeemed. Source: RFC 9700 2.1.1, RFC 6749 4.1.2."""
     client = OAuthClient(live)
     code = client.code(alice)
     tokens = client.redeem(code).json()
@@ -167,7 +171,7 @@ def test_a_replayed_code_revokes_what_it_bought(live: Live, alice: Person) -> No
 
 
 def test_who_only_sees_a_code_cannot_kill_its_grant(live: Live, alice: Person) -> None:
-    """Replay is judged after client, redirect URI and verifier."""
+    """Attack 13, 14: replay a code as another client, or without its verifier. Source: RFC 9700 4.5."""
     client, thief = OAuthClient(live), OAuthClient(live)
     code = client.code(alice)
     tokens = client.redeem(code).json()
@@ -178,6 +182,7 @@ def test_who_only_sees_a_code_cannot_kill_its_grant(live: Live, alice: Person) -
 
 
 def test_the_same_refresh_answer_again_inside_the_window(live: Live, alice: Person) -> None:
+    """Attack 16: answers that get lost lock the client out. Source: RFC 9700 4.14.2."""
     client = OAuthClient(live)
     tokens = client.tokens(alice)
     answers = [client.refresh(tokens["refresh_token"]).json() for _ in range(5)]
@@ -192,7 +197,9 @@ def test_the_same_refresh_answer_again_inside_the_window(live: Live, alice: Pers
 
 
 def test_parallel_refreshes_all_hold_one_living_successor(live: Live, alice: Person) -> None:
-    """Several processes of one client share a token and race; peers mint ten tokens, or lock nine out."""
+    """Attack 16: many processes of one client refresh with one token.
+    Source: RFC 9700 4.14.2; peers mint ten tokens, or lock nine out.
+    """
     client = OAuthClient(live)
     refresh = client.tokens(alice)["refresh_token"]
     with ThreadPoolExecutor(10) as pool:
@@ -205,6 +212,7 @@ def test_parallel_refreshes_all_hold_one_living_successor(live: Live, alice: Per
 
 
 def test_parallel_redemptions_have_one_success(live: Live, alice: Person) -> None:
+    """Attack 13: one code redeemed thirty times at once. Source: RFC 9700 2.1.1."""
     client = OAuthClient(live)
     code = client.code(alice)
     with ThreadPoolExecutor(10) as pool:
@@ -216,7 +224,7 @@ def test_parallel_redemptions_have_one_success(live: Live, alice: Person) -> Non
 
 
 def test_reuse_after_the_window_kills_the_family(start: Callable[..., Live]) -> None:
-    """RFC 9700 section 4.14.2."""
+    """Attack 16: use a stolen refresh token after its owner did. Source: RFC 9700 4.14.2."""
     server = start(refresh_replay_seconds=0)
     client = OAuthClient(server)
     tokens = client.tokens(new_person(server, "alice"))
@@ -255,6 +263,7 @@ def test_narrower_scopes_of_a_refresh_leave_the_grant_as_it_is(live: Live, alice
 def test_a_refused_refresh_spends_nothing(
     live: Live, alice: Person, form: dict[str, str | None], error: str
 ) -> None:
+    """Attack 15, 16: refresh for more scopes, or for another resource. Source: RFC 6749 6, RFC 8707 2.2."""
     client = OAuthClient(live)
     refresh = client.tokens(alice)["refresh_token"]
     fields = {"grant_type": "refresh_token", "refresh_token": refresh} | form
@@ -264,6 +273,7 @@ def test_a_refused_refresh_spends_nothing(
 
 
 def test_another_clients_refresh_token_is_refused_and_stays_alive(live: Live, alice: Person) -> None:
+    """Attack 14, 16: use, or kill, the refresh token of another client. Source: RFC 6749 6, RFC 9700 4.14."""
     client, thief = OAuthClient(live), OAuthClient(live)
     refresh = client.tokens(alice)["refresh_token"]
     assert thief.refresh(refresh).json()["error"] == "invalid_grant"
@@ -271,7 +281,7 @@ def test_another_clients_refresh_token_is_refused_and_stays_alive(live: Live, al
 
 
 def test_a_value_of_one_kind_is_not_accepted_as_another(live: Live, alice: Person) -> None:
-    """Keycloak CVE-2026-4282."""
+    """Attack 13, 20: a code as token, a token as code. Source: Keycloak CVE-2026-4282."""
     client = OAuthClient(live)
     code = client.code(alice)
     tokens = client.tokens(alice)
@@ -283,6 +293,7 @@ def test_a_value_of_one_kind_is_not_accepted_as_another(live: Live, alice: Perso
 
 
 def test_tokens_run_out(start: Callable[..., Live]) -> None:
+    """Attack 16: use tokens after their time. Source: RFC 6749 1.5, RFC 9700 4.14.2."""
     server = start(access_token_seconds=1, refresh_replay_seconds=0, refresh_token_seconds=1)
     client = OAuthClient(server)
     tokens = client.tokens(new_person(server, "alice"))
@@ -297,6 +308,7 @@ def test_tokens_run_out(start: Callable[..., Live]) -> None:
 async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     start: Callable[..., Live],
 ) -> None:
+    """Attack 12, 13: go on after the account was disabled. Source: OWASP ASVS 5.0 7.4.2."""
     server = start()
     with ThreadPoolExecutor(1) as pool:
         person = pool.submit(new_person, server, "alice").result()
@@ -307,4 +319,4 @@ async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     assert not alive(server, tokens["access_token"])
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.redeem(code).json()["error"] == "invalid_grant"
-    assert "current-password" in person.get(client.authorization_url()).text  # signed out
+    assert logins.chosen().asks(person.get(client.authorization_url()))  # signed out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from conftest import Command, Live, invite
+from conftest import Command, Live, invite, new_person, new_store
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
@@ -16,11 +16,12 @@ from authserver.storage import Storage, StorageUnavailable
 
 
 def test_no_secret_is_found_in_the_store_or_the_log(engine: Engine, tmp_path: Path) -> None:
-    store = engine.settings("secrets")
+    """Attack 26: read the store and the log. Source: RFC 6819 5.1.4.1.3."""
+    store = new_store(engine, "secrets")
     server = Command(store, tmp_path / "output").start()
-    link = invite(server, None, ["*"])
+    link = invite(server, "alice")
     person = Person(server)
-    person.accept_invitation(link)
+    person.join(link)
     client = OAuthClient(server, token_endpoint_auth_method="client_secret_basic")
     state = "the state of the client"  # stored, since the client gets it back, but logged nowhere
     code = client.code(person, state=state)
@@ -65,10 +66,11 @@ def _secret_key(server: Live) -> str:
 def test_storage_trouble_is_503_everywhere_and_passes(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients throw credentials away on invalid_grant and invalid_client, and on 401."""
+    """Attack 18: take the storage away, so that clients throw their credentials away.
+    Source: RFC 6749 5.2; MCP clients drop them on 401 and invalid_grant.
+    """
     server = start()
-    person = Person(server)
-    person.accept_invitation(invite(server, None, ["*"]))
+    person = new_person(server, "alice")
     client = OAuthClient(server)
     tokens = client.tokens(person)
     code = client.code(person)
@@ -105,6 +107,7 @@ def test_storage_trouble_is_503_everywhere_and_passes(
 def test_an_unexpected_error_is_a_page_without_details_and_logs_no_message(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Attack 26: make the server fail, and read what it says. Source: OWASP ASVS 5.0 16.5.1."""
     server = start()
     message = "what the error says"
 

@@ -94,6 +94,7 @@ def test_lists_are_separated_by_commas_and_env_files_are_read(
 
 
 def test_a_secret_never_stands_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 26: read the key in the message of a start that failed. Source: threat model."""
     monkeypatch.setenv("AUTH_SECRET_KEY", "hush" * 10)
     monkeypatch.setenv("AUTH_SECRET_KEY_FILE", "/nowhere")
     with pytest.raises(SettingsError) as refusal:

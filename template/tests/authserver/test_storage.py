@@ -6,10 +6,11 @@ The tests know no engine. Time is the engine's, so what is to expire gets a life
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import pytest
+from conftest import new_store
 from engines import Engine
 
 from authserver import choices
@@ -66,7 +67,7 @@ async def add_client(storage: Storage, client: Client | None = None, **limits: A
 async def add_user(storage: Storage, name: str = "alice") -> User:
     link = new_seed()
     assert await storage.add_invitation(link, name, scopes=None, lifetime_seconds=100)
-    user = await storage.claim_invitation(link, name=name, kind="password", value=b"secret")
+    user = await storage.claim_invitation(link, name=name, credential=("password", b"secret"))
     assert user is not None
     return user
 
@@ -181,6 +182,7 @@ async def test_a_client_comes_back_as_it_was_stored(storage: Storage, text: str)
 async def test_the_oldest_unused_client_of_the_heaviest_address_makes_room(
     storage: Storage,
 ) -> None:
+    """Attack 22: fill the store with registrations, so that nobody else fits in. Source: RFC 7591 5."""
     for number, address in enumerate(["light", "heavy", "heavy"]):
         await add_client(storage, new_client(f"client-{number}", address))
     assert not await add_client(storage, new_client("late"), unused_limit=3)
@@ -198,6 +200,9 @@ async def test_a_client_that_is_stored_again_stays_as_it_is(storage: Storage) ->
 
 
 async def test_a_client_that_redeemed_a_code_never_makes_room(storage: Storage) -> None:
+    """Attack 22: push a client that is used out of the store.
+    Source: VS Code and Codex never register again.
+    """
     await granted(storage)
     assert await add_client(storage, new_client("second"), unused_limit=1)
     await asyncio.sleep(MOMENT)
@@ -236,6 +241,7 @@ async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
 
 
 async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) -> None:
+    """Attack 12: claim one link twenty times at once. Source: threat model."""
     await storage.add_invitation(b"link", "alice", scopes=("read",), lifetime_seconds=100)
     for _ in range(3):
         found = await storage.get_invitation(b"link")
@@ -243,7 +249,7 @@ async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) ->
         assert found.name == "alice"
 
     async def claim() -> User | None:
-        return await storage.claim_invitation(b"link", name="eve", kind="password", value=b"x")
+        return await storage.claim_invitation(b"link", name="eve", credential=("password", b"x"))
 
     claims = await asyncio.gather(*(claim() for _ in range(20)))
     [user] = [user for user in claims if user is not None]
@@ -252,6 +258,7 @@ async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) ->
 
 
 async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Storage) -> None:
+    """Attack 12: use a link that is old, or was replaced. Source: threat model."""
     await storage.add_invitation(b"brief", "alice", scopes=None, lifetime_seconds=MOMENT)
     await storage.add_invitation(b"old", "bob", scopes=None, lifetime_seconds=100)
     await storage.add_invitation(b"new", "bob", scopes=None, lifetime_seconds=100)
@@ -259,23 +266,25 @@ async def test_an_invitation_expires_and_is_replaced_by_a_later_one(storage: Sto
     assert await storage.get_invitation(b"brief") is None
     assert await storage.get_invitation(b"old") is None
     assert await storage.get_invitation(b"new") is not None
-    assert await storage.claim_invitation(b"brief", name="alice", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"brief", name="alice", credential=("k", b"")) is None
 
 
 async def test_the_nameless_invitation_is_for_the_first_account_only(storage: Storage) -> None:
+    """Attack 12: become a second owner by the first link. Source: threat model."""
     assert await storage.add_invitation(b"first", None, scopes=("*",), lifetime_seconds=100)
     assert await storage.get_invitation(b"first") is not None
     await add_user(storage, "bob")
     assert await storage.get_invitation(b"first") is None
-    assert await storage.claim_invitation(b"first", name="eve", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"first", name="eve", credential=("k", b"")) is None
     assert not await storage.add_invitation(b"again", None, scopes=("*",), lifetime_seconds=100)
 
 
 async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
+    """Attack 12: stay signed in after the account was recovered. Source: OWASP ASVS 5.0 7.4.3."""
     user = await add_user(storage)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     await storage.add_invitation(b"link", "alice", scopes=("*",), lifetime_seconds=100)
-    again = await storage.claim_invitation(b"link", name="", kind="password", value=b"new")
+    again = await storage.claim_invitation(b"link", name="", credential=("password", b"new"))
     assert again == user
     credential = await storage.get_credential(user.subject, "password")
     assert credential is not None
@@ -286,15 +295,18 @@ async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) 
 async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     storage: Storage,
 ) -> None:
+    """Attack 12, 13: go on as a disabled user, by session, link, code or token.
+    Source: OWASP ASVS 5.0 7.4.2.
+    """
     user, tokens = await granted(storage)
     code = await new_code(storage, user)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     await storage.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
     assert await storage.disable_user("Alice")
     assert await storage.get_session(b"session") is None
     assert not await lives(storage, tokens)
     assert await redeem(storage, code) == Gone()
-    assert await storage.claim_invitation(b"link", name="", kind="k", value=b"") is None
+    assert await storage.claim_invitation(b"link", name="", credential=("k", b"")) is None
     request = await add_request(storage)
     denied = await storage.create_grant(
         request, subject=user.subject, scopes=(), grant_seconds=1, code=b"c", code_seconds=1
@@ -307,7 +319,7 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
 
 async def test_deleting_a_user_deletes_what_is_theirs(storage: Storage) -> None:
     user, tokens = await granted(storage)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
     assert await storage.delete_user("alice")
     assert await storage.get_user("alice") is None
     assert await storage.get_credential(user.subject, "password") is None
@@ -321,6 +333,27 @@ async def test_commands_on_an_unknown_user_say_so(storage: Storage) -> None:
     assert not await storage.delete_user("nobody")
     assert not await storage.set_user_scopes("nobody", None)
     assert await storage.get_user("nobody") is None
+
+
+async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) -> None:
+    made = await asyncio.gather(*(storage.add_user("Alice", scopes=("read",)) for _ in range(10)))
+    assert len({user.subject for user in made}) == 1
+    again = await storage.add_user("alice", scopes=None)
+    assert (again.name, again.scopes) == ("Alice", ("read",))
+
+
+async def test_the_subject_of_an_invitation_is_that_of_its_account(storage: Storage) -> None:
+    await storage.add_invitation(b"new", "alice", scopes=None, lifetime_seconds=100)
+    found = await storage.get_invitation(b"new")
+    assert found is not None
+    user = await storage.claim_invitation(b"new", name="", credential=None)
+    assert user is not None
+    assert user.subject == found.subject
+    assert await storage.list_credentials(user.subject) == {}
+    await storage.add_invitation(b"again", "ALICE", scopes=None, lifetime_seconds=100)
+    found = await storage.get_invitation(b"again")
+    assert found is not None
+    assert found.subject == user.subject
 
 
 async def test_scopes_of_a_user_are_set_and_unset(storage: Storage) -> None:
@@ -346,7 +379,31 @@ async def test_a_credential_is_replaced_only_by_who_read_the_current_one(storage
     assert not await storage.put_credential("nobody", "totp", b"seed", counter=0)
 
 
+async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -> None:
+    subject = (await add_user(storage)).subject
+    for kind in ("passkey:one", "passkey:two"):
+        assert await storage.put_credential(subject, kind, kind.encode(), counter=0)
+    found = await storage.list_credentials(subject)
+    assert list(found) == ["passkey:one", "passkey:two", "password"]
+    assert found["passkey:two"].value == b"passkey:two"
+    assert await storage.delete_credential(subject, "passkey:one")
+    assert not await storage.delete_credential(subject, "passkey:one")
+    assert not await storage.delete_credential("nobody", "password")
+    assert list(await storage.list_credentials(subject)) == ["passkey:two", "password"]
+
+
+async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:
+    await storage.add_ticket(b"one", b"\x00value", lifetime_seconds=100)
+    await storage.add_ticket(b"brief", b"value", lifetime_seconds=MOMENT)
+    takes = await asyncio.gather(*(storage.take_ticket(b"one") for _ in range(20)))
+    assert [taken for taken in takes if taken is not None] == [b"\x00value"]
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.take_ticket(b"brief") is None
+    assert await storage.take_ticket(b"unknown") is None
+
+
 async def test_attempts_beyond_the_burst_wait_and_are_not_counted(storage: Storage) -> None:
+    """Attack 10: guess many times at once. Source: NIST SP 800-63B 5.2.2."""
     bucket = Bucket(b"alice", burst=3, interval_seconds=100)
     other = Bucket(b"bob", burst=100, interval_seconds=1)
     waits = await asyncio.gather(*(storage.take_attempt([bucket, other]) for _ in range(20)))
@@ -369,8 +426,8 @@ async def test_a_returned_attempt_is_free_again(storage: Storage) -> None:
 
 async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     user = await add_user(storage)
-    await storage.add_session(b"one", user.subject, lifetime_seconds=100)
-    await storage.add_session(b"two", user.subject, lifetime_seconds=MOMENT)
+    await storage.add_session(b"one", user.subject, device="Firefox", lifetime_seconds=100)
+    await storage.add_session(b"two", user.subject, device="Firefox", lifetime_seconds=MOMENT)
     found = await storage.get_session(b"one")
     assert found is not None
     assert found.user_name == "alice"
@@ -378,14 +435,75 @@ async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     await asyncio.sleep(2 * MOMENT)
     assert await storage.get_session(b"one") is None
     assert await storage.get_session(b"two") is None
-    await storage.add_session(b"three", "nobody", lifetime_seconds=100)
+    await storage.add_session(b"three", "nobody", device="Firefox", lifetime_seconds=100)
     assert await storage.get_session(b"three") is None
+
+
+async def test_sessions_of_a_user_are_listed_and_ended_together(storage: Storage) -> None:
+    user, other = await add_user(storage), await add_user(storage, "bob")
+    for digest in (b"one", b"two", b"three"):
+        await storage.add_session(digest, user.subject, device=digest.decode(), lifetime_seconds=100)
+        await asyncio.sleep(0.002)
+    await storage.add_session(b"past", user.subject, device="past", lifetime_seconds=0)
+    await storage.add_session(b"foreign", other.subject, device="x", lifetime_seconds=100)
+    listed = await storage.list_sessions(user.subject)
+    assert [(session.digest, session.device) for session in listed] == [
+        (b"one", "one"),
+        (b"two", "two"),
+        (b"three", "three"),
+    ]
+    await storage.end_sessions(user.subject, keep=b"two")
+    assert [session.digest for session in await storage.list_sessions(user.subject)] == [b"two"]
+    await storage.end_sessions(user.subject)
+    assert await storage.list_sessions(user.subject) == []
+    assert await storage.get_session(b"foreign") is not None
 
 
 # ------------------------------------------------------------------- requests, codes, access tokens
 
 
+async def test_consent_is_recalled_for_the_same_and_for_less(storage: Storage) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    for seconds in (0, MOMENT, 100):
+        assert not await storage.recall_consent(REQUEST, subject=user.subject)
+        code = new_seed()
+        assert await storage.create_grant(
+            await add_request(storage),
+            subject=user.subject,
+            scopes=("read", "write"),
+            grant_seconds=1000,
+            code=code,
+            code_seconds=100,
+            remember_seconds=seconds,
+        )
+        await asyncio.sleep(2 * MOMENT)
+    assert await storage.recall_consent(REQUEST, subject=user.subject)
+    assert await storage.recall_consent(replace(REQUEST, scopes=("read",)), subject=user.subject)
+    for change in (
+        {"scopes": ("read", "admin")},
+        {"redirect_uri": "http://127.0.0.1:1235/cb"},
+        {"resource": "https://example.com/other"},
+        {"client_id": "other"},
+    ):
+        assert not await storage.recall_consent(replace(REQUEST, **change), subject=user.subject)
+    assert not await storage.recall_consent(REQUEST, subject="nobody")
+    for grant in await storage.list_grants():
+        await storage.revoke_grant(grant.grant_id)
+    assert not await storage.recall_consent(REQUEST, subject=user.subject)
+
+
+async def test_grants_are_listed_for_one_user_or_for_all(storage: Storage) -> None:
+    user, _ = await granted(storage)
+    other = await add_user(storage, "bob")
+    await new_code(storage, other)
+    assert {grant.subject for grant in await storage.list_grants()} == {user.subject, other.subject}
+    [grant] = await storage.list_grants(other.subject)
+    assert grant.user_name == "bob"
+
+
 async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
+    """Attack 7: finish one request many times at once. Source: RFC 9700 4.7."""
     await add_client(storage)
     digest = await add_request(storage)
     assert await storage.get_authorization_request(digest) == REQUEST
@@ -395,6 +513,7 @@ async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
 
 
 async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storage) -> None:
+    """Attack 7: answer one consent both ways at once. Source: threat model."""
     await add_client(storage)
     user = await add_user(storage)
     for _ in range(10):
@@ -412,6 +531,7 @@ async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storag
 
 
 async def test_requests_expire_and_are_limited_for_each_address(storage: Storage) -> None:
+    """Attack 22: fill the store with requests that nobody finishes. Source: threat model."""
     await add_client(storage)
     digest = await add_request(storage, seconds=MOMENT)
     stored = await storage.add_authorization_request(b"second", REQUEST, lifetime_seconds=100, limit=1)
@@ -436,6 +556,7 @@ async def test_a_code_is_loaded_spent_or_not_until_it_expires(storage: Storage) 
 
 
 async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
+    """Attack 13: redeem a code after its time. Source: RFC 6749 4.1.2."""
     await add_client(storage)
     code = await new_code(storage, await add_user(storage), code_seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
@@ -443,6 +564,7 @@ async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
 
 
 async def test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead(storage: Storage) -> None:
+    """Attack 13: one code redeemed a hundred times at once. Source: RFC 9700 2.1.1."""
     await add_client(storage)
     user = await add_user(storage)
     code = await new_code(storage, user)
@@ -496,6 +618,7 @@ async def test_access_tokens_end_with_their_time_and_with_their_grant(storage: S
 
 
 async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -> None:
+    """Attack 13, 20: use one kind of value as another. Source: Keycloak CVE-2026-4282."""
     _, tokens = await granted(storage)
     assert tokens.access
     assert tokens.refresh
@@ -509,6 +632,7 @@ async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -
 
 @pytest.mark.parametrize("uses", [10, 100])
 async def test_parallel_rotations_all_get_the_one_first_salt(storage: Storage, uses: int) -> None:
+    """Attack 16: one refresh token used ten and a hundred times at once. Source: RFC 9700 4.14.2."""
     _, tokens = await granted(storage)
     assert tokens.refresh
     attempts = [(new_seed(), new_tokens()) for _ in range(uses)]
@@ -525,6 +649,7 @@ async def test_parallel_rotations_all_get_the_one_first_salt(storage: Storage, u
 
 
 async def test_a_spent_token_gets_its_own_successor_even_if_that_is_spent(storage: Storage) -> None:
+    """Attack 16: a late repeat of an older token, inside its window. Source: RFC 9700 4.14.2."""
     _, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -551,6 +676,7 @@ async def test_the_same_salt_again_learns_that_it_had_won_even_after_the_window(
 
 
 async def test_reuse_after_the_window_revokes_the_grant(storage: Storage) -> None:
+    """Attack 16: use a stolen refresh token after its owner did. Source: RFC 9700 4.14.2."""
     user, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -564,6 +690,7 @@ async def test_reuse_after_the_window_revokes_the_grant(storage: Storage) -> Non
 
 
 async def test_a_revoked_grant_answers_no_repeat(storage: Storage) -> None:
+    """Attack 16: repeat a refresh after the grant was revoked. Source: RFC 7009 2.1."""
     _, first = await granted(storage)
     second = new_tokens()
     assert first.refresh
@@ -625,6 +752,7 @@ async def test_a_grant_that_outlived_its_tokens_is_not_told(storage: Storage) ->
 
 
 async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storage) -> None:
+    """Attack 16: a refresh slips past a revocation. Source: RFC 7009 2.1."""
     await add_client(storage)
     user = await add_user(storage)
     for _ in range(10):
@@ -641,6 +769,7 @@ async def test_a_rotation_racing_a_revocation_yields_dead_tokens(storage: Storag
 
 
 async def test_refresh_tokens_expire_and_never_outlive_the_grant(storage: Storage) -> None:
+    """Attack 16: refresh for ever. Source: RFC 9700 4.14.2."""
     await add_client(storage)
     user = await add_user(storage)
     tokens = new_tokens()
@@ -696,7 +825,9 @@ async def purge(storage: Storage, **options: Any) -> int:
 async def test_purge_takes_the_expired_and_leaves_the_living(storage: Storage) -> None:
     user, tokens = await granted(storage)
     for number in range(5):
-        await storage.add_session(str(number).encode(), user.subject, lifetime_seconds=MOMENT)
+        await storage.add_session(
+            str(number).encode(), user.subject, device="Firefox", lifetime_seconds=MOMENT
+        )
     await storage.take_attempt([Bucket(b"old", 1, MOMENT)])
     await asyncio.sleep(2 * MOMENT)
     assert await purge(storage, limit=2) == 3  # two sessions and the bucket
@@ -717,6 +848,7 @@ async def test_purge_takes_salts_after_the_window_and_keeps_the_spent_token(
 
 
 async def test_purge_takes_unused_clients_but_no_used_and_no_waiting_one(storage: Storage) -> None:
+    """Attack 22: leave registrations behind that nobody uses. Source: RFC 7591 5."""
     await granted(storage)
     await add_client(storage, new_client("unused"))
     await add_client(storage, Client("waiting", new_client().metadata, None, "", 0, None, None))
@@ -750,7 +882,8 @@ async def full(storage: Storage) -> NewTokens:
     await storage.remember("fact", b"\x00\xff")
     await add_client(storage, Client("odd", {"redirect_uris": ODD_TEXTS}, b"\x00", "::", 0, None, None))
     await storage.add_invitation(b"first", "bob", scopes=("*",), lifetime_seconds=100)
-    await storage.add_session(b"session", user.subject, lifetime_seconds=100)
+    await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await storage.add_ticket(b"ticket", b"value", lifetime_seconds=100)
     await storage.take_attempt([Bucket(b"bucket", 5, 100)])
     await add_request(storage)
     ended = await redeem(storage, await new_code(storage, user))
@@ -788,7 +921,7 @@ async def test_a_dump_holds_every_sort_of_record_with_all_its_columns(storage: S
 async def test_what_is_filled_in_is_what_was_dumped_and_alive(storage: Storage, engine: Engine) -> None:
     tokens = await full(storage)
     dump = await dumped(storage)
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     await other.remember("fact", b"own")
     await other.fill(again(dump))
@@ -812,7 +945,7 @@ async def test_only_an_empty_store_is_filled_and_wholly_or_not_at_all(
             yield entry
         raise ValueError("the backup ends early")
 
-    other: Storage = choices.storage.create(Settings.model_validate(engine.settings(uuid4().hex)))
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
     await other.open()
     with pytest.raises(ValueError, match="early"):
         await other.fill(torn())

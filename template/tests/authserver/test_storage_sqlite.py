@@ -3,16 +3,18 @@
 import asyncio
 import sqlite3
 import stat
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
 import pytest
-from test_storage import add_client, new_client
+from test_storage import add_client, granted, new_client, rotate
 
 from authserver.keys import load_keys
 from authserver.settings import SettingsError
-from authserver.storage import StorageUnavailable
+from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
@@ -33,6 +35,7 @@ async def opened(path: Path) -> engine.SQLiteStorage:
 
 
 async def test_every_connection_is_durable(path: Path) -> None:
+    """Attack 28: cut the power after an answer. Source: SQLite, PRAGMA synchronous."""
     await (await opened(path)).close()
     connection = connect(path)
     pragmas = {
@@ -44,6 +47,7 @@ async def test_every_connection_is_durable(path: Path) -> None:
 
 
 async def test_the_file_is_for_its_owner_only(path: Path) -> None:
+    """Attack 26: read the file as another user of the machine. Source: RFC 6819 5.1.4.1."""
     storage = await opened(path)
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
@@ -69,7 +73,7 @@ async def test_a_database_of_a_newer_release_is_left_alone(path: Path) -> None:
 
 
 async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> None:
-    """One group, one commit, and a savepoint for each operation."""
+    """Attack 28: fail inside the transaction that others share. Source: threat model, group commit."""
     storage = await opened(path)
 
     def fails(db: sqlite3.Connection, now: float) -> None:
@@ -89,6 +93,7 @@ async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> Non
 
 
 async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
+    """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     storage = await opened(path)
     await storage.remember("kept", b"1")
 
@@ -110,6 +115,9 @@ async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
 async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Attack 18: hold a lock on the file.
+    Source: clients drop their credentials on any other error than 503.
+    """
     storage = await opened(path)
     await storage.remember("one", b"1")
     await storage._write(lambda db, now: db.execute("PRAGMA busy_timeout = 10"))
@@ -124,6 +132,9 @@ async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go
 
 
 async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Path) -> None:
+    """Attack 18: make the file read-only.
+    Source: clients drop their credentials on any other error than 503.
+    """
     storage = await opened(path)
     await storage._write(lambda db, now: db.execute("PRAGMA query_only = ON"))
     with pytest.raises(StorageUnavailable, match="readonly"):
@@ -137,7 +148,10 @@ async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Pat
 async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that hangs with the lock stops nobody for ever; what was given up is not done late."""
+    """Attack 18: hang with the writers' lock. Source: threat model.
+
+    It stops nobody for ever; what was given up is not done late.
+    """
     monkeypatch.setattr(writer, "_WAIT_SECONDS", 0.1)
     storage = await opened(path)
     stuck = FileLock(path.with_suffix(".lock"))
@@ -151,6 +165,23 @@ async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     stuck.close()
     assert await storage.remember("later", b"1") == b"1"
     assert await storage.recall("given up") is None
+    await storage.close()
+
+
+async def test_a_clock_that_is_set_back_a_minute_loses_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 16: the clock is set back between a refresh and its repeat. Source: threat model, clock skew."""
+    storage = await opened(path)
+    _, tokens = await granted(storage)
+    assert tokens.refresh
+    first = await rotate(storage, tokens.refresh)
+    for module in (writer, engine):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - 60))
+    again = await rotate(storage, tokens.refresh)
+    assert isinstance(first, Rotated)
+    assert isinstance(again, Rotated)
+    assert (again.salt, again.repeated) == (first.salt, True)
     await storage.close()
 
 
@@ -208,6 +239,7 @@ def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.Monk
 
 
 async def test_the_first_start_makes_a_key_for_its_owner_only(path: Path) -> None:
+    """Attack 26: read the key as another user of the machine. Source: RFC 6819 5.1.4.1."""
     storage = await opened(path)
     settings = engine.Settings(data_dir=path.parent)
     keys = await load_keys(settings, storage)

@@ -33,12 +33,14 @@ def test_a_token_can_be_scanned_for_and_says_nothing(live: Live, alice: Person) 
     ],
 )
 def test_only_the_very_token_opens(live: Live, alice: Person, change: Callable[[str], str]) -> None:
+    """Attack 20: change a token a little. Source: RFC 6749 10.10."""
     token = OAuthClient(live).tokens(alice)["access_token"]
     assert alive(live, token)
     assert not alive(live, change(token))
 
 
 def test_revoking_takes_effect_at_the_next_call(live: Live, alice: Person) -> None:
+    """Attack 24: use a token that was revoked. Source: RFC 7009 2."""
     client = OAuthClient(live)
     token = client.tokens(alice)["access_token"]
     assert client.post("/revoke", token=token).status_code == 200

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _REQUEST_SECONDS = 600
 _DEVICE_SECONDS = 180 * 86_400
+_DEVICE_LENGTH = 300
 
 
 class ForgedForm(Exception):
@@ -99,7 +100,12 @@ async def start_session(
     await _end(server, request)
     value = secret_values.new(Kind.SESSION)
     seconds = server.settings.session_seconds
-    await server.storage.add_session(digest(Kind.SESSION, value), subject, lifetime_seconds=seconds)
+    await server.storage.add_session(
+        digest(Kind.SESSION, value),
+        subject,
+        device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
+        lifetime_seconds=seconds,
+    )
     _set(server, response, "session", value, seconds)
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{_seal(server, 'device', device, subject)}"

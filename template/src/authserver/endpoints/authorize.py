@@ -35,8 +35,6 @@ async def authorize(server: "AuthorizationServer", request: Request) -> Response
     try:
         if request.method == "POST":
             parameters = await read_form(request)
-            if request.url.query:
-                raise BadRequest("parameters are both in the query and in the body")
         else:
             parameters = parse_parameters(request.scope["query_string"])
     except BadRequest as error:

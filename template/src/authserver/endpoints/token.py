@@ -26,8 +26,6 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 async def token(server: "AuthorizationServer", request: Request) -> Response:
     """Answer a token request; raises OAuthError and TokenError."""
-    if request.url.query:
-        raise OAuthError("invalid_request", "parameters belong in the body")
     form = await read_form(request)
     client = await authenticate_client(server, request, form)
     grant_type = _required(form, "grant_type")

@@ -136,13 +136,21 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
         },
         "invitations": {
             "digest": bytes,
+            "subject": str,
             "folded_name": str,
             "name": str,
             "scopes": str,
             "expires_at": float,
         },
         "credentials": {"subject": str, "kind": str, "value": bytes, "counter": int},
-        "sessions": {"digest": bytes, "subject": str, "created_at": float, "expires_at": float},
+        "sessions": {
+            "digest": bytes,
+            "subject": str,
+            "device": str,
+            "created_at": float,
+            "expires_at": float,
+        },
+        "tickets": {"digest": bytes, "value": bytes, "expires_at": float},
         "buckets": {"key": bytes, "full_at": float},
         "authorization_requests": {
             "digest": bytes,
@@ -168,6 +176,7 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "expires_at": float,
             "revoked_at": float,
             "access_until": float,
+            "remembered_until": float,
         },
         "revocations": {"grant_id": str, "revoked_at": float, "until": float},
         "codes": {
@@ -258,6 +267,12 @@ class Storage(Protocol):
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
 
+    async def add_user(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name; where there is none, make one that may grant `scopes`.
+
+        For accounts that are kept elsewhere, such as in a directory.
+        """
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant (None: the default scopes); False if there is no such user."""
 
@@ -287,8 +302,10 @@ class Storage(Protocol):
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         """Return what the link is good for, without consuming it."""
 
-    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
-        """Consume the link: create the account or recover it, and set its credential of `kind`.
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
+        """Consume the link: create the account or recover it, and set its credential (kind and value).
 
         `name` is used for the first account. Recovery ends the account's sessions.
         None: the link is gone, or its user is disabled.
@@ -302,13 +319,25 @@ class Storage(Protocol):
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
         """Replace the credential if its counter is still `counter` (0: there is none)."""
 
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user, by kind."""
+
+    async def delete_credential(self, subject: str, kind: str) -> bool:
+        """Delete the user's credential of that kind; False if there is none."""
+
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket; return its value, None where it is gone."""
+
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none; return the seconds to wait (0: go on)."""
 
     async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
         """Take back one attempt from each bucket: it succeeded."""
 
-    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         """Store a session."""
 
     async def get_session(self, digest: bytes) -> Session | None:
@@ -316,6 +345,12 @@ class Storage(Protocol):
 
     async def end_session(self, digest: bytes) -> None:
         """End the session."""
+
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but the one with the digest `keep`."""
 
     # authorization requests, grants, tokens
 
@@ -344,8 +379,16 @@ class Storage(Protocol):
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
+        remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
         """Consume the request and store a grant and its code; None if request, user or client is gone."""
+
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        """Say whether the user allowed this before and let it be remembered.
+
+        There is a living grant to the same client, redirect URI and resource for at least these scopes, and
+        its `remember_seconds` have not passed.
+        """
 
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         """Return the code, spent or not, until its original expiry."""
@@ -387,8 +430,8 @@ class Storage(Protocol):
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
         """Return the access token if it, its grant, its user and its client are alive."""
 
-    async def list_grants(self) -> list[Grant]:
-        """Return all grants that are alive, oldest first."""
+    async def list_grants(self, subject: str | None = None) -> list[Grant]:
+        """Return all grants that are alive, or those of a user, oldest first."""
 
     async def revoke_grant(self, grant_id: str) -> bool:
         """Revoke a grant with all its tokens; False if there was none alive."""
@@ -419,8 +462,8 @@ class Storage(Protocol):
     def dump(self) -> AsyncIterator[tuple[str, Row]]:
         """Return all records as they are at one moment: the name of a table of TABLES and a row of it."""
 
-    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+    async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Store all records of a dump, or none; a fact that is there already stays.
 
-        Raises NotEmpty, and whatever `rows` raises.
+        Raises NotEmpty, and whatever `records` raises.
         """

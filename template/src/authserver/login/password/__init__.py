@@ -187,8 +187,7 @@ class PasswordLogin:
         user = await self._server.storage.claim_invitation(
             digest(Kind.INVITATION, request.path_params["token"]),
             name=name,
-            kind=KIND,
-            value=value,
+            credential=(KIND, value),
         )
         if user is None:
             return problem(request, "invite_gone", status=410)

@@ -31,6 +31,7 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
         self._limiter: CapacityLimiter | None = None
+        self._asked = 0
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> bytes:
@@ -60,9 +61,14 @@ class Passwords:
     async def _run(self, function: Callable[..., T], *arguments: object) -> T:
         if self._limiter is None:
             self._limiter = CapacityLimiter(_AT_ONCE)
-        if self._limiter.statistics().tasks_waiting >= _WAITING:
+        if self._asked >= _AT_ONCE + _WAITING:
             raise Busy
-        return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        # Counted here and not by the limiter, which a crowd that comes at once has not reached yet.
+        self._asked += 1
+        try:
+            return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+        finally:
+            self._asked -= 1
 
 
 def _normal(password: str) -> str:

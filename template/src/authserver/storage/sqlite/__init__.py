@@ -33,7 +33,6 @@ from authserver.storage import (
     TABLES,
     Bucket,
     Gone,
-    Issued,
     Lifetimes,
     NewTokens,
     NotEmpty,
@@ -43,10 +42,12 @@ from authserver.storage import (
     Rotated,
     Row,
     StorageUnavailable,
-    Value,
 )
+from authserver.storage.sqlite import rows
 from authserver.storage.sqlite.lock import FileLock
+from authserver.storage.sqlite.rows import SESSIONS
 from authserver.storage.sqlite.schema import migrate
+from authserver.storage.sqlite.upkeep import DUMP, FILL, PURGE, neutral
 from authserver.storage.sqlite.writer import Writer, connect
 
 T = TypeVar("T")
@@ -96,62 +97,6 @@ def _file_system(path: Path) -> str:
     found = [line.split()[1:3] for line in mounts.read_text(errors="replace").splitlines()]
     holding = [(point, kind) for point, kind in found if path.is_relative_to(point)]
     return max(holding, key=lambda mount: len(mount[0]), default=("", ""))[1]
-
-
-def _scopes(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(text.split())
-
-
-def _text(scopes: Sequence[str] | None) -> str | None:
-    return None if scopes is None else " ".join(scopes)
-
-
-def _user(row: sqlite3.Row) -> User:
-    return User(
-        subject=row["subject"],
-        name=row["name"],
-        scopes=_scopes(row["scopes"]),
-        created_at=row["created_at"],
-        disabled_at=row["disabled_at"],
-    )
-
-
-def _client(row: sqlite3.Row) -> Client:
-    return Client(
-        client_id=row["client_id"],
-        metadata=json.loads(row["metadata"]),
-        secret_digest=row["secret_digest"],
-        address=row["address"],
-        created_at=row["created_at"],
-        approved_at=row["approved_at"],
-        completed_at=row["completed_at"],
-    )
-
-
-def _authorization_request(row: sqlite3.Row) -> AuthorizationRequest:
-    return AuthorizationRequest(
-        client_id=row["client_id"],
-        redirect_uri=row["redirect_uri"],
-        redirect_uri_explicit=bool(row["redirect_uri_explicit"]),
-        state=row["state"],
-        scopes=tuple(row["scopes"].split()),
-        code_challenge=row["code_challenge"],
-        resource=row["resource"],
-        address=row["address"],
-    )
-
-
-def _issued(grant: sqlite3.Row, scopes: Sequence[str], issued_at: float, expires_at: float) -> Issued:
-    return Issued(
-        grant_id=grant["grant_id"],
-        client_id=grant["client_id"],
-        subject=grant["subject"],
-        user_name=grant["user_name"],
-        scopes=tuple(scopes),
-        resource=grant["resource"],
-        issued_at=issued_at,
-        expires_at=expires_at,
-    )
 
 
 def _fold(name: str) -> str:
@@ -234,10 +179,10 @@ class SQLiteStorage:
 
     async def list_facts(self, prefix: str) -> dict[str, bytes]:
         """Return what is stored under names that begin so."""
-        rows = self._read(
+        found = self._read(
             "SELECT * FROM facts WHERE substr(name, 1, length(:prefix)) = :prefix", prefix=prefix
         )
-        return {row["name"]: bytes(row["value"]) for row in rows}
+        return {row["name"]: bytes(row["value"]) for row in found}
 
     async def forget(self, name: str) -> bool:
         """Delete what is stored under `name`."""
@@ -290,11 +235,11 @@ class SQLiteStorage:
     async def get_client(self, client_id: str) -> Client | None:
         """Return the client."""
         row = self._read_one("SELECT * FROM clients WHERE client_id = :id", id=client_id)
-        return None if row is None else _client(row)
+        return None if row is None else rows.client(row)
 
     async def list_clients(self) -> list[Client]:
         """Return all clients, oldest first."""
-        return [_client(row) for row in self._read("SELECT * FROM clients ORDER BY created_at")]
+        return [rows.client(row) for row in self._read("SELECT * FROM clients ORDER BY created_at")]
 
     async def approve_client(self, client_id: str) -> bool:
         """Let a waiting client be used."""
@@ -323,18 +268,26 @@ class SQLiteStorage:
     async def get_user(self, name: str) -> User | None:
         """Return the user of that name."""
         row = self._read_one("SELECT * FROM users WHERE folded_name = :name", name=_fold(name))
-        return None if row is None else _user(row)
+        return None if row is None else rows.user(row)
 
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
-        return [_user(row) for row in self._read("SELECT * FROM users ORDER BY created_at")]
+        return [rows.user(row) for row in self._read("SELECT * FROM users ORDER BY created_at")]
+
+    async def add_user(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name, making one where there is none."""
+
+        def add(db: sqlite3.Connection, now: float) -> User:
+            return _made_user(db, name, str(uuid.uuid4()), rows.text(scopes), now)
+
+        return await self._write(add)
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
 
         def set_scopes(db: sqlite3.Connection, now: float) -> bool:
             cursor = db.execute(
-                "UPDATE users SET scopes = ? WHERE folded_name = ?", (_text(scopes), _fold(name))
+                "UPDATE users SET scopes = ? WHERE folded_name = ?", (rows.text(scopes), _fold(name))
             )
             return cursor.rowcount > 0
 
@@ -396,9 +349,9 @@ class SQLiteStorage:
             folded = None if name is None else _fold(name)
             db.execute("DELETE FROM invitations WHERE folded_name IS ?", (folded,))
             db.execute(
-                "INSERT INTO invitations (digest, folded_name, name, scopes, expires_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (digest, folded, name, _text(scopes), now + lifetime_seconds),
+                "INSERT INTO invitations (digest, subject, folded_name, name, scopes, expires_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (digest, str(uuid.uuid4()), folded, name, rows.text(scopes), now + lifetime_seconds),
             )
             return True
 
@@ -407,18 +360,22 @@ class SQLiteStorage:
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         """Return what the link is good for."""
         row = self._read_one(
-            "SELECT name FROM invitations WHERE digest = :digest AND expires_at > :now"
-            " AND (name IS NOT NULL OR NOT EXISTS (SELECT 1 FROM users))",
+            "SELECT i.name, coalesce(u.subject, i.subject) AS subject"
+            " FROM invitations AS i LEFT JOIN users AS u USING (folded_name)"
+            " WHERE i.digest = :digest AND i.expires_at > :now"
+            " AND (i.name IS NOT NULL OR NOT EXISTS (SELECT 1 FROM users))",
             digest=digest,
         )
-        return None if row is None else Invitation(name=row["name"])
+        return None if row is None else Invitation(name=row["name"], subject=row["subject"])
 
-    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
         """Consume the link, create or recover the account, set its credential."""
 
         def claim(db: sqlite3.Connection, now: float) -> User | None:
             invitation = db.execute(
-                "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING name, scopes",
+                "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING *",
                 (digest, now),
             ).fetchone()
             if invitation is None:
@@ -427,25 +384,15 @@ class SQLiteStorage:
             if first and db.execute("SELECT 1 FROM users LIMIT 1").fetchone():
                 return None
             wanted = name if first else invitation["name"]
-            db.execute(
-                "INSERT OR IGNORE INTO users (subject, folded_name, name, scopes, created_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (
-                    str(uuid.uuid4()),
-                    _fold(wanted),
-                    wanted,
-                    invitation["scopes"],
-                    now,
-                ),
-            )
-            user = _user(db.execute("SELECT * FROM users WHERE folded_name = ?", (_fold(wanted),)).fetchone())
+            user = _made_user(db, wanted, invitation["subject"], invitation["scopes"], now)
             if user.disabled_at is not None:
                 return None
-            db.execute(
-                "INSERT INTO credentials (subject, kind, value, counter) VALUES (?, ?, ?, 1)"
-                " ON CONFLICT DO UPDATE SET value = excluded.value, counter = counter + 1",
-                (user.subject, kind, value),
-            )
+            if credential is not None:
+                db.execute(
+                    "INSERT INTO credentials (subject, kind, value, counter) VALUES (?, ?, ?, 1)"
+                    " ON CONFLICT DO UPDATE SET value = excluded.value, counter = counter + 1",
+                    (user.subject, *credential),
+                )
             db.execute("DELETE FROM sessions WHERE subject = ?", (user.subject,))
             return user
 
@@ -482,6 +429,41 @@ class SQLiteStorage:
 
         return await self._write(put)
 
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user."""
+        found = self._read(
+            "SELECT * FROM credentials WHERE subject = :subject ORDER BY kind", subject=subject
+        )
+        return {row["kind"]: Credential(value=row["value"], counter=row["counter"]) for row in found}
+
+    async def delete_credential(self, subject: str, kind: str) -> bool:
+        """Delete the user's credential of that kind."""
+
+        def delete(db: sqlite3.Connection, now: float) -> bool:
+            cursor = db.execute("DELETE FROM credentials WHERE subject = ? AND kind = ?", (subject, kind))
+            return cursor.rowcount > 0
+
+        return await self._write(delete)
+
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+
+        def add(db: sqlite3.Connection, now: float) -> None:
+            db.execute("INSERT INTO tickets VALUES (?, ?, ?)", (digest, value, now + lifetime_seconds))
+
+        await self._write(add)
+
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket."""
+
+        def take(db: sqlite3.Connection, now: float) -> bytes | None:
+            row = db.execute(
+                "DELETE FROM tickets WHERE digest = ? AND expires_at > ? RETURNING value", (digest, now)
+            ).fetchone()
+            return None if row is None else bytes(row["value"])
+
+        return await self._write(take)
+
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none (generic cell rate algorithm)."""
 
@@ -515,42 +497,41 @@ class SQLiteStorage:
 
         await self._write(give_back)
 
-    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         """Store a session."""
 
         def add(db: sqlite3.Connection, now: float) -> None:
             db.execute(
-                "INSERT INTO sessions (digest, subject, created_at, expires_at)"
-                " SELECT ?, subject, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL",
-                (digest, now, now + lifetime_seconds, subject),
+                "INSERT INTO sessions (digest, subject, device, created_at, expires_at)"
+                " SELECT ?, subject, ?, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL",
+                (digest, device, now, now + lifetime_seconds, subject),
             )
 
         await self._write(add)
 
     async def get_session(self, digest: bytes) -> Session | None:
         """Return the session if it and its user are alive."""
-        row = self._read_one(
-            "SELECT s.*, u.name, u.scopes FROM sessions AS s JOIN users AS u USING (subject)"
-            " WHERE s.digest = :digest AND s.expires_at > :now AND u.disabled_at IS NULL",
-            digest=digest,
-        )
-        return (
-            None
-            if row is None
-            else Session(
-                subject=row["subject"],
-                user_name=row["name"],
-                entitlement=_scopes(row["scopes"]),
-                created_at=row["created_at"],
-                expires_at=row["expires_at"],
-            )
-        )
+        row = self._read_one(f"{SESSIONS} AND s.digest = :digest", digest=digest)
+        return None if row is None else rows.session(row)
 
     async def end_session(self, digest: bytes) -> None:
         """End the session."""
 
         def end(db: sqlite3.Connection, now: float) -> None:
             db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+
+        await self._write(end)
+
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+        found = self._read(f"{SESSIONS} AND s.subject = :subject ORDER BY s.created_at", subject=subject)
+        return [rows.session(row) for row in found]
+
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but one."""
+
+        def end(db: sqlite3.Connection, now: float) -> None:
+            db.execute("DELETE FROM sessions WHERE subject = ? AND digest IS NOT ?", (subject, keep))
 
         await self._write(end)
 
@@ -602,14 +583,14 @@ class SQLiteStorage:
             "SELECT * FROM authorization_requests WHERE digest = :digest AND expires_at > :now",
             digest=digest,
         )
-        return None if row is None else _authorization_request(row)
+        return None if row is None else rows.authorization_request(row)
 
     async def take_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
         """Consume the request."""
 
         def take(db: sqlite3.Connection, now: float) -> AuthorizationRequest | None:
             row = _take_request(db, digest, now)
-            return None if row is None else _authorization_request(row)
+            return None if row is None else rows.authorization_request(row)
 
         return await self._write(take)
 
@@ -622,6 +603,7 @@ class SQLiteStorage:
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
+        remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
         """Consume the request, store the grant and its code."""
 
@@ -635,7 +617,8 @@ class SQLiteStorage:
             grant_id = str(uuid.uuid4())
             db.execute(
                 "INSERT INTO grants (grant_id, client_id, subject, scopes, resource, redirect_uri,"
-                " created_at, used_at, expires_at, access_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " created_at, used_at, expires_at, access_until, remembered_until)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     grant_id,
                     taken["client_id"],
@@ -647,6 +630,7 @@ class SQLiteStorage:
                     now,
                     now + grant_seconds,
                     now,
+                    now + remember_seconds,
                 ),
             )
             db.execute(
@@ -660,9 +644,22 @@ class SQLiteStorage:
                     now + code_seconds,
                 ),
             )
-            return _authorization_request(taken)
+            return rows.authorization_request(taken)
 
         return await self._write(create)
+
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        """Say whether the user allowed this before and let it be remembered."""
+        found = self._read(
+            "SELECT scopes FROM living_grants WHERE subject = :subject AND client_id = :client_id"
+            " AND redirect_uri = :redirect_uri AND resource = :resource"
+            " AND expires_at > :now AND remembered_until > :now",
+            subject=subject,
+            client_id=request.client_id,
+            redirect_uri=request.redirect_uri,
+            resource=request.resource,
+        )
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in found)
 
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         """Return the code, spent or not, until its original expiry."""
@@ -702,7 +699,7 @@ class SQLiteStorage:
                 return Gone()
             scopes = grant["scopes"].split()
             if code["attempt"] == attempt:
-                return Redeemed(_issued(grant, scopes, code["spent_at"], code["access_expires_at"]))
+                return Redeemed(rows.issued(grant, scopes, code["spent_at"], code["access_expires_at"]))
             if code["attempt"] is not None:
                 _revoke(db, "grant_id", grant["grant_id"], now)
                 return Replayed(grant_id=grant["grant_id"], subject=grant["subject"])
@@ -716,7 +713,7 @@ class SQLiteStorage:
                 "UPDATE clients SET completed_at = coalesce(completed_at, ?) WHERE client_id = ?",
                 (now, grant["client_id"]),
             )
-            return Redeemed(_issued(grant, scopes, now, expires_at))
+            return Redeemed(rows.issued(grant, scopes, now, expires_at))
 
         return await self._write(redeem)
 
@@ -736,7 +733,7 @@ class SQLiteStorage:
                 client_id=row["client_id"],
                 subject=row["subject"],
                 scopes=tuple(row["scopes"].split()),
-                entitlement=_scopes(row["entitlement"]),
+                entitlement=rows.scopes(row["entitlement"]),
                 resource=row["resource"],
                 expires_at=row["expires_at"],
             )
@@ -769,10 +766,10 @@ class SQLiteStorage:
                     (salt, now, " ".join(scopes), expires_at, digest),
                 )
                 _store_tokens(db, grant, scopes, tokens, lifetimes, now=now, access_expires_at=expires_at)
-                return Rotated(_issued(grant, scopes, now, expires_at), salt, repeated=False)
+                return Rotated(rows.issued(grant, scopes, now, expires_at), salt, repeated=False)
             mine = row["salt"] == salt
             if mine or (row["salt"] is not None and now - row["spent_at"] <= replay_seconds):
-                issued = _issued(
+                issued = rows.issued(
                     grant, row["access_scopes"].split(), row["spent_at"], row["access_expires_at"]
                 )
                 return Rotated(issued, row["salt"], repeated=not mine)
@@ -812,14 +809,19 @@ class SQLiteStorage:
                 subject=row["subject"],
                 user_name=row["user_name"],
                 scopes=tuple(row["granted"].split()),
-                entitlement=_scopes(row["entitlement"]),
+                entitlement=rows.scopes(row["entitlement"]),
                 resource=row["resource"],
                 expires_at=row["ends_at"],
             )
         )
 
-    async def list_grants(self) -> list[Grant]:
-        """Return all grants that are alive, oldest first."""
+    async def list_grants(self, subject: str | None = None) -> list[Grant]:
+        """Return all grants that are alive, or those of a user, oldest first."""
+        found = self._read(
+            "SELECT * FROM living_grants WHERE expires_at > :now"
+            " AND (:subject IS NULL OR subject = :subject) ORDER BY created_at",
+            subject=subject,
+        )
         return [
             Grant(
                 grant_id=row["grant_id"],
@@ -834,7 +836,7 @@ class SQLiteStorage:
                 expires_at=row["expires_at"],
                 revoked_at=row["revoked_at"],
             )
-            for row in self._read("SELECT * FROM living_grants WHERE expires_at > :now ORDER BY created_at")
+            for row in found
         ]
 
     async def revoke_grant(self, grant_id: str) -> bool:
@@ -843,12 +845,12 @@ class SQLiteStorage:
 
     async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
         """Return the grants that ended before their access tokens did."""
-        rows = self._read(
+        found = self._read(
             "SELECT grant_id, until FROM revocations"
             " WHERE until > :now AND (:within IS NULL OR revoked_at >= :now - :within)",
             within=within_seconds,
         )
-        return [Revocation(grant_id=row["grant_id"], until=row["until"]) for row in rows]
+        return [Revocation(grant_id=row["grant_id"], until=row["until"]) for row in found]
 
     async def purge(
         self,
@@ -860,7 +862,7 @@ class SQLiteStorage:
     ) -> int:
         """Delete up to about `limit` expired records of each sort, one transaction a sort."""
         deleted = 0
-        for statement in _PURGE:
+        for statement in PURGE:
 
             def purge(db: sqlite3.Connection, now: float, statement: str = statement) -> int:
                 cursor = db.execute(
@@ -886,73 +888,33 @@ class SQLiteStorage:
             with closing(connect(self._path)) as db:
                 db.execute("BEGIN")
                 for table, columns in TABLES.items():
-                    for row in db.execute(_DUMP[table]):
-                        yield table, {name: _neutral(row[name], columns[name]) for name in columns}
+                    for row in db.execute(DUMP[table]):
+                        yield table, {name: neutral(row[name], columns[name]) for name in columns}
         except sqlite3.Error as error:
             raise StorageUnavailable(str(error)) from error
 
-    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+    async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records in one transaction, on a connection of its own."""
         try:
             with closing(connect(self._path)) as db:
                 db.execute("BEGIN IMMEDIATE")
                 if db.execute("SELECT 1 FROM clients UNION SELECT 1 FROM users LIMIT 1").fetchone():
                     raise NotEmpty
-                async for table, row in rows:
-                    db.execute(_FILL[table], {name: row.get(name) for name in TABLES[table]})
+                async for table, row in records:
+                    db.execute(FILL[table], {name: row.get(name) for name in TABLES[table]})
                 db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StorageUnavailable(str(error)) from error
 
 
-_EXPIRED = (
-    "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {column} <= :now LIMIT :limit)"
-)
-_PURGE = (
-    _EXPIRED.format(table="access_tokens", key="digest", column="expires_at"),
-    _EXPIRED.format(table="refresh_tokens", key="digest", column="expires_at"),
-    _EXPIRED.format(table="codes", key="digest", column="expires_at"),
-    _EXPIRED.format(table="authorization_requests", key="digest", column="expires_at"),
-    _EXPIRED.format(table="sessions", key="digest", column="expires_at"),
-    _EXPIRED.format(table="invitations", key="digest", column="expires_at"),
-    _EXPIRED.format(table="buckets", key="key", column="full_at"),
-    _EXPIRED.format(table="grants", key="grant_id", column="expires_at"),
-    _EXPIRED.format(table="revocations", key="grant_id", column="until"),
-    """
-    UPDATE refresh_tokens SET salt = NULL WHERE digest IN (
-        SELECT digest FROM refresh_tokens
-        WHERE salt IS NOT NULL AND spent_at < :replayed LIMIT :limit)
-    """,
-    """
-    DELETE FROM clients WHERE client_id IN (
-        SELECT client_id FROM clients
-        WHERE completed_at IS NULL AND approved_at IS NOT NULL AND created_at < :unused
-        AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.client_id)
-        LIMIT :limit)
-    """,
-    """
-    DELETE FROM clients WHERE :idle IS NOT NULL AND client_id IN (
-        SELECT client_id FROM clients
-        WHERE completed_at < :idle
-        AND NOT EXISTS (
-            SELECT 1 FROM grants
-            WHERE grants.client_id = clients.client_id AND grants.used_at >= :idle)
-        LIMIT :limit)
-    """,
-)
-
-
-# All names are ours.
-_DUMP = {table: f"SELECT {', '.join(names)} FROM {table}" for table, names in TABLES.items()}  # noqa: S608
-_FILL = {
-    table: f"INSERT INTO {table} ({', '.join(names)}) VALUES (:{', :'.join(names)})"  # noqa: S608
-    for table, names in TABLES.items()
-} | {"facts": "INSERT OR IGNORE INTO facts (name, value) VALUES (:name, :value)"}
-
-
-def _neutral(value: Any, kind: type) -> Value:
-    """Return a value of SQLite, which has no booleans, as a backup holds it."""
-    return bool(value) if kind is bool else value
+def _made_user(db: sqlite3.Connection, name: str, subject: str, scopes: str | None, now: float) -> User:
+    """Return the user of that name, making one where there is none."""
+    db.execute(
+        "INSERT INTO users (subject, folded_name, name, scopes, created_at) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (folded_name) DO NOTHING",
+        (subject, _fold(name), name, scopes, now),
+    )
+    return rows.user(db.execute("SELECT * FROM users WHERE folded_name = ?", (_fold(name),)).fetchone())
 
 
 def _take_request(db: sqlite3.Connection, digest: bytes, now: float) -> sqlite3.Row | None:

@@ -27,6 +27,7 @@ CREATE TABLE users (
 
 CREATE TABLE invitations (
     digest BLOB PRIMARY KEY,
+    subject TEXT NOT NULL,
     folded_name TEXT UNIQUE,
     name TEXT,
     scopes TEXT,
@@ -44,11 +45,19 @@ CREATE TABLE credentials (
 CREATE TABLE sessions (
     digest BLOB PRIMARY KEY,
     subject TEXT NOT NULL REFERENCES users ON DELETE CASCADE,
+    device TEXT NOT NULL,
     created_at REAL NOT NULL,
     expires_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX sessions_subject ON sessions (subject);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
+
+CREATE TABLE tickets (
+    digest BLOB PRIMARY KEY,
+    value BLOB NOT NULL,
+    expires_at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tickets_expiry ON tickets (expires_at);
 
 CREATE TABLE buckets (
     key BLOB PRIMARY KEY,
@@ -84,7 +93,9 @@ CREATE TABLE grants (
     expires_at REAL NOT NULL,
     revoked_at REAL,
     -- when its last access token runs out
-    access_until REAL NOT NULL
+    access_until REAL NOT NULL,
+    -- until when the same may be allowed without asking the user again
+    remembered_until REAL NOT NULL
 );
 CREATE INDEX grants_client ON grants (client_id);
 CREATE INDEX grants_subject ON grants (subject);

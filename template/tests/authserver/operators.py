@@ -1,0 +1,55 @@
+"""Somebody who types commands, and reads what they print."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from authserver import cli
+from authserver.configuration import load_settings
+
+
+class Operator:
+    """An operator of one store."""
+
+    def __init__(
+        self,
+        store: dict[str, str],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self.store = store
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def at(self, store: dict[str, str]) -> "Operator":
+        """Return the operator of another store."""
+        return Operator(store, self._monkeypatch, self._capsys)
+
+    def types(self, *words: str) -> str:
+        """Run a command that succeeds; return what it printed."""
+        with pytest.raises(SystemExit) as end:
+            self._run(words)
+        assert end.value.code in (0, None), end.value.code
+        return self._capsys.readouterr().out
+
+    def fails(self, *words: str) -> str:
+        """Run a command that fails; return its one line."""
+        with pytest.raises(SystemExit) as end:
+            self._run(words)
+        assert end.value.code not in (0, None)
+        return str(end.value.code)
+
+    def rows(self, *words: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.types(*words, "--json").splitlines()]
+
+    def _run(self, words: tuple[str, ...]) -> None:
+        with self._monkeypatch.context() as patch:
+            for name, value in self.store.items():
+                patch.setenv(f"AUTH_{name.upper()}", value)
+            load_settings.cache_clear()
+            patch.setattr(sys, "argv", ["my-server", *words])
+            patch.setattr("authserver.logs.configure", lambda: None)  # pytest has its own
+            cli.main()
+            sys.exit(0)

@@ -1,0 +1,161 @@
+"""`backup` and `restore`: what was valid stays valid, whole or not at all, and never by mistake."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import logins
+import pytest
+from conftest import Live, new_person, new_store
+from engines import Engine
+from oauth_client import OAuthClient, alive
+from operators import Operator
+from person import Person
+
+from authserver.configuration import Settings
+
+Store = dict[str, str]
+Stores = tuple[Store, Store]
+
+
+@pytest.fixture
+def stores(engine: Engine) -> Stores:
+    """A store that is used, and another, empty one."""
+    return new_store(engine), new_store(engine)
+
+
+def with_key_of(old: Store, new: Store) -> Store:
+    """Set the secret key of the old store in the settings of the new one, as an operator must."""
+    made = Settings.model_validate(old).made_key_path
+    return new if made is None else new | {"secret_key": made.read_text()}
+
+
+def used(store: Store) -> tuple[Live, OAuthClient, dict[str, str], Person]:
+    server = Live(store).start()
+    person = new_person(server, "alice")
+    client = OAuthClient(server, token_endpoint_auth_method="client_secret_post")
+    return server, client, client.tokens(person), person
+
+
+def test_everything_is_valid_after_a_restore(stores: Stores, operator: Operator, tmp_path: Path) -> None:
+    old, new = stores
+    server, client, tokens, person = used(old)
+    code = client.code(person)
+    spent = client.tokens(person)["refresh_token"]
+    before = client.refresh(spent).json()
+    file = tmp_path / "backup"
+    assert "records written" in operator.at(old).types("backup", str(file))  # while the server runs
+    server.stop()
+    assert file.stat().st_mode & 0o777 == 0o600
+    for secret in (code, spent, client.secret, *tokens.values(), *before.values()):
+        if len(str(secret)) > 20:
+            assert str(secret) not in file.read_text()
+
+    new = with_key_of(old, new)
+    assert "hours ago" in operator.at(new).types("restore", str(file))
+    moved = Live(new, server.port).start()
+    assert alive(moved, tokens["access_token"])
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    assert client.refresh(spent).json()["refresh_token"] == before["refresh_token"]  # the same answer again
+    assert client.redeem(code).status_code == 200
+    assert 'name="decision"' in person.get(client.authorization_url()).text  # still signed in
+    again = Person(moved)
+    assert again.enter(again.get("/account")).status_code == 200
+    moved.stop()
+
+
+def test_with_revoke_all_only_accounts_and_clients_come_back(
+    stores: Stores, operator: Operator, tmp_path: Path
+) -> None:
+    old, new = stores
+    server, client, tokens, person = used(old)
+    code = client.code(person)
+    server.stop()
+    operator.at(old).types("backup", str(tmp_path / "backup"))
+    new = with_key_of(old, new)
+    operator.at(new).types("restore", str(tmp_path / "backup"), "--revoke-all")
+    moved = Live(new, server.port).start()
+    assert not alive(moved, tokens["access_token"])
+    for answer in (client.refresh(tokens["refresh_token"]), client.redeem(code)):
+        assert answer.json()["error"] == "invalid_grant"
+    assert logins.chosen().asks(person.get(client.authorization_url()))
+    assert alive(moved, client.tokens(Person(moved))["access_token"])
+    moved.stop()
+
+
+def test_a_store_with_accounts_is_not_filled(stores: Stores, operator: Operator, tmp_path: Path) -> None:
+    old, new = stores
+    file = tmp_path / "backup"
+    for store in stores:
+        used(store)[0].stop()
+    operator.at(old).types("backup", str(file))
+    made = Settings.model_validate(new).made_key_path
+    if made is not None:
+        made.write_text(with_key_of(old, new)["secret_key"])
+    assert "not empty" in operator.at(new).fails("restore", str(file))
+    assert "exists" in operator.at(old).fails("backup", str(file))
+
+
+def test_a_backup_is_refused_without_the_key_it_was_made_with(
+    stores: Stores, operator: Operator, tmp_path: Path
+) -> None:
+    old, new = stores
+    used(old)[0].stop()
+    operator.at(old).types("backup", str(tmp_path / "backup"))
+    new |= {"secret_key": "another key of the right length, as it were"}
+    assert "AUTH_SECRET_KEY: this is not the key" in operator.at(new).fails(
+        "restore", str(tmp_path / "backup")
+    )
+
+
+def cut(text: str) -> str:
+    return text[: len(text) // 2]
+
+
+def without_its_end(text: str) -> str:
+    return "\n".join(text.splitlines()[:-1])
+
+
+def with_a_foreign_column(text: str) -> str:
+    return text.replace('["users",{', '["users",{"admin":true,')
+
+
+def with_a_number_for_a_name(text: str) -> str:
+    lines = text.splitlines()
+    at, line = next((at, line) for at, line in enumerate(lines) if line.startswith('["users"'))
+    table, row = json.loads(line)
+    lines[at] = json.dumps([table, row | {"name": 7}])
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        without_its_end,
+        with_a_foreign_column,
+        with_a_number_for_a_name,
+        lambda _: "",
+        lambda _: "{}",
+        lambda text: text.replace("users", "us/ers"),
+        lambda text: text.replace('"check":"', '"check":"!'),
+        lambda text: "[" * 100_000 + text,
+        lambda text: text + "\u00fc",
+    ],
+)
+def test_a_damaged_backup_is_one_line_and_fills_nothing(
+    stores: Stores, operator: Operator, tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    old, new = stores
+    used(old)[0].stop()
+    file = tmp_path / "backup"
+    operator.at(old).types("backup", str(file))
+    new = with_key_of(old, new)
+    whole = file.read_text()
+    file.write_text(damage(whole))
+    line = operator.at(new).fails("restore", str(file))
+    assert line.startswith(f"my-server: {file}: ")
+    assert "\n" not in line
+    assert operator.at(new).types("users", "list") == ""
+    file.write_text(whole)
+    assert "restored" in operator.at(new).types("restore", str(file))
