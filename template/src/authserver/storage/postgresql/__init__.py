@@ -8,10 +8,8 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
 from pydantic import Field, SecretStr, field_validator
 
 from authserver.records import (
@@ -32,7 +30,6 @@ from authserver.storage import (
     TABLES,
     Bucket,
     Gone,
-    Issued,
     Lifetimes,
     NewTokens,
     NotEmpty,
@@ -43,8 +40,18 @@ from authserver.storage import (
     Row,
 )
 from authserver.storage.postgresql.connections import Connection, Connections, translated
-
-T = TypeVar("T")
+from authserver.storage.postgresql.rows import (
+    AUTHORIZATION_REQUEST,
+    CLIENT,
+    SESSIONS,
+    USER,
+    client_of,
+    first,
+    issued,
+    record,
+    text,
+)
+from authserver.storage.postgresql.upkeep import DUMP, FILL, PURGE, PURGE_SALTS
 
 _SCHEMES = {"postgresql", "postgres"}
 _HOST = re.compile(r"([^:\[\]@]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
@@ -83,49 +90,6 @@ def create(settings: Settings) -> "PostgreSQLStorage":
         pooled=settings.storage_pooler,
     )
     return PostgreSQLStorage(connections)
-
-
-_CLIENT = "SELECT client_id, metadata, secret_digest, address, created_at, approved_at, completed_at"
-_USER = "SELECT subject, name, scopes, created_at, disabled_at"
-_AUTHORIZATION_REQUEST = (
-    "SELECT client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource, address"
-)
-_LISTS = {"scopes", "entitlement"}
-
-
-def _record(kind: type[T], row: asyncpg.Record) -> T:
-    """Return a row as a record: its columns are the fields; lists of scopes are text in the database."""
-    return kind(
-        **{
-            name: tuple(value.split()) if name in _LISTS and value is not None else value
-            for name, value in row.items()
-        }
-    )
-
-
-def _first(kind: type[T], rows: Sequence[asyncpg.Record]) -> T | None:
-    return _record(kind, rows[0]) if rows else None
-
-
-def _client(row: asyncpg.Record) -> Client:
-    return Client(**dict(row) | {"metadata": json.loads(row["metadata"])})
-
-
-def _issued(row: asyncpg.Record) -> Issued:
-    return Issued(
-        grant_id=row["grant_id"],
-        client_id=row["client_id"],
-        subject=row["subject"],
-        user_name=row["user_name"],
-        scopes=tuple(row["scopes"].split()),
-        resource=row["resource"],
-        issued_at=row["issued_at"],
-        expires_at=row["expires_at"],
-    )
-
-
-def _text(scopes: Sequence[str] | None) -> str | None:
-    return None if scopes is None else " ".join(scopes)
 
 
 def _fold(name: str) -> str:
@@ -209,14 +173,14 @@ class PostgreSQLStorage:
     async def get_client(self, client_id: str) -> Client | None:
         """Return the client."""
         rows = await self._run(
-            f"{_CLIENT} FROM authserver.clients WHERE client_id = $1", client_id, repeatable=True
+            f"{CLIENT} FROM authserver.clients WHERE client_id = $1", client_id, repeatable=True
         )
-        return _client(rows[0]) if rows else None
+        return client_of(rows[0]) if rows else None
 
     async def list_clients(self) -> list[Client]:
         """Return all clients, oldest first."""
-        rows = await self._run(f"{_CLIENT} FROM authserver.clients ORDER BY created_at", repeatable=True)
-        return [_client(row) for row in rows]
+        rows = await self._run(f"{CLIENT} FROM authserver.clients ORDER BY created_at", repeatable=True)
+        return [client_of(row) for row in rows]
 
     async def approve_client(self, client_id: str) -> bool:
         """Let a waiting client be used."""
@@ -237,21 +201,36 @@ class PostgreSQLStorage:
     async def get_user(self, name: str) -> User | None:
         """Return the user of that name."""
         rows = await self._run(
-            f"{_USER} FROM authserver.users WHERE folded_name = $1", _fold(name), repeatable=True
+            f"{USER} FROM authserver.users WHERE folded_name = $1", _fold(name), repeatable=True
         )
-        return _first(User, rows)
+        return first(User, rows)
 
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
-        rows = await self._run(f"{_USER} FROM authserver.users ORDER BY created_at", repeatable=True)
-        return [_record(User, row) for row in rows]
+        rows = await self._run(f"{USER} FROM authserver.users ORDER BY created_at", repeatable=True)
+        return [record(User, row) for row in rows]
+
+    async def add_user(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name, making one where there is none."""
+        rows = await self._run(
+            "INSERT INTO authserver.users AS stored (subject, folded_name, name, scopes, created_at)"
+            " VALUES ($1, $2, $3, $4, authserver.now())"
+            " ON CONFLICT (folded_name) DO UPDATE SET name = stored.name"
+            " RETURNING subject, name, scopes, created_at, disabled_at",
+            str(uuid.uuid4()),
+            _fold(name),
+            name,
+            text(scopes),
+            repeatable=True,
+        )
+        return record(User, rows[0])
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
         rows = await self._run(
             "UPDATE authserver.users SET scopes = $2 WHERE folded_name = $1 RETURNING true",
             _fold(name),
-            _text(scopes),
+            text(scopes),
             repeatable=True,
         )
         return bool(rows)
@@ -283,11 +262,12 @@ class PostgreSQLStorage:
     ) -> bool:
         """Store a one-time link in place of an older one."""
         return await self._said(
-            "SELECT authserver.add_invitation($1, $2, $3, $4, $5)",
+            "SELECT authserver.add_invitation($1, $2, $3, $4, $5, $6)",
             digest,
+            str(uuid.uuid4()),
             None if name is None else _fold(name),
             name,
-            _text(scopes),
+            text(scopes),
             lifetime_seconds,
             repeatable=True,
         )
@@ -295,25 +275,27 @@ class PostgreSQLStorage:
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         """Return what the link is good for."""
         rows = await self._run(
-            "SELECT name FROM authserver.invitations WHERE digest = $1 AND expires_at > authserver.now()"
-            " AND (name IS NOT NULL OR NOT EXISTS (SELECT FROM authserver.users))",
+            "SELECT i.name, coalesce(u.subject, i.subject) AS subject"
+            " FROM authserver.invitations AS i LEFT JOIN authserver.users AS u USING (folded_name)"
+            " WHERE i.digest = $1 AND i.expires_at > authserver.now()"
+            " AND (i.name IS NOT NULL OR NOT EXISTS (SELECT FROM authserver.users))",
             digest,
             repeatable=True,
         )
-        return _first(Invitation, rows)
+        return first(Invitation, rows)
 
-    async def claim_invitation(self, digest: bytes, *, name: str, kind: str, value: bytes) -> User | None:
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
         """Consume the link, create or recover the account, set its credential."""
         rows = await self._run(
-            f"{_USER} FROM authserver.claim_invitation($1, $2, $3, $4, $5, $6)",
+            f"{USER} FROM authserver.claim_invitation($1, $2, $3, $4, $5)",
             digest,
-            str(uuid.uuid4()),
             _fold(name),
             name,
-            kind,
-            value,
+            *(credential or (None, None)),
         )
-        return _first(User, rows)
+        return first(User, rows)
 
     # what logins need
 
@@ -325,7 +307,7 @@ class PostgreSQLStorage:
             kind,
             repeatable=True,
         )
-        return _first(Credential, rows)
+        return first(Credential, rows)
 
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
         """Replace the credential if nobody else did since it was read."""
@@ -339,6 +321,42 @@ class PostgreSQLStorage:
             " WHERE subject = $1 AND kind = $2 AND counter = $4 RETURNING true"
         )
         return bool(await self._run(first if counter == 0 else later, subject, kind, value, counter))
+
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user."""
+        rows = await self._run(
+            "SELECT kind, value, counter FROM authserver.credentials WHERE subject = $1 ORDER BY kind",
+            subject,
+            repeatable=True,
+        )
+        return {row["kind"]: Credential(value=row["value"], counter=row["counter"]) for row in rows}
+
+    async def delete_credential(self, subject: str, kind: str) -> bool:
+        """Delete the user's credential of that kind."""
+        rows = await self._run(
+            "DELETE FROM authserver.credentials WHERE subject = $1 AND kind = $2 RETURNING true",
+            subject,
+            kind,
+        )
+        return bool(rows)
+
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+        await self._run(
+            "INSERT INTO authserver.tickets VALUES ($1, $2, authserver.now() + $3)",
+            digest,
+            value,
+            lifetime_seconds,
+        )
+
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket."""
+        rows = await self._run(
+            "DELETE FROM authserver.tickets WHERE digest = $1 AND expires_at > authserver.now()"
+            " RETURNING value",
+            digest,
+        )
+        return rows[0]["value"] if rows else None
 
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none (generic cell rate algorithm)."""
@@ -358,33 +376,43 @@ class PostgreSQLStorage:
             [bucket.interval_seconds for bucket in buckets],
         )
 
-    async def add_session(self, digest: bytes, subject: str, *, lifetime_seconds: float) -> None:
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         """Store a session."""
         await self._run(
-            "INSERT INTO authserver.sessions (digest, subject, created_at, expires_at)"
-            " SELECT $1, subject, authserver.now(), authserver.now() + $3 FROM authserver.users"
+            "INSERT INTO authserver.sessions (digest, subject, device, created_at, expires_at)"
+            " SELECT $1, subject, $3, authserver.now(), authserver.now() + $4 FROM authserver.users"
             " WHERE subject = $2 AND disabled_at IS NULL FOR SHARE"
             " ON CONFLICT DO NOTHING",
             digest,
             subject,
+            device,
             lifetime_seconds,
             repeatable=True,
         )
 
     async def get_session(self, digest: bytes) -> Session | None:
         """Return the session if it and its user are alive."""
-        rows = await self._run(
-            "SELECT s.subject, u.name AS user_name, u.scopes AS entitlement, s.created_at, s.expires_at"
-            " FROM authserver.sessions AS s JOIN authserver.users AS u USING (subject)"
-            " WHERE s.digest = $1 AND s.expires_at > authserver.now() AND u.disabled_at IS NULL",
-            digest,
-            repeatable=True,
-        )
-        return _first(Session, rows)
+        return first(Session, await self._run(f"{SESSIONS} AND s.digest = $1", digest, repeatable=True))
 
     async def end_session(self, digest: bytes) -> None:
         """End the session."""
         await self._run("DELETE FROM authserver.sessions WHERE digest = $1", digest, repeatable=True)
+
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+        rows = await self._run(
+            f"{SESSIONS} AND s.subject = $1 ORDER BY s.created_at", subject, repeatable=True
+        )
+        return [record(Session, row) for row in rows]
+
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but one."""
+        await self._run(
+            "DELETE FROM authserver.sessions WHERE subject = $1 AND digest IS DISTINCT FROM $2",
+            subject,
+            keep,
+            repeatable=True,
+        )
 
     # authorization requests, grants, tokens
 
@@ -415,22 +443,22 @@ class PostgreSQLStorage:
     async def get_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
         """Return the request, without consuming it."""
         rows = await self._run(
-            f"{_AUTHORIZATION_REQUEST} FROM authserver.authorization_requests"
+            f"{AUTHORIZATION_REQUEST} FROM authserver.authorization_requests"
             " WHERE digest = $1 AND expires_at > authserver.now()",
             digest,
             repeatable=True,
         )
-        return _first(AuthorizationRequest, rows)
+        return first(AuthorizationRequest, rows)
 
     async def take_authorization_request(self, digest: bytes) -> AuthorizationRequest | None:
         """Consume the request."""
         rows = await self._run(
             "WITH taken AS (DELETE FROM authserver.authorization_requests"  # noqa: S608
             " WHERE digest = $1 AND expires_at > authserver.now() RETURNING *)"
-            f" {_AUTHORIZATION_REQUEST} FROM taken",
+            f" {AUTHORIZATION_REQUEST} FROM taken",
             digest,
         )
-        return _first(AuthorizationRequest, rows)
+        return first(AuthorizationRequest, rows)
 
     async def create_grant(
         self,
@@ -441,10 +469,11 @@ class PostgreSQLStorage:
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
+        remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
         """Consume the request, store the grant and its code."""
         rows = await self._run(
-            f"{_AUTHORIZATION_REQUEST} FROM authserver.create_grant($1, $2, $3, $4, $5, $6, $7)",
+            f"{AUTHORIZATION_REQUEST} FROM authserver.create_grant($1, $2, $3, $4, $5, $6, $7, $8)",
             request,
             str(uuid.uuid4()),
             subject,
@@ -452,8 +481,23 @@ class PostgreSQLStorage:
             grant_seconds,
             code,
             code_seconds,
+            remember_seconds,
         )
-        return _first(AuthorizationRequest, rows)
+        return first(AuthorizationRequest, rows)
+
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        """Say whether the user allowed this before and let it be remembered."""
+        rows = await self._run(
+            "SELECT scopes FROM authserver.living_grants WHERE subject = $1 AND client_id = $2"
+            " AND redirect_uri = $3 AND resource = $4"
+            " AND expires_at > authserver.now() AND remembered_until > authserver.now()",
+            subject,
+            request.client_id,
+            request.redirect_uri,
+            request.resource,
+            repeatable=True,
+        )
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in rows)
 
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         """Return the code, spent or not, until its original expiry."""
@@ -465,7 +509,7 @@ class PostgreSQLStorage:
             digest,
             repeatable=True,
         )
-        return _first(AuthorizationCode, rows)
+        return first(AuthorizationCode, rows)
 
     async def redeem_code(
         self, digest: bytes, *, attempt: bytes, tokens: NewTokens, lifetimes: Lifetimes
@@ -486,7 +530,7 @@ class PostgreSQLStorage:
         [row] = rows
         if row["verdict"] == "replayed":
             return Replayed(grant_id=row["grant_id"], subject=row["subject"])
-        return Redeemed(_issued(row))
+        return Redeemed(issued(row))
 
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
         """Return the refresh token, spent or not, until its original expiry."""
@@ -498,7 +542,7 @@ class PostgreSQLStorage:
             digest,
             repeatable=True,
         )
-        return _first(RefreshToken, rows)
+        return first(RefreshToken, rows)
 
     async def rotate_refresh_token(
         self,
@@ -528,7 +572,7 @@ class PostgreSQLStorage:
         [row] = rows
         if row["verdict"] == "reused":
             return Reused(grant_id=row["grant_id"], subject=row["subject"])
-        return Rotated(_issued(row), row["salt"], repeated=row["verdict"] == "repeated")
+        return Rotated(issued(row), row["salt"], repeated=row["verdict"] == "repeated")
 
     async def add_access_token(
         self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float
@@ -555,17 +599,18 @@ class PostgreSQLStorage:
             digest,
             repeatable=True,
         )
-        return _first(AccessToken, rows)
+        return first(AccessToken, rows)
 
-    async def list_grants(self) -> list[Grant]:
-        """Return all grants that are alive, oldest first."""
+    async def list_grants(self, subject: str | None = None) -> list[Grant]:
+        """Return all grants that are alive, or those of a user, oldest first."""
         rows = await self._run(
             "SELECT grant_id, client_id, subject, user_name, scopes, resource, redirect_uri, created_at,"
             " used_at, expires_at, revoked_at FROM authserver.living_grants"
-            " WHERE expires_at > authserver.now() ORDER BY created_at",
+            " WHERE expires_at > authserver.now() AND subject = coalesce($1, subject) ORDER BY created_at",
+            subject,
             repeatable=True,
         )
-        return [_record(Grant, row) for row in rows]
+        return [record(Grant, row) for row in rows]
 
     async def revoke_grant(self, grant_id: str) -> bool:
         """Revoke a grant with all its tokens."""
@@ -579,7 +624,7 @@ class PostgreSQLStorage:
             within_seconds,
             repeatable=True,
         )
-        return [_record(Revocation, row) for row in rows]
+        return [record(Revocation, row) for row in rows]
 
     async def purge(
         self,
@@ -590,8 +635,8 @@ class PostgreSQLStorage:
         idle_seconds: float | None,
     ) -> int:
         """Delete up to about `limit` expired records of each sort, one transaction a sort."""
-        rows = [*await self._run(_PURGE_SALTS, limit, replay_seconds)]
-        for statement in _PURGE:
+        rows = [*await self._run(PURGE_SALTS, limit, replay_seconds)]
+        for statement in PURGE:
             rows += await self._run(statement, limit)
         rows += await self._run(
             "SELECT authserver.purge_clients($1, $2, $3)", limit, unused_seconds, idle_seconds
@@ -607,7 +652,7 @@ class PostgreSQLStorage:
                 await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             for table, columns in TABLES.items():
                 with translated():
-                    await connection.execute(f"DECLARE {table} CURSOR FOR {_DUMP[table]}")
+                    await connection.execute(f"DECLARE {table} CURSOR FOR {DUMP[table]}")
                 while True:
                     with translated():
                         rows = await connection.fetch(f"FETCH {_BATCH} FROM {table}")
@@ -616,7 +661,7 @@ class PostgreSQLStorage:
                     if len(rows) < _BATCH:
                         break
 
-    async def fill(self, rows: AsyncIterator[tuple[str, Row]]) -> None:
+    async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records in one transaction, on a connection of its own, while nobody else writes."""
         async with self._connections.own() as connection:
             with translated():
@@ -630,7 +675,7 @@ class PostgreSQLStorage:
                     raise NotEmpty
             batch: list[Row] = []
             table = ""
-            async for name, row in rows:
+            async for name, row in records:
                 if batch and (name != table or len(batch) == _BATCH):
                     await _store(connection, table, batch)
                     batch = []
@@ -645,48 +690,5 @@ async def _store(connection: Connection, table: str, rows: list[Row]) -> None:
     if rows:
         with translated():
             await connection.executemany(
-                _FILL[table], [[row.get(name) for name in TABLES[table]] for row in rows]
+                FILL[table], [[row.get(name) for name in TABLES[table]] for row in rows]
             )
-
-
-# What another node deletes right now is skipped.
-_EXPIRED = """
-    WITH deleted AS (
-        DELETE FROM authserver.{table} WHERE {key} = ANY (ARRAY(
-            SELECT {key} FROM authserver.{table} WHERE {column} <= authserver.now()
-            LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING 1)
-    SELECT count(*) FROM deleted
-    """
-_PURGE = [
-    _EXPIRED.format(table=table, key=key, column=column)
-    for table, key, column in (
-        ("access_tokens", "digest", "expires_at"),
-        ("refresh_tokens", "digest", "expires_at"),
-        ("codes", "digest", "expires_at"),
-        ("authorization_requests", "digest", "expires_at"),
-        ("sessions", "digest", "expires_at"),
-        ("invitations", "digest", "expires_at"),
-        ("buckets", "key", "full_at"),
-        ("grants", "grant_id", "expires_at"),
-        ("revocations", "grant_id", "until"),
-    )
-]
-_PURGE_SALTS = """
-    WITH emptied AS (
-        UPDATE authserver.refresh_tokens SET salt = NULL WHERE digest = ANY (ARRAY(
-            SELECT digest FROM authserver.refresh_tokens
-            WHERE salt IS NOT NULL AND spent_at < authserver.now() - $2
-            LIMIT $1 FOR UPDATE SKIP LOCKED))
-        RETURNING 1)
-    SELECT count(*) FROM emptied
-    """
-
-# All names are ours.
-_DUMP = {table: f"SELECT {', '.join(names)} FROM authserver.{table}" for table, names in TABLES.items()}  # noqa: S608
-_FILL = {
-    table: f"INSERT INTO authserver.{table} ({', '.join(names)})"  # noqa: S608
-    f" VALUES ({', '.join(f'${number}' for number in range(1, len(names) + 1))}) {conflict}"
-    for table, names in TABLES.items()
-    for conflict in ["ON CONFLICT DO NOTHING" if table == "facts" else ""]
-}

@@ -45,6 +45,7 @@ CREATE TABLE authserver.users (
 
 CREATE TABLE authserver.invitations (
     digest bytea PRIMARY KEY,
+    subject text COLLATE "C" NOT NULL,
     folded_name text COLLATE "C" UNIQUE,
     name text,
     scopes text,
@@ -62,11 +63,19 @@ CREATE TABLE authserver.credentials (
 CREATE TABLE authserver.sessions (
     digest bytea PRIMARY KEY,
     subject text COLLATE "C" NOT NULL REFERENCES authserver.users ON DELETE CASCADE,
+    device text NOT NULL,
     created_at double precision NOT NULL,
     expires_at double precision NOT NULL
 );
 CREATE INDEX sessions_subject ON authserver.sessions (subject);
 CREATE INDEX sessions_expiry ON authserver.sessions (expires_at);
+
+CREATE TABLE authserver.tickets (
+    digest bytea PRIMARY KEY,
+    value bytea NOT NULL,
+    expires_at double precision NOT NULL
+);
+CREATE INDEX tickets_expiry ON authserver.tickets (expires_at);
 
 CREATE TABLE authserver.buckets (
     key bytea PRIMARY KEY,
@@ -102,7 +111,9 @@ CREATE TABLE authserver.grants (
     expires_at double precision NOT NULL,
     revoked_at double precision,
     -- when its last access token runs out
-    access_until double precision NOT NULL
+    access_until double precision NOT NULL,
+    -- until when the same may be allowed without asking the user again
+    remembered_until double precision NOT NULL
 );
 CREATE INDEX grants_client ON authserver.grants (client_id);
 CREATE INDEX grants_subject ON authserver.grants (subject);

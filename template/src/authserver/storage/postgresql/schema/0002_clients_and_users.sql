@@ -110,7 +110,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION authserver.add_invitation(
-    _digest bytea, _folded_name text, _name text, _scopes text, _lifetime double precision
+    _digest bytea, _subject text, _folded_name text, _name text, _scopes text, _lifetime double precision
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
@@ -119,14 +119,16 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM authserver.invitations WHERE folded_name IS NOT DISTINCT FROM _folded_name;
-    INSERT INTO authserver.invitations (digest, folded_name, name, scopes, expires_at)
-    VALUES (_digest, _folded_name, _name, _scopes, extract(epoch FROM clock_timestamp()) + _lifetime);
+    INSERT INTO authserver.invitations (digest, subject, folded_name, name, scopes, expires_at)
+    VALUES (
+        _digest, _subject, _folded_name, _name, _scopes,
+        extract(epoch FROM clock_timestamp()) + _lifetime);
     RETURN true;
 END $$;
 
--- The name and subject are for a new account. No row: the link is gone, or its user is disabled.
+-- The name is for the first account. No row: the link is gone, or its user is disabled.
 CREATE FUNCTION authserver.claim_invitation(
-    _digest bytea, _subject text, _folded_name text, _name text, _kind text, _value bytea
+    _digest bytea, _folded_name text, _name text, _kind text, _value bytea
 ) RETURNS SETOF authserver.users
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -144,16 +146,18 @@ BEGIN
     _name := coalesce(_invitation.name, _name);
     _folded_name := coalesce(_invitation.folded_name, _folded_name);
     INSERT INTO authserver.users (subject, folded_name, name, scopes, created_at)
-    VALUES (_subject, _folded_name, _name, _invitation.scopes, _now)
-    ON CONFLICT DO NOTHING;
+    VALUES (_invitation.subject, _folded_name, _name, _invitation.scopes, _now)
+    ON CONFLICT (folded_name) DO NOTHING;
     SELECT * INTO _user FROM authserver.users
     WHERE folded_name = _folded_name AND disabled_at IS NULL FOR SHARE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO authserver.credentials AS stored (subject, kind, value, counter)
-    VALUES (_user.subject, _kind, _value, 1)
-    ON CONFLICT (subject, kind) DO UPDATE SET value = excluded.value, counter = stored.counter + 1;
+    IF _kind IS NOT NULL THEN
+        INSERT INTO authserver.credentials AS stored (subject, kind, value, counter)
+        VALUES (_user.subject, _kind, _value, 1)
+        ON CONFLICT (subject, kind) DO UPDATE SET value = excluded.value, counter = stored.counter + 1;
+    END IF;
     DELETE FROM authserver.sessions WHERE subject = _user.subject;
     RETURN NEXT _user;
 END $$;

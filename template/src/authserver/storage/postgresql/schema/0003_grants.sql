@@ -31,7 +31,7 @@ END $$;
 -- Return the request that was consumed for it. No row: request, user or client is gone.
 CREATE FUNCTION authserver.create_grant(
     _request bytea, _grant_id text, _subject text, _scopes text, _grant_seconds double precision,
-    _code bytea, _code_seconds double precision
+    _code bytea, _code_seconds double precision, _remember_seconds double precision
 ) RETURNS SETOF authserver.authorization_requests
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -53,10 +53,10 @@ BEGIN
     END IF;
     INSERT INTO authserver.grants
         (grant_id, client_id, subject, scopes, resource, redirect_uri, created_at, used_at, expires_at,
-         access_until)
+         access_until, remembered_until)
     VALUES (
         _grant_id, _taken.client_id, _subject, _scopes, _taken.resource, _taken.redirect_uri, _now, _now,
-        _now + _grant_seconds, _now);
+        _now + _grant_seconds, _now, _now + _remember_seconds);
     INSERT INTO authserver.codes (digest, grant_id, redirect_uri_explicit, code_challenge, expires_at)
     VALUES (
         _code, _grant_id, _taken.redirect_uri_explicit, _taken.code_challenge, _now + _code_seconds);
