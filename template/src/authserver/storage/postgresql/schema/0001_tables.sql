@@ -4,7 +4,7 @@
 
 DO $$ BEGIN
     -- Whoever may not create schemas can be given this one.
-    IF to_regnamespace('authserver') IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'authserver') THEN
         CREATE SCHEMA authserver;
     END IF;
 END $$;

@@ -32,7 +32,11 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 
 
 async def _version(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
-    if not await connection.fetchval("SELECT to_regclass('authserver.schema_versions') IS NOT NULL"):
+    # Not to_regclass: that may answer from before the lock was given.
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_tables"
+        " WHERE schemaname = 'authserver' AND tablename = 'schema_versions')"
+    ):
         return 0
     version: int = await connection.fetchval("SELECT max(version) FROM authserver.schema_versions")
     return version
