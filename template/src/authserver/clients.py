@@ -32,6 +32,8 @@ class RegisteredClient(OAuthClientInformationFull):
     approved: bool = Field(default=True, exclude=True)
     operated: bool = Field(default=False, exclude=True)
     """Added by the operator, not by itself."""
+    introspects: bool = Field(default=False, exclude=True)
+    """May ask about the tokens of other clients: the operator said so."""
 
     def exact_redirect_uri(self, asked: str | None) -> str:
         """Return the redirect URI of a request (RFC 6749 section 3.1.2.3).
@@ -162,6 +164,17 @@ def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
         "grant_types": [name for name in GRANT_TYPES if name in grant_types],
         "response_types": ["code"],
         **_described(body),
+    }
+
+
+def resource_server(name: str, method: str) -> dict[str, Any]:
+    """Return the metadata of a client that gets no token: it asks about those of others."""
+    return {
+        "client_name": name,
+        "redirect_uris": [],
+        "token_endpoint_auth_method": method,
+        "grant_types": [],
+        "response_types": [],
     }
 
 

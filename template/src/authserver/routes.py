@@ -17,6 +17,7 @@ from authserver.cross_origin import CrossOrigin
 from authserver.endpoints import health, metadata
 from authserver.endpoints.authorize import authorize
 from authserver.endpoints.errors import answers_errors
+from authserver.endpoints.introspect import introspect
 from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
@@ -51,6 +52,8 @@ def create(server: "AuthorizationServer") -> list[Route]:
         program("/token", "POST", token),
         program("/revoke", "POST", revoke),
         program("/register", "POST", refuse if server.settings.registration == "static" else register),
+        program("/introspect", "POST", introspect),
+        *server.tokens.routes,
         program("/healthz", "GET", health.healthz),
         program("/readyz", "GET", health.readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),

@@ -31,6 +31,8 @@ class CoreSettings(BaseSettings):
     public_url: str = Field(default="http://127.0.0.1:8000", examples=["https://mcp.example.com"])
     secret_key: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
     secret_key_file: Path | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
+    secret_key_previous: SecretStr | None = Field(default=None, examples=["the key before the rotation"])
+    secret_key_previous_file: Path | None = Field(default=None, examples=["/run/secrets/previous_key"])
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
     access_token_seconds: PositiveSeconds = Field(default=3600, examples=["3600"])
     refresh_token_seconds: PositiveSeconds = Field(default=2_592_000, examples=["2592000"])
@@ -96,11 +98,13 @@ class CoreSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "CoreSettings":
-        if self.secret_key is not None and self.secret_key_file is not None:
-            raise ValueError(
-                "AUTH_SECRET_KEY: set it or AUTH_SECRET_KEY_FILE, not both."
-                " Example: AUTH_SECRET_KEY_FILE=/run/secrets/auth_secret_key"
-            )
+        for name in ("secret_key", "secret_key_previous"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                variable = f"AUTH_{name.upper()}"
+                raise ValueError(
+                    f"{variable}: set it or {variable}_FILE, not both."
+                    f" Example: {variable}_FILE=/run/secrets/auth_secret_key"
+                )
         if self.refresh_replay_seconds >= self.access_token_seconds:
             raise ValueError(
                 "AUTH_REFRESH_REPLAY_SECONDS: must be less than AUTH_ACCESS_TOKEN_SECONDS, since a repeated"

@@ -133,7 +133,7 @@ async def test_the_key_may_come_from_a_file(
     file.write_text("k" * 40 + "\n")
     keys = await load_keys(from_file, storage)
     assert await load_keys(Settings.model_validate(store | {"secret_key": "k" * 40}), storage) == keys
-    assert len({keys.replay, keys.browser, keys.names}) == 3
+    assert len({keys.browser, keys.names, keys.check, *keys.replay_keys.values()}) == 4
     assert "kkkk" not in repr(keys)
 
 

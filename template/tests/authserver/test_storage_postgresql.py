@@ -755,7 +755,7 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
     for name, value in (("ssl_cert_file", own), ("ssl_key_file", key), ("ssl", "on")):
         server.ask(f"ALTER SYSTEM SET {name} = '{value}'")
     server.ask("SELECT pg_reload_conf()")
-    while server.ask("SHOW ssl") != [("on",)]:
+    while server.ask("SHOW ssl")[0]["ssl"] != "on":
         pass
     async with opened(f"{url}?sslmode=verify-full&sslrootcert={own}") as storage:
         rows = await storage._run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")

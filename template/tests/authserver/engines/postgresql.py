@@ -162,7 +162,8 @@ async def _tables(connection: Connection) -> list[str]:
 
 _REFERENCES = """
     SELECT format(
-        'SELECT FROM %1$s AS child WHERE NOT EXISTS (SELECT FROM %2$s AS parent WHERE parent.%4$I = child.%3$I)',
+        'SELECT FROM %1$s AS child WHERE NOT EXISTS (
+            SELECT FROM %2$s AS parent WHERE parent.%4$I = child.%3$I)',
         conrelid::regclass, confrelid::regclass, child.attname, parent.attname) AS strays
     FROM pg_constraint
     JOIN pg_attribute AS child ON child.attrelid = conrelid AND child.attnum = conkey[1]
