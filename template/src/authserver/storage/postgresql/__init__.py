@@ -62,7 +62,7 @@ class Settings(CoreSettings):
     """Where the database is, and how it is connected to."""
 
     storage_url: SecretStr = Field(
-        examples=["postgresql://name:password@db.example.com/authserver?sslmode=verify-full"]
+        default=..., examples=["postgresql://name:password@db.example.com/authserver?sslmode=verify-full"]
     )
     storage_pooler: bool = Field(default=False, examples=["True"])
     storage_connections: int = Field(default=10, gt=0, examples=["10"])
