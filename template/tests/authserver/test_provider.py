@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import logins
@@ -22,7 +23,7 @@ from pydantic import AnyUrl
 from authserver import AuthorizationServer
 from authserver.clients import RegisteredClient
 from authserver.configuration import Settings
-from authserver.issued import AuthorizationRequest, IssuedCode, IssuedRefreshToken
+from authserver.issued import AuthorizationRequest, IssuedAccessToken, IssuedCode, IssuedRefreshToken
 
 URI = "http://127.0.0.1/cb"
 
@@ -37,6 +38,19 @@ async def server(store: dict[str, str]) -> AsyncIterator[AuthorizationServer]:
 
 def registered(client_id: str = "client") -> RegisteredClient:
     return RegisteredClient(client_id=client_id, redirect_uris=[AnyUrl(URI)], exact_redirect_uris=[URI])
+
+
+def issued_code(code: str) -> IssuedCode:
+    return IssuedCode(
+        code=code,
+        exact_redirect_uri=URI,
+        redirect_uri=AnyUrl(URI),
+        redirect_uri_provided_explicitly=True,
+        client_id="client",
+        scopes=["read"],
+        code_challenge="x" * 43,
+        expires_at=time.time() + 60,
+    )
 
 
 def asking(**changes: Any) -> AuthorizationRequest:
@@ -112,18 +126,8 @@ async def test_load_methods_know_no_stranger(server: AuthorizationServer) -> Non
 
 @pytest.mark.anyio
 async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationServer) -> None:
-    code = IssuedCode(
-        code="mcpac_gone",
-        exact_redirect_uri=URI,
-        redirect_uri=AnyUrl(URI),
-        redirect_uri_provided_explicitly=True,
-        client_id="client",
-        scopes=["read"],
-        code_challenge="x" * 43,
-        expires_at=time.time() + 60,
-    )
     with pytest.raises(TokenError) as refusal:
-        await server.exchange_authorization_code(registered(), code)
+        await server.exchange_authorization_code(registered(), issued_code("mcpac_gone"))
     assert refusal.value.error == "invalid_grant"
     token = IssuedRefreshToken(
         token="mcprt_gone", grant_id="x", client_id="client", scopes=["read"], entitlement=None
@@ -137,10 +141,33 @@ async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationSe
 
 def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
     """Attack 26: read secrets in a trace or an exception. Source: threat model."""
-    token = IssuedRefreshToken(token="mcprt_secret", grant_id="x", client_id="c", scopes=[], entitlement=None)
-    assert "mcprt_secret" not in repr(token)
+    fields: dict[str, object] = {
+        "token": "the secret",
+        "grant_id": "x",
+        "client_id": "c",
+        "scopes": [],
+        "entitlement": None,
+    }
+    for secret in (
+        IssuedRefreshToken.model_validate(fields),
+        IssuedAccessToken.model_validate(fields),
+        issued_code("the secret"),
+    ):
+        assert "the secret" not in repr(secret)
     settings = Settings.model_validate(store | {"secret_key": "k" * 40})
     assert "kkkk" not in repr(settings)
+
+
+@pytest.mark.anyio
+async def test_an_answer_takes_the_token_the_salt_and_the_key(
+    server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 26: compute the answer to a refresh from what the store holds. Source: threat model."""
+    answers = {server._successors(token, salt, ["read"]) for token in ("one", "two") for salt in (b"1", b"2")}
+    keys = replace(server.runtime.keys, replay=b"another key")
+    monkeypatch.setattr(server, "_runtime", replace(server.runtime, keys=keys))
+    answers.add(server._successors("one", b"1", ["read"]))
+    assert len({seed for answer in answers for seed in answer}) == 10
 
 
 def test_verify_token_refuses_a_token_of_another_resource(
@@ -175,7 +202,7 @@ def test_who_only_sees_a_code_cannot_kill_its_grant(live: Live, alice: Person) -
     client, thief = OAuthClient(live), OAuthClient(live)
     code = client.code(alice)
     tokens = client.redeem(code).json()
-    assert thief.redeem(code).json()["error"] == "invalid_grant"
+    assert thief.redeem(code, code_verifier=client.verifier).json()["error"] == "invalid_grant"
     assert client.redeem(code, code_verifier="x" * 43).json()["error"] == "invalid_grant"
     assert client.redeem(code, redirect_uri="http://127.0.0.1:8/callback").status_code == 400
     assert alive(live, tokens["access_token"])
@@ -319,4 +346,6 @@ async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     assert ended(server, tokens["access_token"])
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.redeem(code).json()["error"] == "invalid_grant"
-    assert logins.chosen().asks(person.get(client.authorization_url()))  # signed out
+    page = person.get(client.authorization_url())
+    assert logins.chosen().asks(page)  # signed out
+    assert person.sign_in(page).status_code == 401

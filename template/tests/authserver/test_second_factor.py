@@ -273,15 +273,18 @@ async def test_a_factor_opens_for_its_user_only(storage: Any) -> None:
         await kept.get(other.subject)
 
 
-@pytest.mark.anyio
-async def test_factors_outlive_a_change_of_the_secret_key(storage: Any) -> None:
-    old, both, new = Seal([b"o" * 40]), Seal([b"n" * 40, b"o" * 40]), Seal([b"n" * 40])
-    user = await storage.add_user("one", scopes=None)
-    found = enrolled("A" * 32, pyotp.TOTP("A" * 32).now())
-    assert found
-    await Kept(storage, old).put(user.subject, found[0], 0)
-    assert [await Kept(storage, both).rewrap() for _ in range(2)] == [1, 0]
-    assert await Kept(storage, new).get(user.subject) == (found[0], 2)
+def test_factors_outlive_a_change_of_the_secret_key(
+    start: Callable[..., Live], operator: Operator, store: dict[str, str]
+) -> None:
+    old, new = {"secret_key": "o" * 40}, {"secret_key": "n" * 40}
+    server = start(**old)
+    app, _ = set_up(new_person(server, "alice"))
+    server.stop()
+    operator.store = store | new | {"secret_key_previous": "o" * 40}
+    assert not operator.types("keys", "rewrap").startswith("0 secrets")
+    assert operator.types("keys", "rewrap").startswith("0 secrets")
+    person, page = half_way(start(**new), "alice")
+    assert person.submit(page, "code", code=app.code()).url.path == "/account"
 
 
 # ----------------------------------------------------------------------------------------- setting up

@@ -393,6 +393,7 @@ async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -
 
 
 async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:
+    """Attack 13: use a one-time value twenty times at once. Source: Keycloak CVE-2026-4282."""
     await storage.add_ticket(b"one", b"\x00value", lifetime_seconds=100)
     await storage.add_ticket(b"brief", b"value", lifetime_seconds=MOMENT)
     takes = await asyncio.gather(*(storage.take_ticket(b"one") for _ in range(20)))
