@@ -19,11 +19,15 @@ from cyclopts import App, Parameter
 from mcp.server.auth.provider import RegistrationError
 
 from authserver import backup, choices, guard, logs, secret_values
+from authserver.browser.apps import disconnect
+from authserver.browser.devices import describe
 from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
 from authserver.keys import check_value, store_check_value, verify_key
+from authserver.login import Login
 from authserver.provider import AuthorizationServer
+from authserver.records import User
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
 from authserver.settings import LOOPBACK_HOSTS, SettingsError
@@ -200,6 +204,59 @@ async def delete(name: str, /) -> None:
         _found(await server.storage.delete_user(name), f"no user {name}")
 
 
+@users.command
+async def sessions(name: str, /, *, as_json: Json = False) -> None:
+    """List the browsers in which a user is signed in."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        rows = [
+            {
+                "browser": " ".join(filter(None, describe(session.device))),
+                "created_at": _time(session.created_at),
+                "expires_at": _time(session.expires_at),
+                "says": session.device,
+            }
+            for session in await server.storage.list_sessions(user.subject)
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def sign_out(name: str, /, *, apps: bool = False) -> None:
+    """Sign a user out of all browsers.
+
+    Parameters
+    ----------
+    name
+        Whom.
+    apps
+        Disconnect all their apps, too.
+    """
+    async with _opened() as server:
+        user = await _user(server, name)
+        await server.storage.end_sessions(user.subject)
+        if apps:
+            await disconnect(server, user.subject)
+
+
+@users.command
+async def credentials(name: str, /, *, as_json: Json = False) -> None:
+    """List what a user signs in with: password, second-factor and the like."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        rows = [{"kind": kind} for kind in await server.storage.list_credentials(user.subject)]
+    _print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def remove_credential(name: str, kind: str, /) -> None:
+    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        _found(await server.storage.delete_credential(user.subject, kind), f"{name} has no {kind}")
+        await server.storage.end_sessions(user.subject)
+
+
 # ------------------------------------------------------------------------------------------- clients
 
 
@@ -337,10 +394,11 @@ async def rotate(*, at_once: bool = False) -> None:
 async def rewrap() -> None:
     """Seal again what AUTH_SECRET_KEY_PREVIOUS sealed: once every node runs with the new AUTH_SECRET_KEY."""
     async with _opened() as server:
-        count = await server.tokens.rewrap()
+        login: Login = choices.login.create(server)
+        count = await server.tokens.rewrap() + await login.rewrap()
         await store_check_value(server.storage, server.runtime.keys)
         print(
-            f"{count} keys sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"
+            f"{count} secrets sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"
             f" {server.settings.refresh_replay_seconds} seconds, when no answer made with it is repeated."
         )
 
@@ -398,6 +456,13 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
     print(f"{source.count} records restored, of {_time(source.made_at)}, {hours:.1f} hours ago.")
     if not revoke_all:
         print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
+
+
+async def _user(server: AuthorizationServer, name: str) -> User:
+    user = await server.storage.get_user(name)
+    if user is None:
+        raise CommandError(f"no user {name}")
+    return user
 
 
 def _found(found: bool, otherwise: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, OAuthClientInformationFull
@@ -86,6 +87,12 @@ def same_redirect_uri(asked: str, registered: str) -> bool:
 def is_loopback(uri: str) -> bool:
     """Say whether a redirect URI leads to a program on the browser's own computer."""
     return _LOOPBACK.fullmatch(uri) is not None
+
+
+def destination(uri: str) -> str:
+    """Return what people need to know of a redirect URI: where it leads."""
+    target = urlsplit(uri)
+    return f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:"
 
 
 def usable_redirect_uris(uris: list[str], schemes: tuple[str, ...]) -> list[str]:

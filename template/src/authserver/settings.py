@@ -38,6 +38,7 @@ class CoreSettings(BaseSettings):
     refresh_token_seconds: PositiveSeconds = Field(default=2_592_000, examples=["2592000"])
     refresh_replay_seconds: int = Field(default=60, ge=0, examples=["60"])
     grant_seconds: PositiveSeconds = Field(default=7_776_000, examples=["7776000"])
+    remember_consent_days: int = Field(default=0, ge=0, examples=["30"])
     session_seconds: PositiveSeconds = Field(default=43_200, examples=["43200"])
     limit_registrations_per_minute: int = Field(default=20, ge=0, examples=["20"])
     limit_sign_ins_per_minute: int = Field(default=20, ge=0, examples=["20"])

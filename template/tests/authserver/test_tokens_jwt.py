@@ -799,8 +799,8 @@ def test_signing_keys_outlive_a_change_of_the_secret_key(
     previous = store.get("secret_key") or (made.read_text() if made else "")
     old.stop()
     operator.store = store | {"secret_key": "n" * 40, "secret_key_previous": previous}
-    assert operator.types("keys", "rewrap").startswith("1 keys sealed again")
-    assert operator.types("keys", "rewrap").startswith("0 keys sealed again")
+    assert operator.types("keys", "rewrap").startswith("1 secrets sealed again")
+    assert operator.types("keys", "rewrap").startswith("0 secrets sealed again")
     new = Live(store | {"secret_key": "n" * 40}, old.port).start()
     assert alive(new, tokens["access_token"])
     assert len(list(key_set(new))) == 1
