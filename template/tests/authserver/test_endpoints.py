@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote_plus
 
 import pytest
 from conftest import Live, ended
@@ -86,7 +85,7 @@ def test_a_registration_is_echoed_without_what_was_dropped(live: Live) -> None:
         (b"\xff\xfe", "application/json", 400),
         (b'{"redirect_uris": ["\\ud800:/x"]}', "application/json", 400),
         (b"redirect_uris=x", "application/x-www-form-urlencoded", 400),
-        (b"{}", "text/plain", 400),
+        (b'{"redirect_uris": ["http://127.0.0.1/"]}', "text/plain", 400),
     ],
 )
 def test_a_registration_that_cannot_be_read_is_refused(
@@ -234,6 +233,14 @@ def test_queries_that_cannot_be_read_are_refused(live: Live, query: str) -> None
     answer = live.http().get(f"/authorize?{query}")
     assert answer.status_code == 400
     assert "location" not in answer.headers
+
+
+def test_a_query_has_at_most_a_hundred_parameters(live: Live) -> None:
+    """Attack 4: parameters without end. Source: CWE-400."""
+    url = OAuthClient(live).authorization_url()
+    for number, status in ((50, 303), (100, 400)):
+        more = "".join(f"&more{index}=x" for index in range(number))
+        assert live.http().get(url + more).status_code == status
 
 
 def test_an_authorization_request_may_be_posted(live: Live) -> None:
@@ -390,7 +397,7 @@ def test_basic_authentication_needs_no_client_id_in_the_body(live: Live, alice: 
     Source: RFC 6749 2.3.1; LibreChat and the TypeScript SDK.
     """
     client = OAuthClient(live, token_endpoint_auth_method="client_secret_basic")
-    pair = f"{quote_plus(client.id)}:{quote_plus(client.secret)}"
+    pair = ":".join("".join(f"%{byte:02x}" for byte in text.encode()) for text in (client.id, client.secret))
     code = client.code(alice)
     answer = live.http().post(
         "/token",
@@ -437,10 +444,13 @@ def test_a_client_authenticates_in_its_one_way_only(live: Live) -> None:
     assert error(http.post("/token", data={"x": "y"}, auth=(confidential.id, confidential.secret)))[0] == 401
     in_body = {"client_id": basic.id, "client_secret": basic.secret}
     assert error(http.post("/token", data=in_body)) == (401, "invalid_client")
-    twice = http.post("/token", data=in_body, auth=(basic.id, basic.secret))
-    assert error(twice) == (400, "invalid_request")
-    other = http.post("/token", data={"client_id": post.id}, auth=(basic.id, basic.secret))
-    assert error(other) == (400, "invalid_request")
+    form = {"grant_type": "refresh_token", "refresh_token": "mcprt_unknown"}
+    for more in (in_body, {"client_id": post.id}, {"client_secret": basic.secret}):
+        two_ways = http.post("/token", data=form | more, auth=(basic.id, basic.secret))
+        assert error(two_ways) == (400, "invalid_request")
+    right = "Basic " + base64.b64encode(f"{basic.id}:{basic.secret}".encode()).decode()
+    twice = http.post("/token", data={"x": "y"}, headers=[("Authorization", right)] * 2)
+    assert error(twice) == (401, "invalid_client")
 
 
 # ----------------------------------------------------------------------------------------- revocation

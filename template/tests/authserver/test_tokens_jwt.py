@@ -230,7 +230,7 @@ ATTACKER_JWK = ATTACKER.as_dict(private=False)
 )
 def test_a_header_that_is_not_ours_is_refused(live: Live, genuine: jwt.Token, change: dict[str, Any]) -> None:
     """Attack 19: another algorithm, type or key in the header, signed all the same.
-    Source: RFC 8725 3.1, 3.5, 3.10, 3.11; RFC 9068 4; Authlib CVE-2026-27962.
+    Source: RFC 8725 3.1, 3.5, 3.10, 3.11; RFC 9068 4; CVE-2026-27962.
     """
     header = {name: value for name, value in (genuine.header | change).items() if value is not None}
     refused(live, signed(live, header, genuine.claims))
@@ -238,7 +238,7 @@ def test_a_header_that_is_not_ours_is_refused(live: Live, genuine: jwt.Token, ch
 
 def test_no_signature_but_that_of_the_key_is_accepted(live: Live, genuine: jwt.Token) -> None:
     """Attack 19: no algorithm, a public key as shared secret, a key of one's own, another token's signature.
-    Source: RFC 8725 2.1, 3.1; Authlib CVE-2024-37568.
+    Source: RFC 8725 2.1, 3.1; CVE-2024-37568.
     """
     [key] = key_set(live)
     assert isinstance(key, ECKey)
@@ -469,32 +469,26 @@ def test_without_the_storage_tokens_hold_for_two_seconds_and_then_are_answered_5
 
 @pytest.mark.anyio
 async def test_what_was_missed_in_a_long_outage_is_learned_after_it(
-    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 19: hope that a node forgot what happened while it was cut off. Source: threat model."""
     asked: list[float | None] = []
+    list_revocations = type(storage).list_revocations
+
+    async def recorded(self: Storage, within_seconds: float | None) -> list[Revocation]:
+        asked.append(within_seconds)
+        return await list_revocations(self, within_seconds)
+
+    monkeypatch.setattr(type(storage), "list_revocations", recorded)
     now = [1000.0]
-    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time)
-    monkeypatch.setattr(access_tokens, "time", clock)
-    format_ = chosen.create(start().settings)  # type: ignore[arg-type]  # in a project they are the same
-
-    class Store:
-        async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-            asked.append(within_seconds)
-            return []
-
-        async def list_facts(self, prefix: str) -> dict[str, bytes]:
-            return facts
-
-    facts: dict[str, bytes] = {}
-    key = json.dumps({"private": signing.make("ES256").decode(), "made_at": 1, "signs_at": 1})
-    facts["signing key 1"] = SEAL.seal(key.encode(), "signing key 1")
-    format_.open(Store(), SEAL)  # type: ignore[arg-type]  # all that it reads
+    monkeypatch.setattr(access_tokens, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    tokens = chosen.create(Settings.model_validate(store))
+    tokens.open(storage, SEAL)
     for seconds in (0, 1, 14, 16, 1, 3600):
         now[0] += seconds
-        await format_.catch_up()
+        await tokens.catch_up()
     assert asked == [None, 30, 30, None, 30, None]
-    await format_.close()
+    await tokens.close()
 
 
 # ------------------------------------------------------------------------------------- what is cached
@@ -805,8 +799,8 @@ def test_signing_keys_outlive_a_change_of_the_secret_key(
     previous = store.get("secret_key") or (made.read_text() if made else "")
     old.stop()
     operator.store = store | {"secret_key": "n" * 40, "secret_key_previous": previous}
-    assert operator.types("keys", "rewrap").startswith("1 keys sealed again")
-    assert operator.types("keys", "rewrap").startswith("0 keys sealed again")
+    assert operator.types("keys", "rewrap").startswith("1 secrets sealed again")
+    assert operator.types("keys", "rewrap").startswith("0 secrets sealed again")
     new = Live(store | {"secret_key": "n" * 40}, old.port).start()
     assert alive(new, tokens["access_token"])
     assert len(list(key_set(new))) == 1
