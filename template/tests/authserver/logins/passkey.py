@@ -6,15 +6,13 @@ import html
 import json
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cbor2
 import httpx2
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-
-if TYPE_CHECKING:
-    from person import Person
+from person import Form, Person
 
 PRESENT, VERIFIED, BACKUP_ELIGIBLE, BACKED_UP, ATTESTED = 0x01, 0x04, 0x08, 0x10, 0x40
 """Flags of the authenticator data (WebAuthn Level 3, section 6.1)."""
@@ -94,32 +92,33 @@ class PasskeyWay:
         """Return nothing: there is nothing to set."""
         return {}
 
-    def join(self, person: "Person", link: str) -> httpx2.Response:
+    def join(self, person: Person, link: str) -> httpx2.Response:
         """Make a passkey."""
-        return self.make(person, person.get(link), username=person.name)
+        return self.make(person, person.get(link))
 
-    def make(self, person: "Person", page: httpx2.Response, **fields: str) -> httpx2.Response:
+    def make(self, person: Person, page: httpx2.Response) -> httpx2.Response:
         """Make a passkey where a page asks for one."""
-        if "data-options" not in page.text:
+        if not self.asks(page):
             return page  # the link is used up
         options = options_of(page)
         key = Key(decode(options["user"]["id"]))
-        answered = self.send(person, page, key.made(options, person.url), **fields)
+        name = Form(page.text, "credential").fields["username"] or person.name
+        answered = self.send(person, page, key.made(options, person.url), username=name)
         if answered.status_code == 200:
-            keys[person.url, person.name] = key
+            keys[person.url, name] = key
         return answered
 
     def asks(self, page: httpx2.Response) -> bool:
         """Look for the options."""
         return "data-options" in page.text
 
-    def sign_in(self, person: "Person", page: httpx2.Response) -> httpx2.Response:
+    def sign_in(self, person: Person, page: httpx2.Response) -> httpx2.Response:
         """Use the passkey of this name, one that nobody knows where there is none."""
         key = keys.get((person.url, person.name)) or Key()
         return self.send(person, page, key.used(options_of(page), person.url))
 
     def send(
-        self, person: "Person", page: httpx2.Response, answer: dict[str, Any], **fields: str
+        self, person: Person, page: httpx2.Response, answer: dict[str, Any], **fields: str
     ) -> httpx2.Response:
         """Send what the script would."""
         return person.submit(page, "credential", credential=json.dumps(answer), **fields)

@@ -135,6 +135,7 @@ class PasskeyLogin:
             "options": self._site.creation_options(
                 challenge, subject=subject, user_name=user_name, known=known
             ),
+            "known": bool(known),
             "passkey_name": pages.t("passkey.default_name", number=len(known) + 1),
         }
 

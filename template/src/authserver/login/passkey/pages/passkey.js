@@ -59,6 +59,6 @@ form.addEventListener("submit", async (event) => {
 });
 
 if (!window.PublicKeyCredential) {
-  form.hidden = true;
+  button.hidden = true;
   tell(window.isSecureContext ? "unsupported" : "insecure");
 }
