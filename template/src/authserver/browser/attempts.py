@@ -30,8 +30,8 @@ def buckets(
     return [Bucket(key, _BURST, _INTERVAL_SECONDS), *address_buckets(server, request)]
 
 
-def address_buckets(server: "AuthorizationServer", request: Request) -> list[Bucket]:
-    """Return what an attempt counts against that guesses at no account: the address, where it is limited."""
-    limit = server.settings.limit_sign_ins_per_minute
+def address_buckets(server: "AuthorizationServer", request: Request, *, factor: int = 1) -> list[Bucket]:
+    """Return what attempts from one address count against, if limited: to `factor` times the setting."""
+    limit = factor * server.settings.limit_sign_ins_per_minute
     key = derive(server.runtime.keys.names, "sign-ins from", client_address(request, server.settings))
     return [Bucket(key, limit, 60 / limit)] if limit else []

@@ -45,16 +45,19 @@ from authserver.login.passkey.passkeys import (
 from authserver.records import Invitation, Session
 from authserver.secret_values import Kind, digest
 from authserver.settings import CoreSettings
+from authserver.storage import Bucket
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
 SCRIPT_PATH = "/assets/passkey.js"
 
-_SIGN_IN_SECONDS = 600
-# As long as a one-time link: what is too late here leaves a useless passkey on somebody's device.
-_CREATION_SECONDS = 3600
+_CHALLENGE_SECONDS = 600
+# As long as the link itself: what is too late here leaves a useless passkey on somebody's device.
+_INVITATION_SECONDS = 3600
 _NAME_LENGTH = 60
+# Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it.
+_PAGES_FOR_AN_ATTEMPT = 10
 
 
 class Settings(CoreSettings):
@@ -97,7 +100,7 @@ class PasskeyLogin:
 
     # -------------------------------------------------------------------------------------- challenges
 
-    async def _challenge(self, request: Request, *purpose: str, seconds: float) -> str:
+    async def _challenge(self, request: Request, *purpose: str, seconds: float = _CHALLENGE_SECONDS) -> str:
         """Return a challenge that this browser may answer once, for this purpose."""
         challenge = secret_values.new(Kind.CHALLENGE)
         await self._server.storage.add_ticket(
@@ -124,11 +127,8 @@ class PasskeyLogin:
         known = {kind: load(found[kind].value) for kind in found if kind.startswith(KIND)}
         return dict(sorted(known.items(), key=lambda item: item[1].created_at))
 
-    async def _creation(
-        self, request: Request, *purpose: str, subject: str, user_name: str
-    ) -> dict[str, Any]:
-        """Return what a page with a new challenge for making a passkey is rendered with."""
-        challenge = await self._challenge(request, *purpose, seconds=_CREATION_SECONDS)
+    async def _creation(self, challenge: str, *, subject: str, user_name: str) -> dict[str, Any]:
+        """Return what a page that asks to make a passkey is rendered with."""
         known = await self._passkeys(subject)
         return {
             "challenge": challenge,
@@ -155,14 +155,13 @@ class PasskeyLogin:
         return await self._sign_in_page(request, request_id)
 
     async def _sign_in_page(self, request: Request, request_id: str, *, error: str | None = None) -> Response:
-        """Return the page with a new challenge: an attempt, taken back when somebody signs in by it."""
-        buckets = address_buckets(self._server, request)
-        wait = await self._server.storage.take_attempt(buckets)
+        """Return the page with a new challenge; it counts until somebody signs in by it."""
+        wait = await self._server.storage.take_attempt(self._buckets(request))
         if wait > 0:
             audit("sign-in slowed", address=client_address(request, self._server.settings))
             seconds = str(int(wait) + 1)
             return problem(request, "slow", status=429, headers={"Retry-After": seconds}, retry_after=seconds)
-        challenge = await self._challenge(request, "sign in", request_id, seconds=_SIGN_IN_SECONDS)
+        challenge = await self._challenge(request, "sign in", request_id)
         return form_page(
             self._server,
             request,
@@ -188,12 +187,11 @@ class PasskeyLogin:
         except Refused as refused:
             audit("sign-in failed", address=client_address(request, self._server.settings))
             return await self._sign_in_page(request, request_id, error=refused.reason)
-        await self._server.storage.return_attempt(address_buckets(self._server, request))
+        await self._server.storage.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
-    async def rewrap(self) -> int:
-        """Seal nothing: passkeys are public keys."""
-        return 0
+    def _buckets(self, request: Request) -> list[Bucket]:
+        return address_buckets(self._server, request, factor=_PAGES_FOR_AN_ATTEMPT)
 
     async def _whose(self, answer: str, challenge: str) -> str:
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
@@ -232,14 +230,11 @@ class PasskeyLogin:
     async def _invitation_page(
         self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
     ) -> Response:
-        creation = await self._creation(
-            request,
-            "invitation",
-            request.path_params["token"],
-            subject=invitation.subject,
-            # The first account's name is only typed on the page, where the script fills it in.
-            user_name=invitation.name or "-",
-        )
+        token = request.path_params["token"]
+        challenge = await self._challenge(request, "invitation", token, seconds=_INVITATION_SECONDS)
+        # The first account's name is only typed on the page, where the script fills it in.
+        user_name = invitation.name or "-"
+        creation = await self._creation(challenge, subject=invitation.subject, user_name=user_name)
         return form_page(
             self._server,
             request,
@@ -283,6 +278,10 @@ class PasskeyLogin:
         """Return the list of the user's passkeys."""
         return AccountSection("passkeys", {"passkeys": await self._passkeys(session.subject)})
 
+    async def rewrap(self) -> int:
+        """Seal nothing: passkeys are public keys."""
+        return 0
+
     async def _show_adding(self, request: Request) -> Response:
         session = await required_session(self._server, request)
         if again := sign_in.fresh(self._server, request, session):
@@ -290,9 +289,8 @@ class PasskeyLogin:
         return await self._adding_page(request, session)
 
     async def _adding_page(self, request: Request, session: Session, *, error: str | None = None) -> Response:
-        creation = await self._creation(
-            request, "account", session.subject, subject=session.subject, user_name=session.user_name
-        )
+        challenge = await self._challenge(request, "account", session.subject)
+        creation = await self._creation(challenge, subject=session.subject, user_name=session.user_name)
         return form_page(
             self._server,
             request,
@@ -306,9 +304,8 @@ class PasskeyLogin:
         )
 
     async def _add(self, request: Request) -> Response:
+        # The page was given out after a fresh sign-in, and its challenge is good for this post only.
         form, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
         try:
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
