@@ -510,6 +510,20 @@ def test_the_last_passkey_stays(live: Live) -> None:
     assert is_in(answer(live, person))
 
 
+def test_nothing_but_passkeys_is_removed_here(live: Live) -> None:
+    person = new_person(live, "keeper")
+    add(person)
+    subject = key_of(person).user_handle.decode()
+    form = Form(person.get("/account").text, "passkey").fields | {"passkey": "other"}
+
+    async def keep(storage: Any) -> None:
+        assert await storage.put_credential(subject, "other", b"", counter=0)
+
+    anyio.run(live.on_storage, keep)
+    person.browser.post("/account/passkeys/remove", data=form)
+    assert anyio.run(live.on_storage, lambda storage: storage.get_credential(subject, "other"))
+
+
 def test_nobody_removes_or_adds_for_somebody_else(live: Live, alice: Person) -> None:
     """Attack 7, 11b: add a passkey of one's own to a victim's account. Source: RFC 6749 10.12."""
     mallory = new_person(live, "mallory-two")
