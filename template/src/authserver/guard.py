@@ -48,17 +48,27 @@ class Guard:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._server.open()
         background: list[asyncio.Task[None]] = []
+
+        async def close() -> None:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._server.close()
+
+        async def close_first(message: Message) -> None:
+            # Whoever runs us ends the event loop once it hears this.
+            if message["type"].startswith("lifespan.shutdown"):
+                await close()
+            await send(message)
+
         try:
             await self._server.tokens.catch_up()
             background += [
                 asyncio.create_task(forever(self._server)) for forever in (follow_forever, purge_forever)
             ]
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, close_first)
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            await self._server.close()
+            await close()
 
     # ------------------------------------------------------------------------------------- request
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import logins
 import pytest
-from conftest import SCOPES, Live, ended, new_person
+from conftest import SCOPES, Live, ended, new_person, sample
 from mcp.server.auth.provider import (
     AuthorizationParams,
     AuthorizeError,
@@ -34,6 +34,24 @@ async def server(store: dict[str, str]) -> AsyncIterator[AuthorizationServer]:
     await opened.open()
     yield opened
     await opened.close()
+
+
+async def test_the_storage_is_closed_before_the_server_says_that_it_is_down(store: dict[str, str]) -> None:
+    """Whoever runs the server ends the event loop then, and whatever still closes with it."""
+    mcp = sample(Settings.model_validate(store))
+    server = mcp.auth
+    assert isinstance(server, AuthorizationServer)
+    asked = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    told: dict[str, bool] = {}
+
+    async def receive() -> Any:
+        return asked.pop(0)
+
+    async def send(message: Any) -> None:
+        told[message["type"]] = server._runtime is not None
+
+    await mcp.http_app(stateless_http=True)({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    assert told == {"lifespan.startup.complete": True, "lifespan.shutdown.complete": False}
 
 
 def registered(client_id: str = "client") -> RegisteredClient:
@@ -163,10 +181,12 @@ async def test_an_answer_takes_the_token_the_salt_and_the_key(
     server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 26: compute the answer to a refresh from what the store holds. Source: threat model."""
-    answers = {server._successors(token, salt, ["read"]) for token in ("one", "two") for salt in (b"1", b"2")}
-    keys = replace(server.runtime.keys, replay=b"another key")
-    monkeypatch.setattr(server, "_runtime", replace(server.runtime, keys=keys))
-    answers.add(server._successors("one", b"1", ["read"]))
+    keys = server.runtime.keys
+    salts = [keys.new_salt() for _ in range(2)]
+    answers = {server._successors(token, salt, ["read"]) for token in ("one", "two") for salt in salts}
+    other = replace(keys, replay_keys=dict.fromkeys(keys.replay_keys, b"another key"))
+    monkeypatch.setattr(server, "_runtime", replace(server.runtime, keys=other))
+    answers.add(server._successors("one", salts[0], ["read"]))
     assert len({seed for answer in answers for seed in answer}) == 10
 
 
