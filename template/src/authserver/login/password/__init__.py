@@ -43,7 +43,7 @@ _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 class Settings(SecondFactorSettings):
     """What happens to connected apps when a password changes."""
 
-    new_password_ends_grants: bool = Field(default=False, examples=["True"])
+    new_password_ends_grants: bool = Field(default=False, examples=["true"])
 
 
 def create(server: "AuthorizationServer") -> "PasswordLogin":
