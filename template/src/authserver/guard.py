@@ -47,13 +47,23 @@ class Guard:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._server.open()
         purge = asyncio.create_task(purge_forever(self._server))
-        try:
-            await self._app(scope, receive, send)
-        finally:
+
+        async def close() -> None:
             purge.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await purge
             await self._server.close()
+
+        async def close_first(message: Message) -> None:
+            # Whoever runs us ends the event loop once it hears this.
+            if message["type"].startswith("lifespan.shutdown"):
+                await close()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, close_first)
+        finally:
+            await close()
 
     # ------------------------------------------------------------------------------------- request
 
