@@ -236,6 +236,7 @@ async def test_removing_a_client_ends_its_tokens(storage: Storage) -> None:
 async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
     user = await add_user(storage, "Alice")
     assert await storage.get_user("aLICE") == user
+    assert await storage.get_user_by_subject(user.subject) == user
     assert (await add_user(storage, "ALICE")).subject == user.subject
     assert await storage.list_users() == [user]
 
@@ -333,6 +334,7 @@ async def test_commands_on_an_unknown_user_say_so(storage: Storage) -> None:
     assert not await storage.delete_user("nobody")
     assert not await storage.set_user_scopes("nobody", None)
     assert await storage.get_user("nobody") is None
+    assert await storage.get_user_by_subject("nobody") is None
 
 
 async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) -> None:

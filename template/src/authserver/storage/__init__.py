@@ -264,6 +264,9 @@ class Storage(Protocol):
     async def get_user(self, name: str) -> User | None:
         """Return the user of that name, in whatever case it is written."""
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
 

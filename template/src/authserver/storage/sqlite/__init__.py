@@ -270,6 +270,11 @@ class SQLiteStorage:
         row = self._read_one("SELECT * FROM users WHERE folded_name = :name", name=_fold(name))
         return None if row is None else rows.user(row)
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+        row = self._read_one("SELECT * FROM users WHERE subject = :subject", subject=subject)
+        return None if row is None else rows.user(row)
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
         return [rows.user(row) for row in self._read("SELECT * FROM users ORDER BY created_at")]
