@@ -120,6 +120,9 @@ async def _prepare() -> None:
         print(f"Serving {server.resource}", flush=True)
         if await server.storage.list_users():
             return
+        if server.login.accounts_elsewhere:
+            print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)
+            return
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
             print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
@@ -145,6 +148,8 @@ async def invite(name: str, /) -> None:
     if not _USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
     async with _opened() as server:
+        if server.login.accounts_elsewhere:
+            raise CommandError(server.login.accounts_elsewhere)
         # The first account is the operator's own: it may grant every scope.
         first = not await server.storage.list_users()
         print(await _invite(server, name, [ALL] if first else None))

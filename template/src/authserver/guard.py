@@ -46,12 +46,15 @@ class Guard:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._server.open()
-        purge = asyncio.create_task(purge_forever(self._server))
+        beside = [
+            asyncio.create_task(purge_forever(self._server)),
+            asyncio.create_task(self._server.login.watch()),
+        ]
 
         async def close() -> None:
-            purge.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await purge
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._server.close()
 
         async def close_first(message: Message) -> None:

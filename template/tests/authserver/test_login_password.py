@@ -14,6 +14,7 @@ from oauth_client import OAuthClient, answered
 from person import PASSWORD, Form, Person
 
 from authserver.login.password import passwords
+from authserver.pool import Busy
 
 
 def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
@@ -165,7 +166,7 @@ async def test_a_crowd_that_comes_at_once_is_turned_away(monkeypatch: pytest.Mon
     outcomes = await asyncio.gather(
         *(checks.verify(None, "a wrong password") for _ in range(100)), return_exceptions=True
     )
-    assert sum(isinstance(outcome, passwords.Busy) for outcome in outcomes) == 100 - 10 - passwords._AT_ONCE
+    assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 100 - 10 - passwords._AT_ONCE
     assert not await checks.verify(None, "a wrong password")  # later there is room again
 
 
