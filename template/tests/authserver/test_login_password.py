@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from conftest import Live, invite, new_person
 from httpx2 import Response
 from oauth_client import OAuthClient, answered
+from operators import Operator
 from person import PASSWORD, Form, Person
 
 from authserver.login.password import passwords
@@ -89,6 +90,13 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
     refused = person.sign_in(person.get(client.authorization_url()))
     assert refused.status_code == 401
     assert client.redeem(client.code(again)).status_code == 200
+
+
+def test_an_invitation_is_one_line(operator: Operator) -> None:
+    lines = operator.types("users", "invite", "alice").splitlines()
+    [line] = lines
+    assert line.startswith("http://127.0.0.1:8000/invite/mcpiv_")
+    assert "a name has" in operator.fails("users", "invite", "no such name")
 
 
 # ------------------------------------------------------------------------------------------ sign-in
