@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import ldap3
@@ -119,13 +119,18 @@ def listen() -> Iterator[Callable[..., Listener]]:
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[OpenLDAP]:
-    """A directory of this test's own, which it may stop."""
-    server = another(tmp_path)
+def other(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenLDAP]:
+    """A directory of this test's own, which it may stop; its parameter is more configuration."""
+    server = another(tmp_path, getattr(request, "param", ""))
     server.start()
     server.fill()
     yield server
     server.stop()
+
+
+def at(directory: OpenLDAP) -> dict[str, str]:
+    """Return the settings that lead to a directory of the test's own."""
+    return {"ldap_servers": f"ldap://localhost:{directory.port}", "ldap_start_tls": "False"}
 
 
 # ---------------------------------------------------------------------------------------- who gets in
@@ -142,8 +147,8 @@ def test_the_first_sign_in_makes_the_account_with_the_name_that_the_directory_sp
 
 def test_many_first_sign_ins_at_once_make_one_account(live: Live) -> None:
     directory().person("crowd", PASSWORD)
-    with ThreadPoolExecutor(8) as pool:
-        pages = list(pool.map(lambda _: sign_in(live, "crowd"), range(8)))
+    with ThreadPoolExecutor(5) as pool:
+        pages = list(pool.map(lambda _: sign_in(live, "crowd"), range(5)))
     assert {page.url.path for page in pages} == {"/account"}
     assert len([name for name in accounts(live) if name == "crowd"]) == 1
 
@@ -177,7 +182,7 @@ def test_it_works_in_each_way_and_with_every_name(start: Start, way: str) -> Non
 def test_wrong_and_unknown_answer_alike_and_ask_the_directory_as_much(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack 10: find out, by text or time, who is in the directory. Source: OWASP ASVS 5.0 6.3.8, CWE-208."""
+    """Attack 10: find out, by text or time, who is there. Source: OWASP ASVS 5.0 6.3.8, CWE-208."""
     get_in(live, "known")
     asked: list[str] = []
     for name in ("bind", "search"):
@@ -217,7 +222,7 @@ def without_tokens(page: str) -> str:
         ),
         *(f"victim,{PEOPLE}", f"uid=victim,{PEOPLE}", "victim+cn=victim", "victim\\", "#04", "victim\u00ad"),
         *(
-            "victim\n",
+            "vic\ntim",
             "\u202evictim",
             "\uff56ictim",
             "victim\u0301",
@@ -253,7 +258,7 @@ def test_no_password_is_no_way_in(start: Start, way: str, password: str) -> None
     directory().person("victim", PASSWORD)
     assert sign_in(server, "victim", password).status_code in (400, 401)
     with pytest.raises(NotRight):
-        Directory(server.settings).authenticate("victim", password)
+        Directory(cast("Any", server.settings)).authenticate("victim", password)
     assert accounts(server) == {}
 
 
@@ -296,7 +301,7 @@ def test_guesses_are_slowed_before_the_directory_is_asked(
 ) -> None:
     """Attack 10: guess passwords, or have the directory lock its owner out. Source: NIST SP 800-63B 5.2.2."""
     server = start()
-    directory().person("guessed", PASSWORD)
+    directory().person("zoë", PASSWORD)
     asked: list[str] = []
     real = Directory.authenticate
 
@@ -305,8 +310,9 @@ def test_guesses_are_slowed_before_the_directory_is_asked(
         return real(self, name, password)
 
     monkeypatch.setattr(Directory, "authenticate", authenticate)
-    statuses = [sign_in(server, name, "wrong").status_code for name in ["guessed", "GUESSED"] * 4]
-    assert statuses == [401] * 5 + [429] * 3
+    spellings = ("zoë", "ZOË", "zoe\u0308") * 3
+    statuses = [sign_in(server, name, "wrong").status_code for name in spellings]
+    assert statuses == [401] * 5 + [429] * 4
     assert len(asked) == 5
 
 
@@ -425,16 +431,16 @@ def test_the_next_server_takes_over_and_a_dead_directory_is_no_wrong_password(
 ) -> None:
     here = directory()
     both = f"ldap://localhost:{other.port},ldap://localhost:{here.port}"
-    server = start(ldap_servers=both, ldap_start_tls="False")
+    server, only_other = start(**at(other) | {"ldap_servers": both}), start(**at(other))
     for each in (here, other):
         each.person("patient", PASSWORD)
-    only_other = start(ldap_servers=f"ldap://localhost:{other.port}", ldap_start_tls="False")
+    other.person("impatient", PASSWORD)
     other.stop()
     assert sign_in(server, "patient").url.path == "/account"
     for _ in range(7):  # these are no attempts at a password
-        is_refused_for_the_directory(sign_in(only_other, "patient", "a wrong password"))
+        is_refused_for_the_directory(sign_in(only_other, "impatient", "a wrong password"))
     other.start()
-    assert sign_in(only_other, "patient").status_code in (200, 403)
+    assert sign_in(only_other, "impatient").url.path == "/account"
 
 
 def test_referrals_lead_nowhere(start: Start, listen: Callable[..., Listener], other: OpenLDAP) -> None:
@@ -446,12 +452,10 @@ def test_referrals_lead_nowhere(start: Start, listen: Callable[..., Listener], o
         dn = f"{name if '=' in name else f'uid={name}'},{PEOPLE}"
         other.add(dn, ["referral", "extensibleObject"], ref=f"ldap://127.0.0.1:{attacker.port}/{dn}??sub")
     other.person("honest", PASSWORD)
-    server = start(ldap_servers=f"ldap://localhost:{other.port}", ldap_start_tls="False")
+    server = start(**at(other))
     assert sign_in(server, "mallory").status_code == 401
     assert sign_in(server, "honest").url.path == "/account"
-    moved = start(
-        ldap_servers=f"ldap://localhost:{other.port}", ldap_start_tls="False", ldap_base=f"ou=branch,{PEOPLE}"
-    )
+    moved = start(**at(other) | {"ldap_base": f"ou=branch,{PEOPLE}"})
     is_refused_for_the_directory(sign_in(moved, "mallory"))
     assert attacker.connections == 0
 
@@ -614,43 +618,37 @@ def test_who_an_operator_disabled_stays_so(start: Start) -> None:
     assert accounts(server)["banned"].disabled_at is not None
 
 
+@pytest.mark.parametrize("other", ["", "sizelimit 1"], indirect=True, ids=["down", "partly"])
 def test_a_directory_that_is_down_or_answers_partly_disables_nobody(
-    start: Start, other: OpenLDAP, tmp_path_factory: pytest.TempPathFactory
+    start: Start, other: OpenLDAP, request: pytest.FixtureRequest
 ) -> None:
-    partly = another(tmp_path_factory.mktemp("partly"), "sizelimit 1")
-    partly.start()
-    partly.fill()
-    servers = {}
-    for each in (other, partly):
-        each.person("one", PASSWORD)
-        each.person("two", PASSWORD)
-        servers[each] = start(ldap_servers=f"ldap://localhost:{each.port}", ldap_start_tls="False")
-        tokens = []
-        for name in ("one", "two"):
-            person = Person(servers[each], name)
-            person.sign_in(person.get("/login"))
-    other.stop()
-    for server in servers.values():
-        with pytest.raises(Unavailable):
-            check(server)
-        assert all(user.disabled_at is None for user in accounts(server).values())
-    partly.stop()
-    other.start()
+    server = start(**at(other))
+    for name in ("one", "two"):
+        other.person(name, PASSWORD)
+        assert sign_in(server, name).url.path == "/account"
+    if "down" in request.node.name:
+        other.stop()
+    with pytest.raises(Unavailable):
+        check(server)
+    assert [user.disabled_at for user in accounts(server).values()] == [None, None]
 
 
-def test_a_renamed_person_keeps_their_account(start: Start) -> None:
+@pytest.mark.parametrize("seen_by", ["check", "sign-in"])
+def test_a_renamed_person_keeps_their_account(start: Start, seen_by: str) -> None:
     server = start()
-    for number, look in enumerate((check, lambda server: sign_in(server, "new1"))):
-        old, new = f"old{number}", f"new{number}"
-        tokens = OAuthClient(server).tokens(get_in(server, old))
-        subject = accounts(server)[old].subject
-        directory().rename(named(old), new)
-        look(server)
-        assert accounts(server)[new].subject == subject
-        assert old not in accounts(server)
-        assert alive(server, tokens["access_token"])
-        get_in(server, old)  # somebody else, who is given the name
-        assert accounts(server)[old].subject != subject
+    old, new = f"old-{seen_by}", f"new-{seen_by}"
+    tokens = OAuthClient(server).tokens(get_in(server, old))
+    subject = accounts(server)[old].subject
+    directory().rename(named(old), new)
+    if seen_by == "check":
+        check(server)
+    else:
+        sign_in(server, new)
+    assert list(accounts(server)) == [new]
+    assert accounts(server)[new].subject == subject
+    assert alive(server, tokens["access_token"])
+    get_in(server, old)  # somebody else, who is given the name
+    assert accounts(server)[old].subject != subject
 
 
 def test_who_is_given_the_name_of_somebody_who_left_gets_nothing_of_theirs(start: Start) -> None:
@@ -704,10 +702,8 @@ async def test_of_several_nodes_one_checks_and_again_later(
     monkeypatch.setattr(login, "_MINUTE_SECONDS", 0.02)
     nodes: list[Any] = []
     checks: list[int] = []
-    for number, minutes in enumerate((1_000_000, 1_000_000)):
-        node: Any = AuthorizationServer(
-            SCOPES, Settings.model_validate(store | {"ldap_check_minutes": minutes})
-        )
+    for number in range(2):
+        node: Any = AuthorizationServer(SCOPES, Settings.model_validate(store))
         await node.open()
 
         async def note(number: int = number) -> None:
@@ -716,19 +712,16 @@ async def test_of_several_nodes_one_checks_and_again_later(
 
         monkeypatch.setattr(node.login, "check", note)
         nodes.append(node)
-    async with anyio.create_task_group() as tasks:
-        for node in nodes:
-            tasks.start_soon(node.login.watch)
-        await anyio.sleep(0.3)
-        assert len(checks) == 1
-        for node in nodes:
-            node.login._minutes = 1
-        tasks.cancel_scope.cancel()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(nodes[0].login.watch)
-        while len(checks) < 3:
-            await anyio.sleep(0.02)
-        tasks.cancel_scope.cancel()
+    for minutes, times in ((1_000_000, 1), (1, 4)):
+        async with anyio.create_task_group() as tasks:
+            for node in nodes:
+                node.login._minutes = minutes
+                tasks.start_soon(node.login.watch)
+            await anyio.sleep(0.2)
+            while len(checks) < times:  # noqa: ASYNC110  # the watches tell nobody
+                await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+        assert times > 1 or len(checks) == 1
     for node in nodes:
         await node.close()
 
@@ -753,7 +746,7 @@ def test_without_a_service_account_nothing_is_looked_at_and_the_log_says_so(star
 
 def test_there_are_no_one_time_links(live: Live, operator: Operator) -> None:
     line = operator.fails("users", "invite", "alice")
-    assert line.startswith("Accounts come from the directory")
+    assert line.startswith("my-server: Accounts come from the directory")
     assert "\n" not in line
     page = Person(live).get("/invite/mcpiv_unknown")
     assert page.status_code == 404
@@ -809,7 +802,7 @@ def test_a_wrong_setting_is_named_with_an_example(
 ) -> None:
     for name, given in store.items():
         monkeypatch.setenv(f"AUTH_{name.upper()}", given)
-    if variable.endswith("_FILE"):
+    if variable == "AUTH_LDAP_BIND_PASSWORD_FILE":
         monkeypatch.delenv("AUTH_LDAP_BIND_PASSWORD")
     if value is None:
         monkeypatch.delenv(variable)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +28,8 @@ GROUPS = f"ou=groups,{SUFFIX}"
 SERVICE = f"cn=service,{SUFFIX}"
 SERVICE_PASSWORD = "the service account's own"
 
-# Debian's modules, and what other directories say about an account (with the numbers of Microsoft's schema). An
-# empty password makes a bind anonymous here, as Active Directory has it.
+# Debian's modules, and what other directories say about an account (with the numbers of Microsoft's schema).
+# An empty password makes a bind anonymous here, as Active Directory has it.
 _CONFIGURATION = """
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -143,10 +143,8 @@ class OpenLDAP:
 
     def change(self, dn: str, **attributes: Any) -> None:
         """Replace attributes of an entry; None takes one away."""
-        changes: Mapping[str, Any] = {
-            name: [
-                (ldap3.MODIFY_REPLACE, [] if value is None else value if isinstance(value, list) else [value])
-            ]
+        changes = {
+            name: [(ldap3.MODIFY_REPLACE, [] if value is None else [value])]
             for name, value in attributes.items()
         }
         self._do(self._root.modify(dn, changes))
@@ -163,7 +161,7 @@ class OpenLDAP:
     def _do(self, done: bool) -> None:
         assert done, self._root.result
 
-    def _as_root(self) -> ldap3.Connection:
+    def _as_root(self) -> Any:
         server = ldap3.Server("localhost", port=self.port, get_info=ldap3.NONE)
         return ldap3.Connection(server, f"cn=root,{SUFFIX}", "root", auto_bind=True, check_names=False)
 

@@ -148,7 +148,9 @@ class DirectoryLogin(Login):
             )
             return
         seconds = self._minutes * _MINUTE_SECONDS
-        turn = Bucket(derive(self._server.runtime.keys.names, "directory check"), 1, seconds)
+        # The interval is part of the key: a shorter one does not wait for the end of the longer one before.
+        key = derive(self._server.runtime.keys.names, "directory check", str(seconds))
+        turn = Bucket(key, burst=1, interval_seconds=seconds)
         while True:
             try:
                 if await self._server.storage.take_attempt([turn]) <= 0:

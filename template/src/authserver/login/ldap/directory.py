@@ -314,7 +314,7 @@ class _Tls(ldap3.Tls):
 def is_dn(text: str) -> bool:
     """Say whether this is a distinguished name (RFC 4514)."""
     try:
-        return bool(parse_dn(text))
+        return bool(parse_dn(text, strip=True))
     except LDAPExceptionError:
         return False
 
