@@ -104,7 +104,7 @@ class Directory:
 
     def authenticate(self, name: str, password: str) -> Entry:
         """Return the entry with that name and password; raises NotRight and Unavailable."""
-        if not password or not name.isprintable() or len(name) > _NAME_LENGTH:
+        if not password or not _is_shown(name):
             # An empty password makes a bind anonymous, and so successful (RFC 4513 section 5.1.2).
             raise NotRight("unusable name or password")
         return self._ask(lambda connection: self._authenticate(connection, name, password))
