@@ -19,7 +19,7 @@ _FORM_NAMES = (
     *("client_id", "client_secret", "code", "code_challenge", "code_challenge_method", "code_verifier"),
     *("csrf", "decision", "grant_type", "password", "password_again", "redirect_uri", "refresh_token"),
     *("request", "request_uri", "resource", "response_mode", "response_type", "scope", "state", "token"),
-    *("token_type_hint", "username"),
+    *("token_type_hint", "username", "app", "apps", "device", "old_password", "remember", "seed"),
 )
 _JSON_NAMES = (
     *("redirect_uris", "client_name", "client_uri", "scope", "grant_types", "jwks", "contacts"),

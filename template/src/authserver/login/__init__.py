@@ -3,10 +3,25 @@
 A login knows no SQL and no client. It makes sure who somebody is, then hands over to `browser.sign_in`.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
+from starlette.requests import Request
 from starlette.routing import Route
+
+from authserver.records import Session
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSection:
+    """A part of the account page: a template of the login's pages, and what it knows as `section`.
+
+    It knows `csrf` too. The steps it leads to ask `browser.sign_in.fresh` first.
+    """
+
+    template: str
+    context: dict[str, object]
 
 
 class Login(Protocol):
@@ -24,3 +39,9 @@ class Login(Protocol):
     async def watch(self) -> None:
         """Do what has to be done beside the requests, until cancelled. Runs in each process."""
         await anyio.sleep_forever()
+
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return what the account page shows of the user's credentials."""
+
+    async def rewrap(self) -> int:
+        """Seal again what the previous secret key sealed for this login; return how many values."""

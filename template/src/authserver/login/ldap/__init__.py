@@ -18,12 +18,13 @@ from authserver.browser.endpoint import endpoint
 from authserver.browser.password_form import PasswordForm, Refused
 from authserver.browser.problems import problem
 from authserver.forms import read_form
-from authserver.login import Login
+from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable, normalised
 from authserver.login.ldap.settings import Settings
 from authserver.pool import Pool
-from authserver.records import User
+from authserver.records import Session, User
 from authserver.scopes import ALL
+from authserver.second_factor import SecondFactor
 from authserver.secret_values import derive
 from authserver.settings import SettingsError
 from authserver.storage import Bucket
@@ -65,7 +66,9 @@ class DirectoryLogin(Login):
         self._minutes = settings.ldap_check_minutes
         self._directory = Directory(settings)
         self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
-        self._form = PasswordForm(server, self._check, note="sign_in.directory")
+        self._second_factor = SecondFactor(server, settings)
+        finish = self._second_factor.finish
+        self._form = PasswordForm(server, self._check, finish, note="sign_in.directory")
         self._scopes = {
             normalised(group): scopes.split() for group, scopes in settings.ldap_group_scopes.items()
         }
@@ -78,9 +81,12 @@ class DirectoryLogin(Login):
 
     @property
     def routes(self) -> list[Route]:
-        """The page to sign in, and one for whoever has a one-time link of another login."""
-        no_invitation = self._no_invitation
-        return [self._form.route, endpoint("/invite/{token}", GET=no_invitation, POST=no_invitation)]
+        """The pages of this login, and one for whoever has a one-time link of another."""
+        return [
+            self._form.route,
+            endpoint("/invite/{token}", GET=self._no_invitation, POST=self._no_invitation),
+            *self._second_factor.routes,
+        ]
 
     async def _no_invitation(self, request: Request) -> Response:
         if request.method == "POST":
@@ -97,7 +103,15 @@ class DirectoryLogin(Login):
 
     # ------------------------------------------------------------------------------------- sign-in
 
-    async def _check(self, name: str, password: str, user: User | None) -> str:
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return what the account page shows of the second factor."""
+        return AccountSection("second_factor_section", await self._second_factor.section(session))
+
+    async def rewrap(self) -> int:
+        """Seal second factors again."""
+        return await self._second_factor.rewrap()
+
+    async def _check(self, name: str, password: str, user: User | None) -> User:
         try:
             entry = await self._pool.run(self._directory.authenticate, name, password)
         except NotRight as error:
@@ -108,7 +122,7 @@ class DirectoryLogin(Login):
         if account.disabled_at is not None and not await self._enable(account):
             raise Refused(reason="an operator disabled the account")
         await self._set_scopes(entry.name or account.name, entry)
-        return account.subject
+        return account
 
     async def _account(self, entry: Entry) -> User:
         """Return the account of an entry, made or renamed where it must be; raises Refused."""

@@ -9,10 +9,11 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from authserver.login.ldap.directory import is_attribute, is_dn, is_filter
-from authserver.settings import LOOPBACK_HOSTS, CoreSettings, SettingsError, split
+from authserver.second_factor import Settings as SecondFactorSettings
+from authserver.settings import LOOPBACK_HOSTS, SettingsError, split
 
 
-class Settings(CoreSettings):
+class Settings(SecondFactorSettings):
     """What this login needs to know of an LDAP directory or an Active Directory."""
 
     ldap_servers: Annotated[tuple[str, ...], NoDecode] = Field(

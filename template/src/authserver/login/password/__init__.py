@@ -1,24 +1,35 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver.audit import audit
-from authserver.browser.cookies import check_form, form_page, start_session
+from authserver.browser import account, sign_in
+from authserver.browser.apps import disconnect
+from authserver.browser.cookies import (
+    check_form,
+    form_page,
+    posted_form,
+    required_session,
+    start_session,
+)
 from authserver.browser.endpoint import endpoint
 from authserver.browser.password_form import PasswordForm, Refused
 from authserver.browser.problems import problem
 from authserver.forms import read_form
-from authserver.login import Login
+from authserver.login import AccountSection, Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from authserver.pool import Busy
-from authserver.records import Invitation, User
+from authserver.records import Credential, Invitation, Session, User
+from authserver.second_factor import SecondFactor
+from authserver.second_factor import Settings as SecondFactorSettings
 from authserver.secret_values import Kind, digest
-from authserver.settings import CoreSettings
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
@@ -28,8 +39,10 @@ KIND = "password"
 _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
-class Settings(CoreSettings):
-    """This login has no settings of its own."""
+class Settings(SecondFactorSettings):
+    """What happens to connected apps when a password changes."""
+
+    new_password_ends_grants: bool = Field(default=False, examples=["true"])
 
 
 def create(server: "AuthorizationServer") -> "PasswordLogin":
@@ -43,7 +56,9 @@ class PasswordLogin(Login):
     def __init__(self, server: "AuthorizationServer") -> None:
         self._server = server
         self._passwords = Passwords()
-        self._form = PasswordForm(server, self._check, note="sign_in.recover")
+        self._second_factor = SecondFactor(server, server.settings)
+        finish = self._second_factor.finish
+        self._form = PasswordForm(server, self._check, finish, note="sign_in.recover")
 
     @property
     def routes(self) -> list[Route]:
@@ -51,18 +66,99 @@ class PasswordLogin(Login):
         return [
             self._form.route,
             endpoint("/invite/{token}", GET=self._show_invitation, POST=self._accept_invitation),
+            endpoint("/account/password", GET=self._show_change, POST=self._change),
+            *self._second_factor.routes,
         ]
 
-    async def _check(self, name: str, password: str, user: User | None) -> str:
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return what the account page shows of password and second factor."""
+        return AccountSection("password_section", await self._second_factor.section(session))
+
+    async def rewrap(self) -> int:
+        """Seal second factors again; hashes are not sealed."""
+        return await self._second_factor.rewrap()
+
+    async def _check(self, name: str, password: str, user: User | None) -> User:
+        """Return the user if the password is theirs; raises Refused and Busy."""
         storage = self._server.storage
         credential = await storage.get_credential(user.subject, KIND) if user else None
         right = await self._passwords.verify(credential.value if credential else None, password)
-        if not user or not credential or not right or user.disabled_at is not None:
+        if user is None or credential is None or user.disabled_at is not None or not right:
             raise Refused
         if self._passwords.is_outdated(credential.value):
+            await self._renew_hash(user.subject, credential, password)
+        return user
+
+    async def _renew_hash(self, subject: str, credential: Credential, password: str) -> None:
+        with contextlib.suppress(Busy):  # the next time
             value = await self._passwords.hash(password)
-            await storage.put_credential(user.subject, KIND, value, counter=credential.counter)
-        return user.subject
+            await self._server.storage.put_credential(subject, KIND, value, counter=credential.counter)
+
+    async def _show_change(self, request: Request) -> Response:
+        session = await required_session(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        return self._change_page(request, session)
+
+    def _change_page(
+        self,
+        request: Request,
+        session: Session,
+        *,
+        error: str | None = None,
+        status: int = 400,
+        retry_after: float = 0,
+    ) -> Response:
+        seconds = int(retry_after) + 1
+        return form_page(
+            self._server,
+            request,
+            "password",
+            subject=session.subject,
+            status=status if error else 200,
+            headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
+            username=session.user_name,
+            ends_apps=self._server.settings.new_password_ends_grants,
+            error=error,
+            minimum=MINIMUM_LENGTH,
+            retry_after=seconds,
+        )
+
+    async def _change(self, request: Request) -> Response:
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        password = form.get("password", "")
+        if error := _unfit(password, form.get("password_again", "")):
+            return self._change_page(request, session, error=error)
+        # Read before the old password is checked: whoever changes it meanwhile was first.
+        credential = await self._server.storage.get_credential(session.subject, KIND)
+        try:
+            await self._form.attempt(request, session.user_name, form.get("old_password", ""))
+            value = await self._passwords.hash(password)
+        except Refused as refused:
+            status = 400 if refused.error == "wrong" else refused.status
+            return self._change_page(
+                request, session, error=refused.error, status=status, retry_after=refused.wait
+            )
+        except Busy:
+            return self._change_page(request, session, error="busy", status=503)
+        changed = credential is not None and await self._server.storage.put_credential(
+            session.subject, KIND, value, counter=credential.counter
+        )
+        if not changed:  # by somebody else, a moment ago
+            return self._change_page(request, session, error="wrong")
+        audit("password changed", subject=session.subject)
+        await self._server.storage.end_sessions(session.subject)
+        await self._end_grants(session.subject, wanted="apps" in form)
+        response = account.back(self._server, "password")
+        await start_session(self._server, request, response, session.subject)
+        return response
+
+    async def _end_grants(self, subject: str, *, wanted: bool = False) -> None:
+        """Disconnect all apps where the user wants it, or the operator."""
+        if wanted or self._server.settings.new_password_ends_grants:
+            await disconnect(self._server, subject)
 
     async def _show_invitation(self, request: Request) -> Response:
         found = await self._invitation(request)
@@ -111,15 +207,20 @@ class PasswordLogin(Login):
         if user is None:
             return problem(request, "invite_gone", status=410)
         audit("account claimed", subject=user.subject)
-        response = RedirectResponse("/account", status_code=303)
-        await start_session(self._server, request, response, user.subject)
-        return response
+        await self._end_grants(user.subject)
+        # The link stands for the password, and not for the second factor.
+        return await self._second_factor.finish(request, user=user, request_id="")
 
 
 def _objection(name: str, password: str, again: str) -> str | None:
     """Return what is wrong with a new account's name and password: a key of the strings."""
     if not _NAME.fullmatch(name):
         return "name"
+    return _unfit(password, again)
+
+
+def _unfit(password: str, again: str) -> str | None:
+    """Return what is wrong with a new password: a key of the strings."""
     if len(password) < MINIMUM_LENGTH:
         return "short"
     if len(password) > MAXIMUM_LENGTH:
