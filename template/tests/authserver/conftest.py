@@ -33,6 +33,14 @@ from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
 
+# In the template itself, the tests of all choices lie side by side.
+collect_ignore = [
+    path.name
+    for axis in choices.__all__
+    for path in Path(__file__).parent.glob(f"test_{axis}_*.py")
+    if path.stem != f"test_{axis}_{getattr(choices, axis).__name__.rpartition('.')[2]}"
+]
+
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.register_profile("default", _base, max_examples=15, derandomize=True)
