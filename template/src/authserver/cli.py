@@ -25,7 +25,7 @@ from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
 from authserver.keys import check_value, store_check_value, verify_key
-from authserver.login import USER_NAME, Login
+from authserver.login import USER_NAME
 from authserver.provider import AuthorizationServer
 from authserver.records import User
 from authserver.scopes import ALL
@@ -124,6 +124,9 @@ async def _prepare() -> None:
         print(f"Serving {server.resource}", flush=True)
         if await server.storage.list_users():
             return
+        if server.login.accounts_elsewhere:
+            print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)
+            return
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
             print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
@@ -149,6 +152,8 @@ async def invite(name: str, /) -> None:
     if not USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
     async with _opened() as server:
+        if server.login.accounts_elsewhere:
+            raise CommandError(server.login.accounts_elsewhere)
         # The first account is the operator's own: it may grant every scope.
         first = not await server.storage.list_users()
         print(await _invite(server, name, [ALL] if first else None))
@@ -393,8 +398,7 @@ async def rotate(*, at_once: bool = False) -> None:
 async def rewrap() -> None:
     """Seal again what AUTH_SECRET_KEY_PREVIOUS sealed: once every node runs with the new AUTH_SECRET_KEY."""
     async with _opened() as server:
-        login: Login = choices.login.create(server)
-        count = await server.tokens.rewrap() + await login.rewrap()
+        count = await server.tokens.rewrap() + await server.login.rewrap()
         await store_check_value(server.storage, server.runtime.keys)
         print(
             f"{count} secrets sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"

@@ -7,13 +7,6 @@ from conftest import ADDRESS
 from operators import Operator
 
 
-def test_an_invitation_is_one_line(operator: Operator) -> None:
-    lines = operator.types("users", "invite", "alice").splitlines()
-    [line] = lines
-    assert line.startswith(f"{ADDRESS}:8000/invite/mcpiv_")
-    assert "a name has" in operator.fails("users", "invite", "no such name")
-
-
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
     for command in ("disable", "enable", "delete", "scopes"):
         assert "no user nobody" in operator.fails("users", command, "nobody")

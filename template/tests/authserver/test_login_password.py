@@ -13,9 +13,11 @@ from argon2 import PasswordHasher
 from conftest import Live, invite, new_person
 from httpx2 import Response
 from oauth_client import OAuthClient, alive
+from operators import Operator
 from person import PASSWORD, Form, Person
 
 from authserver.login.password import passwords
+from authserver.pool import Busy
 
 
 def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
@@ -90,6 +92,13 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
     refused = person.sign_in(person.get(client.authorization_url()))
     assert refused.status_code == 401
     assert client.redeem(client.code(again)).status_code == 200
+
+
+def test_an_invitation_is_one_line(operator: Operator) -> None:
+    lines = operator.types("users", "invite", "alice").splitlines()
+    [line] = lines
+    assert line.startswith("http://127.0.0.1:8000/invite/mcpiv_")
+    assert "a name has" in operator.fails("users", "invite", "no such name")
 
 
 # ------------------------------------------------------------------------------------------ sign-in
@@ -167,7 +176,7 @@ async def test_a_crowd_that_comes_at_once_is_turned_away(monkeypatch: pytest.Mon
     outcomes = await asyncio.gather(
         *(checks.verify(None, "a wrong password") for _ in range(30)), return_exceptions=True
     )
-    assert sum(isinstance(outcome, passwords.Busy) for outcome in outcomes) == 30 - 10 - passwords._AT_ONCE
+    assert sum(isinstance(outcome, Busy) for outcome in outcomes) == 30 - 10 - passwords._AT_ONCE
     assert not await checks.verify(None, "a wrong password")  # later there is room again
 
 

@@ -147,4 +147,6 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
             text = (
                 ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
             )
+            if isinstance(default, bool):
+                text = text.lower()
             assert lines[f"AUTH_{name.upper()}"] == text

@@ -344,6 +344,26 @@ async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) 
     assert (again.name, again.scopes) == ("Alice", ("read",))
 
 
+async def test_a_renamed_user_stays_who_they_are(storage: Storage) -> None:
+    user = await add_user(storage)
+    other = await add_user(storage, "bob")
+    assert await storage.rename_user("ALICE", "Alice Smith")
+    renamed = await storage.get_user("alice smith")
+    assert renamed == replace(user, name="Alice Smith")
+    assert await storage.get_user("alice") is None
+    assert await storage.rename_user("alice smith", "ALICE SMITH")  # another case of their own name
+    assert not await storage.rename_user("alice smith", "BOB")
+    assert not await storage.rename_user("alice", "carol")
+    assert [found.name for found in await storage.list_users()] == ["ALICE SMITH", other.name]
+
+
+async def test_of_two_users_that_want_one_name_one_gets_it(storage: Storage) -> None:
+    for name in ("alice", "bob"):
+        await add_user(storage, name)
+    outcomes = await asyncio.gather(*(storage.rename_user(name, "carol") for name in ("alice", "bob")))
+    assert sorted(outcomes) == [False, True]
+
+
 async def test_the_subject_of_an_invitation_is_that_of_its_account(storage: Storage) -> None:
     await storage.add_invitation(b"new", "alice", scopes=None, lifetime_seconds=100)
     found = await storage.get_invitation(b"new")

@@ -23,7 +23,6 @@ from authserver.browser.cookies import (
 )
 from authserver.browser.devices import describe
 from authserver.forms import read_form
-from authserver.login import Login
 from authserver.records import Session
 from authserver.secret_values import derive
 
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 _DONE_SECONDS = 60
 
 
-async def show(server: "AuthorizationServer", login: Login, request: Request) -> Response:
+async def show(server: "AuthorizationServer", request: Request) -> Response:
     """Show who is signed in where, with which apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
-    section = await login.account_section(request, session)
+    section = await server.login.account_section(request, session)
     sessions = await server.storage.list_sessions(session.subject)
     done = get_cookie(server, request, "done")
     response = form_page(

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+import anyio
 from starlette.requests import Request
 from starlette.routing import Route
 
@@ -32,6 +33,15 @@ class Login(Protocol):
     @property
     def routes(self) -> list[Route]:
         """The pages of this login: `/login`, and `/invite/{token}` where one-time links are used."""
+
+    @property
+    def accounts_elsewhere(self) -> str | None:
+        """Where accounts come from, in a sentence for operators; None: they begin with one-time links."""
+        return None
+
+    async def watch(self) -> None:
+        """Do what has to be done beside the requests, until cancelled. Runs in each process."""
+        await anyio.sleep_forever()
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the user's credentials."""

@@ -276,6 +276,9 @@ class Storage(Protocol):
         For accounts that are kept elsewhere, such as in a directory.
         """
 
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise; False if there is no such user, or another one has the new name."""
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant (None: the default scopes); False if there is no such user."""
 

@@ -32,7 +32,7 @@ from authserver.browser.cookies import (
 from authserver.browser.endpoint import endpoint
 from authserver.browser.problems import problem
 from authserver.forms import parse_parameters, read_form
-from authserver.login import USER_NAME, AccountSection
+from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.passkey.passkeys import (
     KIND,
     Passkey,
@@ -80,7 +80,7 @@ def create(server: "AuthorizationServer") -> "PasskeyLogin":
     return PasskeyLogin(server)
 
 
-class PasskeyLogin:
+class PasskeyLogin(Login):
     """The Login protocol with passkeys."""
 
     def __init__(self, server: "AuthorizationServer") -> None:

@@ -230,6 +230,12 @@ class PostgreSQLStorage:
         )
         return record(User, rows[0])
 
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+        return await self._said(
+            "SELECT authserver.rename_user($1, $2, $3)", _fold(name), new_name, _fold(new_name)
+        )
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
         rows = await self._run(

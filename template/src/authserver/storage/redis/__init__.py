@@ -234,6 +234,11 @@ class RedisStorage:
         }
         return rows.user(decode(await self._run("add_user", row, again=True)))
 
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+        row = {"name": new_name, "folded_name": _fold(new_name)}
+        return bool(await self._run("rename_user", _fold(name), row))
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
         return bool(await self._run("set_user_scopes", _fold(name), {"scopes": rows.text(scopes)}))

@@ -287,6 +287,18 @@ class SQLiteStorage:
 
         return await self._write(add)
 
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+
+        def rename(db: sqlite3.Connection, now: float) -> bool:
+            cursor = db.execute(
+                "UPDATE OR IGNORE users SET name = ?, folded_name = ? WHERE folded_name = ?",
+                (new_name, _fold(new_name), _fold(name)),
+            )
+            return cursor.rowcount > 0
+
+        return await self._write(rename)
+
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""
 
