@@ -11,6 +11,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from authserver.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
@@ -34,7 +36,7 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     Raises SettingsError when the key is too short, or is not the one the store was made with.
     """
     made = await storage.recall(_CHECK)
-    key = _configured(settings) or _made(settings.made_key_path, new_allowed=made is None)
+    key = _secret_key(settings, new_allowed=made is None)
     value = derive(key, _CHECK)
     if not hmac.compare_digest(await storage.remember(_CHECK, value), value):
         raise _wrong_key()
@@ -52,7 +54,7 @@ async def check_value(storage: Storage) -> bytes:
 
 def verify_key(settings: CoreSettings, check: bytes) -> None:
     """Raise SettingsError unless the secret key is the one that `check` was made with."""
-    key = _configured(settings) or _made(settings.made_key_path, new_allowed=False)
+    key = _secret_key(settings, new_allowed=False)
     if not hmac.compare_digest(derive(key, _CHECK), check):
         raise _wrong_key()
 
@@ -64,14 +66,19 @@ def _wrong_key() -> SettingsError:
     )
 
 
-def _configured(settings: CoreSettings) -> bytes | None:
-    if settings.secret_key is not None:
-        text = settings.secret_key.get_secret_value()
-        variable = "AUTH_SECRET_KEY"
-    elif settings.secret_key_file is not None:
-        variable = "AUTH_SECRET_KEY_FILE"
+def _secret_key(settings: CoreSettings, *, new_allowed: bool) -> bytes:
+    key = configured_key("AUTH_SECRET_KEY", settings.secret_key, settings.secret_key_file)
+    return key or _made(settings.made_key_path, new_allowed=new_allowed)
+
+
+def configured_key(variable: str, value: SecretStr | None, file: Path | None) -> bytes | None:
+    """Return a key that is set, itself or as a file, None where it is not; raises SettingsError."""
+    if value is not None:
+        text = value.get_secret_value()
+    elif file is not None:
+        variable += "_FILE"
         try:
-            text = settings.secret_key_file.read_text(encoding="utf-8").strip()
+            text = file.read_text(encoding="utf-8").strip()
         except OSError as error:
             raise SettingsError(
                 f"{variable}: cannot be read ({error.strerror}). Example: {variable}=/run/secrets/key"
@@ -81,7 +88,7 @@ def _configured(settings: CoreSettings) -> bytes | None:
     if len(text) < _MINIMUM_LENGTH:
         raise SettingsError(
             f"{variable}: at least {_MINIMUM_LENGTH} characters are needed."
-            " Example: AUTH_SECRET_KEY=$(openssl rand -base64 32)"
+            f" Example: {variable.removesuffix('_FILE')}=$(openssl rand -base64 32)"
         )
     return text.encode()
 

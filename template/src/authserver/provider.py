@@ -6,6 +6,7 @@ effect and answers for spent codes and tokens too; what can change is judged in 
 
 import time
 from dataclasses import replace
+from functools import cached_property
 from urllib.parse import urlencode
 
 from fastmcp.server.auth.auth import AccessToken, OAuthProvider
@@ -22,7 +23,7 @@ from pydantic import AnyHttpUrl, AnyUrl
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from authserver import clients, records, routes, secret_values
+from authserver import choices, clients, records, routes, secret_values
 from authserver.audit import audit
 from authserver.configuration import Settings, load_settings
 from authserver.issued import (
@@ -32,6 +33,7 @@ from authserver.issued import (
     IssuedRefreshToken,
     TooManyClients,
 )
+from authserver.login import Login
 from authserver.resources import same_resource
 from authserver.runtime import Runtime, open_runtime
 from authserver.scopes import Scope, Scopes
@@ -83,6 +85,11 @@ class AuthorizationServer(OAuthProvider):
     def storage(self) -> Storage:
         """The open storage."""
         return self.runtime.storage
+
+    @cached_property
+    def login(self) -> Login:
+        """How people sign in; raises SettingsError."""
+        return choices.login.create(self)
 
     @property
     def issuer(self) -> str:

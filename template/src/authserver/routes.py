@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver import choices, pages
+from authserver import pages
 from authserver.browser import account, consent
 from authserver.browser.endpoint import endpoint
 from authserver.cross_origin import CrossOrigin
@@ -21,7 +21,6 @@ from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
 from authserver.guard import Guard
-from authserver.login import Login
 from authserver.pages import branding
 from authserver.step_up import StepUp
 from authserver.upstream import AuthContextMiddleware, BearerBackend
@@ -37,7 +36,6 @@ _PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 def create(server: "AuthorizationServer") -> list[Route]:
     """Return the routes, those for programs first."""
     branding.load()  # a mistake in it stops the start
-    login: Login = choices.login.create(server)
     resource_path = server.resource.removeprefix(server.issuer)
 
     def program(path: str, method: str, handler: Handler) -> Route:
@@ -54,7 +52,7 @@ def create(server: "AuthorizationServer") -> list[Route]:
         program("/healthz", "GET", health.healthz),
         program("/readyz", "GET", health.readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
-        *login.routes,
+        *server.login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
         endpoint("/account", GET=partial(account.show, server)),
         endpoint("/logout", POST=partial(account.log_out, server)),

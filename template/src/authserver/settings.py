@@ -68,12 +68,12 @@ class CoreSettings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        return tuple(ip_network(item) for item in _split(value))
+        return tuple(ip_network(item) for item in split(value))
 
     @field_validator("allowed_origins", "redirect_schemes", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        return tuple(item.lower() for item in _split(value))
+        return tuple(item.lower() for item in split(value))
 
     @field_validator("allowed_origins")
     @classmethod
@@ -96,11 +96,13 @@ class CoreSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "CoreSettings":
-        if self.secret_key is not None and self.secret_key_file is not None:
-            raise ValueError(
-                "AUTH_SECRET_KEY: set it or AUTH_SECRET_KEY_FILE, not both."
-                " Example: AUTH_SECRET_KEY_FILE=/run/secrets/auth_secret_key"
-            )
+        for name in type(self).model_fields:
+            if getattr(self, name) is not None and getattr(self, f"{name}_file", None) is not None:
+                variable = f"AUTH_{name.upper()}"
+                raise ValueError(
+                    f"{variable}: set it or {variable}_FILE, not both."
+                    f" Example: {variable}_FILE=/run/secrets/{variable.lower()}"
+                )
         if self.refresh_replay_seconds >= self.access_token_seconds:
             raise ValueError(
                 "AUTH_REFRESH_REPLAY_SECONDS: must be less than AUTH_ACCESS_TOKEN_SECONDS, since a repeated"
@@ -127,7 +129,8 @@ class CoreSettings(BaseSettings):
 UNSAFE_SCHEMES = ("javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss")
 
 
-def _split(value: Any) -> list[str]:
+def split(value: Any) -> list[str]:
+    """Return the items of a list that is set as text, separated by commas."""
     if isinstance(value, str):
         value = value.split(",")
     return [str(item).strip() for item in value if str(item).strip()]

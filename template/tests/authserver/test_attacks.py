@@ -13,11 +13,11 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import Live, new_person, sample
+from conftest import Live, new_person, posts, sample
 from fastmcp import FastMCP
 from fuzz import send
 from oauth_client import OAuthClient, alive, answered
-from person import PASSWORD, Form, Person
+from person import Person
 from starlette.requests import Request
 
 from authserver import provider
@@ -61,7 +61,7 @@ def test_nothing_that_a_request_says_is_more_than_text_on_a_page(live: Live, ali
         alice.get(f"/invite/{SCRIPT}"),
         alice.get(f"/{SCRIPT}"),
     ]
-    assert "alert(1)" in pages[0].text
+    assert "alert(1)" in pages[2].text
     for page in pages:
         assert "<script" not in page.text, page.url
         assert "logo.png" not in page.text
@@ -75,19 +75,6 @@ def test_an_error_given_to_a_client_stays_one_parameter(live: Live) -> None:
     answer = answered(location)
     assert set(answer) == {"error", "error_description", "state", "iss"}
     assert answer["state"] == state
-
-
-@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example"])
-def test_signing_in_and_out_leads_nowhere_else(live: Live, alice: Person, target: str) -> None:
-    """Attack 8: use the sign-in as an open redirect. Source: RFC 9700 4.11.2."""
-    person = Person(live)
-    page = person.get(f"/login?next={target}&redirect_uri={target}&return_to={target}")
-    assert person.submit(page, next=target, username="alice", password=PASSWORD).url.path == "/account"
-    page = person.get("/account")
-    form = Form(page.text)
-    answer = person.browser.post(form.action, data={**form.fields, "request": target, "next": target})
-    assert answer.headers["location"].startswith("/login?")
-    assert person.follow(answer).status_code == 400
 
 
 # ------------------------------------------------------------------------- where a request comes from
@@ -166,15 +153,13 @@ def test_a_forged_address_escapes_no_limit(start: Callable[..., Live]) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize(
-    "path", ["/token", "/revoke", "/register", "/authorize", "/login", "/consent", "/logout", "/invite/x"]
-)
-def test_a_body_beyond_its_limit_is_refused_on_every_route(live: Live, path: str, chunked: bool) -> None:
+def test_a_body_beyond_its_limit_is_refused_on_every_route(live: Live, chunked: bool) -> None:
     """Attack 4, 21: send bodies without end. Source: RFC 9110 15.5.14."""
     content = b"x" * 70_000
-    kind = {"Content-Type": "application/json"} if path == "/register" else FORM
-    answer = live.http().post(path, content=iter([content]) if chunked else content, headers=kind)
-    assert error(answer) == (413, "invalid_request")
+    for path in posts(live):
+        kind = {"Content-Type": "application/json"} if path == "/register" else FORM
+        answer = live.http().post(path, content=iter([content]) if chunked else content, headers=kind)
+        assert error(answer) == (413, "invalid_request"), path
 
 
 def test_a_value_of_64_kb_is_an_error_like_any_other(live: Live) -> None:

@@ -257,6 +257,19 @@ def test_somebody_else_can_sign_in_for_the_same_request(live: Live, alice: Perso
     assert client.redeem(answered(location)["code"]).status_code == 200
 
 
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example"])
+def test_signing_in_and_out_leads_nowhere_else(live: Live, alice: Person, target: str) -> None:
+    """Attack 8: use the sign-in as an open redirect. Source: RFC 9700 4.11.2."""
+    person = Person(live)
+    page = person.get(f"/login?next={target}&redirect_uri={target}&return_to={target}")
+    assert person.submit(page, next=target, username="alice", password=PASSWORD).url.path == "/account"
+    page = person.get("/account")
+    form = Form(page.text)
+    answer = person.browser.post(form.action, data={**form.fields, "request": target, "next": target})
+    assert answer.headers["location"].startswith("/login?")
+    assert person.follow(answer).status_code == 400
+
+
 # ------------------------------------------------------------------------------------------ consent
 
 

@@ -1,12 +1,10 @@
 """The account page and signing out."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver import pages
 from authserver.browser.cookies import check_form, current_session, end_session, form_page
 from authserver.forms import read_form
 
@@ -30,15 +28,10 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
 
 
 async def log_out(server: "AuthorizationServer", request: Request) -> Response:
-    """End the session; with an authorization request at hand, let somebody else sign in for it."""
+    """End the session; what comes then is for the login to say."""
     form = await read_form(request)
     session = await current_session(server, request)
     check_form(server, request, form, subject=session.subject if session else "")
-    response: Response
-    if request_id := form.get("request"):
-        query = urlencode({"request": request_id})
-        response = RedirectResponse(f"/login?{query}", status_code=303)
-    else:
-        response = pages.message(request, "signed_out", status=200)
+    response = server.login.signed_out(request, form.get("request", ""))
     await end_session(server, request, response)
     return response

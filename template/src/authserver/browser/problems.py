@@ -1,6 +1,7 @@
 """Errors outside the OAuth protocol: a page that says what to do next for people, JSON for programs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -8,6 +9,16 @@ from starlette.responses import JSONResponse, Response
 from authserver import pages
 
 _CODES = {403: "access_denied", 429: "temporarily_unavailable", 503: "temporarily_unavailable"}
+
+
+class Refusal(Exception):
+    """A page of ours cannot be shown; `endpoint` answers with the problem of this key."""
+
+    def __init__(self, key: str, *, status: int, **parameters: object) -> None:
+        super().__init__(key)
+        self.key = key
+        self.status = status
+        self.parameters: dict[str, Any] = parameters
 
 
 def wants_page(request: Request) -> bool:

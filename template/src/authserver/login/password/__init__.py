@@ -14,6 +14,7 @@ from authserver.browser.cookies import check_form, form_page, known_device, star
 from authserver.browser.endpoint import endpoint
 from authserver.browser.problems import problem
 from authserver.forms import parse_parameters, read_form
+from authserver.login import Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Busy, Passwords
 from authserver.records import Invitation, User
 from authserver.secret_values import Kind, derive, digest
@@ -41,7 +42,7 @@ def create(server: "AuthorizationServer") -> "PasswordLogin":
     return PasswordLogin(server)
 
 
-class PasswordLogin:
+class PasswordLogin(Login):
     """The Login protocol with passwords."""
 
     def __init__(self, server: "AuthorizationServer") -> None:
