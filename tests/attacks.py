@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutations import mutations
 from rendering import REPOSITORY, TEMPLATE
 
 DOCUMENT = REPOSITORY / "docs" / "security.md"
@@ -130,7 +131,8 @@ def tables() -> str:
         for number, what in threats.items()
         if number not in attacked
     ]
-    lines += ["\n### Not attacked by any test\n", *missing, f"\nTests of attacks: {len(found)}."]
+    lines += ["\n### Not attacked by any test\n", *missing]
+    lines += [f"\nTests of attacks: {len(found)}. Guards taken away: {len(mutations())}."]
     return "\n".join(lines) + "\n"
 
 

@@ -4,12 +4,17 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import uuid4
 
+import pyotp
 import pytest
+from engines import Engine
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from rendering import choices
 from servers import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -218,7 +223,7 @@ def test_a_form_on_another_site_does_nothing_here(
             page.get_by_role("button").click()
         assert answer.value.status == 403
     page.goto(f"{server.url}/account")
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out", exact=True).first).to_be_visible()
 
 
 def test_denying_tells_the_client(
@@ -299,6 +304,132 @@ def test_another_person_can_take_over_the_request(
     expect(page.get_by_role("heading")).to_have_text("Back")
 
 
+def join(page: Page, server: Server, name: str) -> dict[str, str]:
+    """Make an account by a one-time link; end signed in."""
+    page.goto(server.command("users", "invite", name).strip())
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Save the password").click()
+    page.wait_for_url(f"{server.url}/account")
+    return {"username": name, "password": PASSWORD}
+
+
+def set_up_second_factor(page: Page) -> tuple[pyotp.TOTP, list[str]]:
+    """Set it up from the account page; end on the recovery codes."""
+    page.get_by_role("link", name="Set up a second factor").click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    app = pyotp.TOTP(page.locator("form").locator("xpath=preceding::code[1]").inner_text().replace(" ", ""))
+    # Of the step before, so that two later codes are left without waiting.
+    page.get_by_label("Code of 6 digits").fill(app.at(time.time() - 30))
+    page.get_by_role("button", name="Turn it on").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Keep your recovery codes")
+    return app, page.locator("ol code").all_inner_texts()
+
+
+def sign_out(page: Page, server: Server) -> None:
+    page.goto(f"{server.url}/account")
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
+
+
+def test_a_second_factor_is_set_up_used_and_recovered(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    fay = join(page, server, "fay")
+    app, codes = set_up_second_factor(page)
+    assert len(codes) == 10
+    page.get_by_role("link", name="continue").click()
+    page.wait_for_url(f"{server.url}/account")
+    sign_out(page, server)
+    page.goto(authorization_url(context, server, callback, scope="notes:read"))
+    sign_in(page, **fay)
+    expect(page.get_by_label("Code of 6 digits")).to_be_focused()
+    page.keyboard.type("000000")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    page.get_by_label("Code of 6 digits").fill(app.at(time.time()))
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    sign_out(page, server)
+    page.goto(f"{server.url}/login")
+    sign_in(page, **fay)
+    page.get_by_text("You do not have the app at hand?").click()
+    page.get_by_label("Recovery code").fill(codes[0])
+    page.get_by_role("button", name="Use the recovery code").click()
+    expect(page.get_by_text("Recovery codes left: 9")).to_be_visible()
+    page.get_by_text("Remove the second factor").first.click()
+    page.get_by_role("button", name="Remove the second factor").click()
+    expect(page.get_by_role("status")).to_have_text("The second factor is off.")
+
+
+def test_an_app_is_disconnected_from_the_account_page(
+    server: Server, owner: dict[str, str], context: BrowserContext, callback: str
+) -> None:
+    page = context.new_page()
+    page.goto(authorization_url(context, server, callback, client_name="The app in question"))
+    sign_in(page, **owner)
+    page.get_by_role("button", name="Allow").click()
+    page.goto(f"{server.url}/account")
+    app = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="The app in question"))
+    expect(app).to_contain_text("Read the notes and add new ones.")
+    expect(app).to_contain_text("A program on your computer")
+    app.get_by_role("button", name="Disconnect").click()
+    expect(page.get_by_role("status")).to_have_text("The app is disconnected.")
+    expect(page.get_by_text("The app in question")).to_have_count(0)
+
+
+def test_a_password_is_changed_and_other_devices_are_signed_out(
+    server: Server, owner: dict[str, str], context: BrowserContext, chromium: Browser
+) -> None:
+    page = context.new_page()
+    gus = join(page, server, "gus")
+    elsewhere = chromium.new_context()
+    other = elsewhere.new_page()
+    other.goto(f"{server.url}/account")
+    sign_in(other, **gus)
+    page.reload()
+    expect(page.get_by_text("This device")).to_have_count(1)
+    expect(page.get_by_text("Chrome on Linux")).to_have_count(2)
+    page.get_by_role("link", name="Change the password").click()
+    page.get_by_label("Password until now").fill(PASSWORD)
+    page.get_by_label("New password", exact=True).fill("another " + PASSWORD)
+    page.get_by_label("The new password again").fill("another " + PASSWORD)
+    page.get_by_role("button", name="Save the new password").click()
+    expect(page.get_by_role("status")).to_contain_text("Your password is changed.")
+    other.reload()
+    expect(other.get_by_role("heading", level=1)).to_have_text("Sign in")
+    elsewhere.close()
+
+
+def test_a_link_on_another_site_does_not_ride_on_a_remembered_consent(
+    default_project: Path,
+    running_engines: Callable[[str], Engine],
+    context: BrowserContext,
+    callback: str,
+) -> None:
+    """Attack 7b: lead who consented once to the sign-in from another site. Source: GHSA-6x8h-498w-gv8c."""
+    store = running_engines(choices("storage")[0]).settings(uuid4().hex)
+    with Server(default_project, store, AUTH_REMEMBER_CONSENT_DAYS="30").running() as server:
+        page = context.new_page()
+        join(page, server, "ida")
+        url = authorization_url(context, server, callback, scope="notes:read")
+        page.goto(url)
+        page.get_by_label("Do not ask again for 30 days").check()
+        page.get_by_role("button", name="Allow").click()
+        expect(page.get_by_role("heading")).to_have_text("Back")
+        page.goto(url)  # as if a program had opened it
+        expect(page.get_by_role("heading")).to_have_text("Back")
+        assert "code" in answer_of(page.url)
+        for elsewhere in (callback.replace("127.0.0.1", "localhost"), callback):
+            page.goto(elsewhere)
+            page.evaluate("url => { location.href = url }", url)
+            expect(page.get_by_role("button", name="Allow")).to_be_visible()
+        page.goto(url)
+        expect(page.get_by_role("heading")).to_have_text("Back")
+
+
 def test_errors_say_what_to_do_next(
     server: Server, owner: dict[str, str], context: BrowserContext, callback: str
 ) -> None:
@@ -330,7 +461,7 @@ def test_signing_out_ends_on_a_page(server: Server, owner: dict[str, str], conte
     page.goto(f"{server.url}/account")
     sign_in(page, **owner)
     expect(page.get_by_text(f"{server.url}/mcp")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).first.click()
     page.goto(f"{server.url}/account")
     expect(page.get_by_label("Password")).to_be_visible()
 
@@ -381,12 +512,34 @@ def test_pages_fit_any_screen_and_ask_nobody_else(
     sign_in(page, **owner)
     expect(page.get_by_role("button", name="Allow")).to_be_visible()
     look("consent")
+    page.get_by_role("button", name="Allow").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
     page.goto(f"{server.url}/account")
     look("account")
+    page.get_by_role("link", name="Change the password").click()
+    look("password")
+    page.goto(f"{server.url}/account/sign-out")
+    look("sign-out")
     page.goto(f"{server.url}/consent?request=unknown")
     look("expired")
     page.goto(server.command("users", "invite", f"{scheme}{width}").strip())
     look("invite")
-    assert {urlsplit(url).netloc for url in asked} == {urlsplit(server.url).netloc}
+    name = f"second-{scheme}{width}"
+    join(page, server, name)
+    page.goto(f"{server.url}/account/second-factor")
+    look("second-factor-enrolment")
+    page.goto(f"{server.url}/account")
+    set_up_second_factor(page)
+    look("recovery-codes")
+    page.get_by_role("link", name="continue").click()
+    for details in page.locator("summary").all():
+        details.click()
+    look("account-with-second-factor")
+    sign_out(page, server)
+    page.goto(f"{server.url}/login")
+    sign_in(page, name, PASSWORD)
+    page.get_by_text("You do not have the app at hand?").click()
+    look("second-factor")
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(server.url).netloc, urlsplit(callback).netloc}
     assert not complaints
     context.close()

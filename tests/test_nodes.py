@@ -70,6 +70,7 @@ def test_a_login_is_begun_on_one_node_and_ends_on_another(cluster: Cluster, owne
 
 
 def test_a_revocation_holds_on_every_node_at_once(cluster: Cluster, owner: Person) -> None:
+    """Attack 24: use a revoked token at another node. Source: RFC 7009 2."""
     client = OAuthClient(cluster)
     tokens = client.tokens(owner)
     assert client.post("/revoke", token=tokens["refresh_token"]).status_code == 200
@@ -77,6 +78,7 @@ def test_a_revocation_holds_on_every_node_at_once(cluster: Cluster, owner: Perso
 
 
 def test_parallel_refreshes_on_all_nodes_have_one_living_successor(cluster: Cluster, owner: Person) -> None:
+    """Attack 16: refresh with one token at all nodes at once. Source: RFC 9700 4.14.2."""
     client = OAuthClient(cluster)
     answers = at_once(cluster, *[refreshing(client, client.tokens(owner)["refresh_token"])] * 100)
     assert tally(answers) == {"": 100}
@@ -85,6 +87,7 @@ def test_parallel_refreshes_on_all_nodes_have_one_living_successor(cluster: Clus
 
 
 def test_parallel_redemptions_on_all_nodes_have_one_success(cluster: Cluster, owner: Person) -> None:
+    """Attack 13: redeem one code at all nodes at once. Source: RFC 9700 2.1.1."""
     client = OAuthClient(cluster)
     answers = at_once(cluster, *[redeeming(client, client.code(owner))] * 100)
     assert tally(answers) == {"": 1, "invalid_grant": 99}

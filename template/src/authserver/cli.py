@@ -19,11 +19,14 @@ from cyclopts import App, Parameter
 from mcp.server.auth.provider import RegistrationError
 
 from authserver import backup, choices, guard, logs, secret_values
-from authserver.clients import AUTH_METHODS
+from authserver.browser.apps import disconnect
+from authserver.browser.devices import describe
+from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
-from authserver.keys import check_value, verify_key
+from authserver.keys import check_value, store_check_value, verify_key
 from authserver.provider import AuthorizationServer
+from authserver.records import User
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
 from authserver.settings import LOOPBACK_HOSTS, SettingsError
@@ -37,6 +40,7 @@ app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its user
 users = app.command(App(name="users", help="The people who may sign in."))
 clients = app.command(App(name="clients", help="The apps that are registered."))
 grants = app.command(App(name="grants", help="Which app acts for whom."))
+keys = app.command(App(name="keys", help="The keys that sign tokens, and the key that seals them."))
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON, one object a line.")]
 
@@ -180,7 +184,7 @@ async def set_scopes(name: str, /, *scopes: str) -> None:
 
 @users.command
 async def disable(name: str, /) -> None:
-    """Disable a user: their sessions and grants end at once."""
+    """Disable a user: their sessions and grants end at once, their JWTs within two seconds."""
     async with _opened() as server:
         _found(await server.storage.disable_user(name), f"no user {name}")
 
@@ -197,6 +201,59 @@ async def delete(name: str, /) -> None:
     """Delete a user with their sessions and grants."""
     async with _opened() as server:
         _found(await server.storage.delete_user(name), f"no user {name}")
+
+
+@users.command
+async def sessions(name: str, /, *, as_json: Json = False) -> None:
+    """List the browsers in which a user is signed in."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        rows = [
+            {
+                "browser": " ".join(filter(None, describe(session.device))),
+                "created_at": _time(session.created_at),
+                "expires_at": _time(session.expires_at),
+                "says": session.device,
+            }
+            for session in await server.storage.list_sessions(user.subject)
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def sign_out(name: str, /, *, apps: bool = False) -> None:
+    """Sign a user out of all browsers.
+
+    Parameters
+    ----------
+    name
+        Whom.
+    apps
+        Disconnect all their apps, too.
+    """
+    async with _opened() as server:
+        user = await _user(server, name)
+        await server.storage.end_sessions(user.subject)
+        if apps:
+            await disconnect(server, user.subject)
+
+
+@users.command
+async def credentials(name: str, /, *, as_json: Json = False) -> None:
+    """List what a user signs in with: password, second-factor and the like."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        rows = [{"kind": kind} for kind in await server.storage.list_credentials(user.subject)]
+    _print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def remove_credential(name: str, kind: str, /) -> None:
+    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere."""
+    async with _opened() as server:
+        user = await _user(server, name)
+        _found(await server.storage.delete_credential(user.subject, kind), f"{name} has no {kind}")
+        await server.storage.end_sessions(user.subject)
 
 
 # ------------------------------------------------------------------------------------------- clients
@@ -221,7 +278,9 @@ async def list_clients(*, as_json: Json = False) -> None:
 
 
 @clients.command
-async def add(name: str, /, *redirect_uris: str, method: str = "client_secret_post") -> None:
+async def add(
+    name: str, /, *redirect_uris: str, method: str = "client_secret_post", introspect: bool = False
+) -> None:
     """Register a client; print its id and, this once, its secret.
 
     Parameters
@@ -232,9 +291,13 @@ async def add(name: str, /, *redirect_uris: str, method: str = "client_secret_po
         Where codes may be sent.
     method
         How it authenticates: client_secret_post, client_secret_basic or none.
+    introspect
+        Let it ask about all tokens at /introspect: for services that check them. Needs no redirect URI.
     """
     if method not in AUTH_METHODS:
         raise CommandError(f"--method must be one of {', '.join(AUTH_METHODS)}")
+    if introspect and method == "none":
+        raise CommandError("--introspect is for clients with a secret")
     body = {
         "client_name": name,
         "redirect_uris": list(redirect_uris),
@@ -242,7 +305,14 @@ async def add(name: str, /, *redirect_uris: str, method: str = "client_secret_po
     }
     async with _opened() as server:
         try:
-            client, secret = new_client(server, body, address="operator", operated=True)
+            metadata = (
+                resource_server(name, method)
+                if introspect and not redirect_uris
+                else parse_registration(body, server.settings.redirect_schemes)
+            )
+            client, secret = new_client(
+                server, metadata, address="operator", operated=True, introspects=introspect
+            )
             await server.register_client(client)
         except RegistrationError as error:
             raise CommandError(str(error.error_description)) from None
@@ -290,6 +360,45 @@ async def revoke(grant_id: str, /) -> None:
     """Revoke a grant with its tokens."""
     async with _opened() as server:
         _found(await server.storage.revoke_grant(grant_id), f"no living grant {grant_id}")
+
+
+# ---------------------------------------------------------------------------------------------- keys
+
+
+@keys.command(name="list")
+async def list_keys(*, as_json: Json = False) -> None:
+    """List the keys that sign access tokens."""
+    async with _opened() as server:
+        rows = [
+            {name: _time(value) if name.endswith("_at") else value for name, value in key.items()}
+            for key in await server.tokens.list_keys()
+        ]
+    _print_rows(rows, as_json=as_json)
+
+
+@keys.command
+async def rotate(*, at_once: bool = False) -> None:
+    """Make the next key that signs access tokens; print its id. No restart is needed.
+
+    Parameters
+    ----------
+    at_once
+        For when a key may have leaked: the new key signs at once, and every token signed before is refused.
+    """
+    async with _opened() as server:
+        print(await server.tokens.rotate_keys(at_once=at_once))
+
+
+@keys.command
+async def rewrap() -> None:
+    """Seal again what AUTH_SECRET_KEY_PREVIOUS sealed: once every node runs with the new AUTH_SECRET_KEY."""
+    async with _opened() as server:
+        count = await server.tokens.rewrap() + await server.login.rewrap()
+        await store_check_value(server.storage, server.runtime.keys)
+        print(
+            f"{count} secrets sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"
+            f" {server.settings.refresh_replay_seconds} seconds, when no answer made with it is repeated."
+        )
 
 
 @app.command
@@ -345,6 +454,13 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
     print(f"{source.count} records restored, of {_time(source.made_at)}, {hours:.1f} hours ago.")
     if not revoke_all:
         print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
+
+
+async def _user(server: AuthorizationServer, name: str) -> User:
+    user = await server.storage.get_user(name)
+    if user is None:
+        raise CommandError(f"no user {name}")
+    return user
 
 
 def _found(found: bool, otherwise: str) -> None:

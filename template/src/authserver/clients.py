@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, OAuthClientInformationFull
@@ -32,6 +33,8 @@ class RegisteredClient(OAuthClientInformationFull):
     approved: bool = Field(default=True, exclude=True)
     operated: bool = Field(default=False, exclude=True)
     """Added by the operator, not by itself."""
+    introspects: bool = Field(default=False, exclude=True)
+    """May ask about the tokens of other clients: the operator said so."""
 
     def exact_redirect_uri(self, asked: str | None) -> str:
         """Return the redirect URI of a request (RFC 6749 section 3.1.2.3).
@@ -84,6 +87,12 @@ def same_redirect_uri(asked: str, registered: str) -> bool:
 def is_loopback(uri: str) -> bool:
     """Say whether a redirect URI leads to a program on the browser's own computer."""
     return _LOOPBACK.fullmatch(uri) is not None
+
+
+def destination(uri: str) -> str:
+    """Return what people need to know of a redirect URI: where it leads."""
+    target = urlsplit(uri)
+    return f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:"
 
 
 def usable_redirect_uris(uris: list[str], schemes: tuple[str, ...]) -> list[str]:
@@ -162,6 +171,17 @@ def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
         "grant_types": [name for name in GRANT_TYPES if name in grant_types],
         "response_types": ["code"],
         **_described(body),
+    }
+
+
+def resource_server(name: str, method: str) -> dict[str, Any]:
+    """Return the metadata of a client that gets no token: it asks about those of others."""
+    return {
+        "client_name": name,
+        "redirect_uris": [],
+        "token_endpoint_auth_method": method,
+        "grant_types": [],
+        "response_types": [],
     }
 
 

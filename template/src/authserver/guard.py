@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("authserver")
 
 _HEALTH = ("/healthz", "/readyz")
+_FOLLOW_SECONDS = 1
 _PURGE_SECONDS = 300
 _PURGE_LIMIT = 1000
 _UNUSED_CLIENT_SECONDS = 30 * 86_400
@@ -46,14 +47,28 @@ class Guard:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._server.open()
-        purge = asyncio.create_task(purge_forever(self._server))
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            purge.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await purge
+        background: list[asyncio.Task[None]] = []
+
+        async def close() -> None:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await self._server.close()
+
+        async def close_first(message: Message) -> None:
+            # Whoever runs us ends the event loop once it hears this.
+            if message["type"].startswith("lifespan.shutdown"):
+                await close()
+            await send(message)
+
+        try:
+            await self._server.tokens.catch_up()
+            background += [
+                asyncio.create_task(forever(self._server)) for forever in (follow_forever, purge_forever)
+            ]
+            await self._app(scope, receive, close_first)
+        finally:
+            await close()
 
     # ------------------------------------------------------------------------------------- request
 
@@ -136,6 +151,14 @@ def _trouble(request: Request, error: Exception) -> Response:
         place="".join(traceback.format_tb(error.__traceback__)),
     )
     return problem(request, "error", status=500)
+
+
+async def follow_forever(server: "AuthorizationServer") -> None:
+    """Learn each second what other processes did."""
+    while True:
+        await asyncio.sleep(_FOLLOW_SECONDS)
+        with contextlib.suppress(StorageUnavailable):
+            await server.tokens.catch_up()
 
 
 async def purge_forever(server: "AuthorizationServer") -> None:

@@ -1,62 +1,118 @@
-"""The secret key and what is derived from it.
+"""The secret key, the one before it, and what is derived from them.
 
 On one node the key is made beside the data on the first start; where several nodes share a store, the
 operator sets it. The store keeps a check value, so that a wrong key, or a lost key file, stops the start: a
 new key is never made silently where data exists.
+
+A new key is set beside the previous one; `keys rewrap` then makes the previous one unnecessary. Refresh
+tokens, codes and sessions are digests and outlive that. What ends with the previous key: sign-ins that are
+half-way, forms that are open, the recognition of browsers that signed in before, counters of attempts.
 """
 
 import base64
 import hmac
 import os
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from authserver.sealing import NAME_LENGTH, Seal, key_name
 from authserver.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
-from authserver.storage import Storage
+from authserver.storage import Storage, StorageUnavailable
 
 _MINIMUM_LENGTH = 32
-_CHECK = "secret key check"
+_CHECK = "secret key check "
+"""The name of the fact, with the number of the key: each rotation adds the next and forgets the last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """One key for each use, derived from the secret key, so that no two uses share one."""
 
-    replay: bytes = field(repr=False)
     browser: bytes = field(repr=False)
     names: bytes = field(repr=False)
+    check: bytes = field(repr=False)
+    seal: Seal = field(repr=False, compare=False)
+    replay_keys: Mapping[bytes, bytes] = field(repr=False)
+    """By the names of their secret keys, the current one first."""
+
+    def new_salt(self) -> bytes:
+        """Return the 32 bytes that are stored of a spent refresh token: the name of its key, then random."""
+        return next(iter(self.replay_keys)) + secrets.token_bytes(32 - NAME_LENGTH)
+
+    def replay(self, salt: bytes) -> bytes:
+        """Return the key from which the successors of a refresh token with that salt come.
+
+        Raises StorageUnavailable where another node has a key that this one does not have: the client tries
+        again, and nobody is logged out.
+        """
+        try:
+            return self.replay_keys[salt[:NAME_LENGTH]]
+        except KeyError:
+            raise StorageUnavailable("the answer was made with a secret key that is not here") from None
 
 
 async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     """Return the keys; on the first start make the secret key (mode 0600) where one may be made.
 
-    Raises SettingsError when the key is too short, or is not the one the store was made with.
+    Raises SettingsError when a key is too short, or none is the one the store was made with.
     """
-    made = await storage.recall(_CHECK)
-    key = _secret_key(settings, new_allowed=made is None)
-    value = derive(key, _CHECK)
-    if not hmac.compare_digest(await storage.remember(_CHECK, value), value):
-        raise _wrong_key()
+    check = await check_value(storage)
+    keys = _secret_keys(settings, new_allowed=not check)
+    value = derive(keys[0], _CHECK)
+    _verify(keys, check or await storage.remember(f"{_CHECK}1", value))
     return Keys(
-        replay=derive(key, "refresh replay"),
-        browser=derive(key, "browser binding"),
-        names=derive(key, "names in counters"),
+        browser=derive(keys[0], "browser binding"),
+        names=derive(keys[0], "names in counters"),
+        check=value,
+        seal=Seal(keys),
+        replay_keys={key_name(key): derive(key, "refresh replay") for key in keys},
     )
 
 
 async def check_value(storage: Storage) -> bytes:
     """Return what the store keeps of its secret key, to tell whether another one is it."""
-    return await storage.recall(_CHECK) or b""
+    checks = await storage.list_facts(_CHECK)
+    return checks[max(checks, key=_number)] if checks else b""
+
+
+async def store_check_value(storage: Storage, keys: Keys) -> None:
+    """Let the store know its new secret key: it opens with the previous one alone no more."""
+    checks = await storage.list_facts(_CHECK)
+    last = max(checks, key=_number)
+    if checks[last] != keys.check:
+        last = f"{_CHECK}{_number(last) + 1}"
+        await storage.remember(last, keys.check)
+    for name in checks.keys() - {last}:
+        await storage.forget(name)
 
 
 def verify_key(settings: CoreSettings, check: bytes) -> None:
-    """Raise SettingsError unless the secret key is the one that `check` was made with."""
-    key = _secret_key(settings, new_allowed=False)
-    if not hmac.compare_digest(derive(key, _CHECK), check):
+    """Raise SettingsError unless a secret key is the one that `check` was made with."""
+    _verify(_secret_keys(settings, new_allowed=False), check)
+
+
+def _number(name: str) -> int:
+    return int(name.removeprefix(_CHECK))
+
+
+def _verify(keys: list[bytes], check: bytes) -> None:
+    if not any(hmac.compare_digest(derive(key, _CHECK), check) for key in keys):
         raise _wrong_key()
+
+
+def _secret_keys(settings: CoreSettings, *, new_allowed: bool) -> list[bytes]:
+    """Return the secret key, and the previous one where it is set."""
+    current = configured_key("AUTH_SECRET_KEY", settings.secret_key, settings.secret_key_file)
+    previous = configured_key(
+        "AUTH_SECRET_KEY_PREVIOUS", settings.secret_key_previous, settings.secret_key_previous_file
+    )
+    key = current or _made(settings.made_key_path, new_allowed=new_allowed)
+    return [key] if previous is None else [key, previous]
 
 
 def _wrong_key() -> SettingsError:
@@ -66,22 +122,18 @@ def _wrong_key() -> SettingsError:
     )
 
 
-def _secret_key(settings: CoreSettings, *, new_allowed: bool) -> bytes:
-    key = configured_key("AUTH_SECRET_KEY", settings.secret_key, settings.secret_key_file)
-    return key or _made(settings.made_key_path, new_allowed=new_allowed)
-
-
 def configured_key(variable: str, value: SecretStr | None, file: Path | None) -> bytes | None:
-    """Return a key that is set, itself or as a file, None where it is not; raises SettingsError."""
+    """Return a key that is set, itself or in a file; None where it is not. Raises SettingsError."""
     if value is not None:
         text = value.get_secret_value()
     elif file is not None:
         variable += "_FILE"
         try:
             text = file.read_text(encoding="utf-8").strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
             raise SettingsError(
-                f"{variable}: cannot be read ({error.strerror}). Example: {variable}=/run/secrets/key"
+                f"{variable}: cannot be read ({reason}). Example: {variable}=/run/secrets/key"
             ) from None
     else:
         return None

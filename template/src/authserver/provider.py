@@ -49,6 +49,7 @@ from authserver.storage import (
     Rotated,
     Storage,
 )
+from authserver.tokens import TokenFormat
 
 AUTHORIZATION_REQUEST_SECONDS = 600
 _WAITING_REQUESTS_PER_ADDRESS = 100
@@ -87,6 +88,11 @@ class AuthorizationServer(OAuthProvider):
         return self.runtime.storage
 
     @cached_property
+    def tokens(self) -> TokenFormat:
+        """The format of access tokens; raises SettingsError."""
+        return choices.tokens.create(self.settings)
+
+    @cached_property
     def login(self) -> Login:
         """How people sign in; raises SettingsError."""
         return choices.login.create(self)
@@ -103,12 +109,13 @@ class AuthorizationServer(OAuthProvider):
 
     async def open(self) -> None:
         """Open settings, storage and keys; the ASGI lifespan calls it once in each process."""
-        self._runtime = await open_runtime(self.settings)
+        self._runtime = await open_runtime(self.settings, self.tokens)
 
     async def close(self) -> None:
         """Close the storage."""
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
+            await self.tokens.close()
             await runtime.storage.close()
 
     # ------------------------------------------------------------ the ten methods
@@ -139,7 +146,9 @@ class AuthorizationServer(OAuthProvider):
         stored = await self.storage.add_client(
             records.Client(
                 client_id=client_info.client_id,
-                metadata=metadata | {"redirect_uris": client_info.exact_redirect_uris},
+                metadata=metadata
+                | {"redirect_uris": client_info.exact_redirect_uris}
+                | ({"introspects": True} if client_info.introspects else {}),
                 secret_digest=client_info.secret_digest,
                 address=client_info.address,
                 created_at=now,
@@ -226,7 +235,7 @@ class AuthorizationServer(OAuthProvider):
         match verdict:
             case Redeemed(issued):
                 audit("code redeemed", client=client.client_id, subject=issued.subject)
-                return self._answer(issued, access, refresh, issued.issued_at)
+                return await self._answer(issued, access, refresh, issued.issued_at)
             case Replayed(grant_id, subject):
                 audit("code replayed", client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the code was used before: its tokens are revoked")
@@ -269,7 +278,7 @@ class AuthorizationServer(OAuthProvider):
         scopes = self.scopes.allowed(scopes, entitlement)
         if not scopes:
             raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
-        salt = new_seed()
+        salt = self.runtime.keys.new_salt()
         access, refresh = self._successors(refresh_token.token, salt, scopes)
         verdict = await self.storage.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
@@ -281,7 +290,7 @@ class AuthorizationServer(OAuthProvider):
         )
         match verdict:
             case Rotated(issued, _, repeated=False):
-                return self._answer(issued, access, refresh, issued.issued_at)
+                return await self._answer(issued, access, refresh, issued.issued_at)
             case Rotated(issued, first_salt, repeated=True):
                 return await self._answer_again(refresh_token.token, issued, first_salt, scopes)
             case Reused(grant_id, subject):
@@ -292,7 +301,7 @@ class AuthorizationServer(OAuthProvider):
 
     async def load_access_token(self, token: str) -> IssuedAccessToken | None:
         """Return what is stored for a living access token."""
-        found = await self.runtime.tokens.load(token)
+        found = await self.tokens.load(token)
         return (
             None
             if found is None
@@ -342,7 +351,7 @@ class AuthorizationServer(OAuthProvider):
 
     def _digests(self, access: bytes, refresh: bytes | None) -> NewTokens:
         return NewTokens(
-            access=self.runtime.tokens.digest(access),
+            access=self.tokens.digest(access),
             refresh=None
             if refresh is None
             else digest(Kind.REFRESH_TOKEN, secret_values.encode(Kind.REFRESH_TOKEN, refresh)),
@@ -350,13 +359,13 @@ class AuthorizationServer(OAuthProvider):
 
     def _successors(self, presented: str, salt: bytes, scopes: list[str]) -> tuple[bytes, bytes]:
         """Return the seeds of the access and refresh token that follow the presented refresh token."""
-        key = derive(self.runtime.keys.replay, presented)
+        key = derive(self.runtime.keys.replay(salt), presented)
         return derive(key, "access", salt, *scopes), derive(key, "refresh", salt)
 
-    def _answer(self, issued: Issued, access: bytes, refresh: bytes | None, now: float) -> OAuthToken:
+    async def _answer(self, issued: Issued, access: bytes, refresh: bytes | None, now: float) -> OAuthToken:
         """Return the token response (RFC 6749 section 5.1)."""
         return OAuthToken(
-            access_token=self.runtime.tokens.encode(access, issued),
+            access_token=await self.tokens.encode(access, issued),
             expires_in=max(0, round(issued.expires_at - now)),
             scope=" ".join(issued.scopes),
             refresh_token=None if refresh is None else secret_values.encode(Kind.REFRESH_TOKEN, refresh),
@@ -367,13 +376,13 @@ class AuthorizationServer(OAuthProvider):
     ) -> OAuthToken:
         """Return the answer of the first use; for other scopes, with an access token for those."""
         access, refresh = self._successors(presented, salt, scopes)
-        stored = self.runtime.tokens.digest(access)
+        stored = self.tokens.digest(access)
         if tuple(scopes) != issued.scopes and stored is not None:
             await self.storage.add_access_token(
                 stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
             )
         again = replace(issued, scopes=tuple(scopes))
-        return self._answer(again, access, refresh, time.time())
+        return await self._answer(again, access, refresh, time.time())
 
     # ------------------------------------------------------------ what FastMCP asks for
 

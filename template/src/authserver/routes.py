@@ -17,6 +17,7 @@ from authserver.cross_origin import CrossOrigin
 from authserver.endpoints import health, metadata
 from authserver.endpoints.authorize import authorize
 from authserver.endpoints.errors import answers_errors
+from authserver.endpoints.introspect import introspect
 from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
@@ -49,12 +50,21 @@ def create(server: "AuthorizationServer") -> list[Route]:
         program("/token", "POST", token),
         program("/revoke", "POST", revoke),
         program("/register", "POST", refuse if server.settings.registration == "static" else register),
+        program("/introspect", "POST", introspect),
+        *server.tokens.routes,
         program("/healthz", "GET", health.healthz),
         program("/readyz", "GET", health.readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
         *server.login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
         endpoint("/account", GET=partial(account.show, server)),
+        endpoint("/account/apps", POST=partial(account.end_app, server)),
+        endpoint("/account/devices", POST=partial(account.end_devices, server)),
+        endpoint(
+            "/account/sign-out",
+            GET=partial(account.show_sign_out, server),
+            POST=partial(account.sign_out, server),
+        ),
         endpoint("/logout", POST=partial(account.log_out, server)),
         Route(pages.STYLE_PATH, pages.style),
         Route(pages.LOGO_PATH, pages.logo),

@@ -11,25 +11,21 @@ from authserver.tokens import TokenFormat
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Settings, storage, token format and keys."""
+    """Settings, storage and keys."""
 
     settings: Settings
     storage: Storage
-    tokens: TokenFormat
     keys: Keys
 
 
-async def open_runtime(settings: Settings) -> Runtime:
-    """Open the storage and load the keys; raises SettingsError or StorageUnavailable."""
+async def open_runtime(settings: Settings, tokens: TokenFormat) -> Runtime:
+    """Open storage, keys and tokens; raises SettingsError or StorageUnavailable."""
     storage: Storage = choices.storage.create(settings)
     await storage.open()
     try:
-        return Runtime(
-            settings=settings,
-            storage=storage,
-            tokens=choices.tokens.create(settings, storage),
-            keys=await load_keys(settings, storage),
-        )
+        keys = await load_keys(settings, storage)
+        tokens.open(storage, keys.seal)
     except BaseException:
         await storage.close()
         raise
+    return Runtime(settings=settings, storage=storage, keys=keys)

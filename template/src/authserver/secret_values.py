@@ -20,6 +20,10 @@ class Kind(Enum):
     AUTHORIZATION_REQUEST = "mcprq_"
     SESSION = "mcpss_"
     INVITATION = "mcpiv_"
+    SECOND_FACTOR = "mcpsf_"
+    """A sign-in that waits for its second factor."""
+    RECOVERY_CODE = ""
+    """Typed by hand: it has no prefix."""
 
 
 def new_seed() -> bytes:

@@ -21,6 +21,7 @@ import uvicorn
 from counting import _count_attacks
 from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
+from oauth_client import alive
 from operators import Operator
 from person import Person, http_client
 from ports import free_port
@@ -244,6 +245,16 @@ def start(store: dict[str, str]) -> Iterator[Callable[..., Live]]:
     yield start_one
     for server in started:
         server.stop()
+
+
+def ended(server: Live, access_token: str) -> bool:
+    """Say whether the access token is refused: at once, or as soon as its format promises."""
+    deadline = time.monotonic() + server.auth.tokens.revoked_within_seconds
+    while alive(server, access_token):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> str:

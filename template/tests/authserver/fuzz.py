@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import random
+import select
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ _FORM_NAMES = (
     *("client_id", "client_secret", "code", "code_challenge", "code_challenge_method", "code_verifier"),
     *("csrf", "decision", "grant_type", "password", "password_again", "redirect_uri", "refresh_token"),
     *("request", "request_uri", "resource", "response_mode", "response_type", "scope", "state", "token"),
-    *("token_type_hint", "username"),
+    *("token_type_hint", "username", "app", "apps", "device", "old_password", "remember", "seed"),
 )
 _JSON_NAMES = (
     *("redirect_uris", "client_name", "client_uri", "scope", "grant_types", "jwks", "contacts"),
@@ -154,13 +155,18 @@ class _Answer:
         return io.BytesIO(self._data)
 
 
-def send(site: Site, request: bytes) -> http.client.HTTPResponse | None:
-    """Send the bytes; return the answer, None where the server hung up without one."""
+def send(site: Site, request: bytes, patience_seconds: float = 5) -> http.client.HTTPResponse | None:
+    """Send the bytes; return the answer, None where the server hung up without one.
+
+    A server hangs up on who hangs up, though a storage elsewhere is still at work on the answer: so wait for
+    one, but not for long, since what is no whole request gets none.
+    """
     host, _, port = urlsplit(site.url).netloc.rpartition(":")
     answer = b""
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         try:
             connection.sendall(request)
+            select.select([connection], [], [], patience_seconds)
             connection.shutdown(socket.SHUT_WR)
             while part := connection.recv(65536):
                 answer += part
@@ -178,7 +184,7 @@ def check(real: Known, request: bytes) -> int:
 
     Fails for a server error, and for a redirect to anywhere but this server and the client that began.
     """
-    response = send(real.site, request)
+    response = send(real.site, request, patience_seconds=0.1)
     if response is None:
         return 0
     assert response.status < 500, request

@@ -106,6 +106,11 @@ def result(response: httpx2.Response) -> Any:
     return json.loads(data.removeprefix("data:"))["result"]
 
 
+def said(access_token: str) -> str:
+    """Return the access token without a signature, which differs each time."""
+    return access_token.rpartition(".")[0] or access_token
+
+
 def alive(server: Site, access_token: str) -> bool:
     """Say whether the access token opens the MCP endpoint."""
     return call(server, access_token, name="whoami", arguments={}).status_code == 200

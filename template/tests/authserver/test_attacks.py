@@ -16,8 +16,8 @@ import pytest
 from conftest import Live, new_person, posts, sample
 from fastmcp import FastMCP
 from fuzz import send
-from oauth_client import OAuthClient, alive, answered
-from person import Person
+from oauth_client import OAuthClient, alive, answered, said
+from person import Form, Person
 from starlette.requests import Request
 
 from authserver import provider
@@ -75,6 +75,18 @@ def test_an_error_given_to_a_client_stays_one_parameter(live: Live) -> None:
     answer = answered(location)
     assert set(answer) == {"error", "error_description", "state", "iss"}
     assert answer["state"] == state
+
+
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example"])
+def test_signing_in_and_out_leads_nowhere_else(live: Live, alice: Person, target: str) -> None:
+    """Attack 8: use the sign-in as an open redirect. Source: RFC 9700 4.11.2."""
+    person = Person(live)
+    page = person.get(f"/login?next={target}&redirect_uri={target}&return_to={target}")
+    assert person.sign_in(page).url.path == "/account"
+    page = person.get("/account")
+    form = Form(page.text)
+    answer = person.browser.post(form.action, data={**form.fields, "request": target, "next": target})
+    assert person.follow(answer).status_code in (200, 400)  # nothing to follow is left
 
 
 # ------------------------------------------------------------------------- where a request comes from
@@ -284,7 +296,7 @@ def test_a_node_whose_clock_is_a_minute_off_gives_the_same_answer(
     monkeypatch.setattr(provider, "time", SimpleNamespace(time=lambda: time.time() + skew))
     again = client.refresh(refresh).json()
     for name in ("access_token", "refresh_token", "scope"):
-        assert again[name] == first[name]
+        assert said(again[name]) == said(first[name])
     assert abs(again["expires_in"] - first["expires_in"]) <= 61
     assert alive(live, again["access_token"])
 

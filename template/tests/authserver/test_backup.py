@@ -37,6 +37,7 @@ def used(store: Store) -> tuple[Live, OAuthClient, dict[str, str], Person]:
 
 
 def test_everything_is_valid_after_a_restore(stores: Stores, operator: Operator, tmp_path: Path) -> None:
+    """Attack 26: read a backup. Source: RFC 6819 5.1.4.1.3."""
     old, new = stores
     server, client, tokens, person = used(old)
     code = client.code(person)
@@ -98,6 +99,7 @@ def test_a_store_with_accounts_is_not_filled(stores: Stores, operator: Operator,
 def test_a_backup_is_refused_without_the_key_it_was_made_with(
     stores: Stores, operator: Operator, tmp_path: Path
 ) -> None:
+    """Attack 26: use a stolen backup without its key. Source: RFC 6819 5.1.4.1.3."""
     old, new = stores
     used(old)[0].stop()
     operator.at(old).types("backup", str(tmp_path / "backup"))

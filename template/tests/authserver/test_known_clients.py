@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Live
+from conftest import Live, ended
 from oauth_client import OAuthClient, alive, answered
 from person import Person
 
@@ -50,7 +50,7 @@ def test_a_known_client_logs_in_renews_and_is_revoked(live: Live, alice: Person,
     assert client.post("/revoke", token=renewed["refresh_token"]).status_code == 200
     # What tells a client to log in again, and not to register again.
     assert client.refresh(renewed["refresh_token"]).json()["error"] == "invalid_grant"
-    assert not alive(live, renewed["access_token"])
+    assert ended(live, renewed["access_token"])
 
 
 @pytest.mark.parametrize("name", CLIENTS)

@@ -121,8 +121,11 @@ async def test_a_wrong_or_short_key_stops_the_start(
 
 
 @pytest.mark.anyio
-async def test_the_key_may_come_from_a_file(store: dict[str, str], storage: Storage, tmp_path: Path) -> None:
+async def test_the_key_may_come_from_a_file(
+    store: dict[str, str], storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.pop("secret_key", None)
+    monkeypatch.delenv("AUTH_SECRET_KEY", raising=False)
     file = tmp_path / "mounted"
     from_file = Settings.model_validate(store | {"secret_key_file": file})
     with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY_FILE: cannot be read"):
@@ -130,7 +133,7 @@ async def test_the_key_may_come_from_a_file(store: dict[str, str], storage: Stor
     file.write_text("k" * 40 + "\n")
     keys = await load_keys(from_file, storage)
     assert await load_keys(Settings.model_validate(store | {"secret_key": "k" * 40}), storage) == keys
-    assert len({keys.replay, keys.browser, keys.names}) == 3
+    assert len({keys.browser, keys.names, keys.check, *keys.replay_keys.values()}) == 4
     assert "kkkk" not in repr(keys)
 
 

@@ -1,30 +1,115 @@
-"""The account page and signing out."""
+"""The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver.browser.cookies import check_form, current_session, end_session, form_page
+from authserver import pages
+from authserver.audit import audit
+from authserver.browser import sign_in
+from authserver.browser.apps import connected, disconnect
+from authserver.browser.cookies import (
+    check_form,
+    current_session,
+    delete_cookie,
+    end_session,
+    form_page,
+    get_cookie,
+    posted_form,
+    required_session,
+    set_cookie,
+)
+from authserver.browser.devices import describe
 from authserver.forms import read_form
+from authserver.records import Session
+from authserver.secret_values import derive
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
+_DONE_SECONDS = 60
+
 
 async def show(server: "AuthorizationServer", request: Request) -> Response:
-    """Show who is signed in, and how to connect an app."""
-    session = await current_session(server, request)
-    if session is None:
-        return RedirectResponse("/login", status_code=303)
-    return form_page(
+    """Show who is signed in where, with which apps and credentials, and how to connect an app."""
+    session = await required_session(server, request)
+    section = await server.login.account_section(request, session)
+    sessions = await server.storage.list_sessions(session.subject)
+    done = get_cookie(server, request, "done")
+    response = form_page(
         server,
         request,
         "account",
         subject=session.subject,
         username=session.user_name,
         mcp_url=server.resource,
+        done=done if pages.knows(f"account.done.{done}") else None,
+        apps=await connected(server, session),
+        devices=[
+            {
+                "id": _device_id(server, one),
+                "is_this": one.digest == session.digest,
+                "names": describe(one.device),
+                "created_at": one.created_at,
+            }
+            for one in reversed(sessions)
+        ],
+        section_page=section and f"{section.template}.html",
+        section=section and section.context,
     )
+    if done:
+        delete_cookie(server, response, "done")
+    return response
+
+
+def back(server: "AuthorizationServer", done: str) -> Response:
+    """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
+    response = RedirectResponse("/account", status_code=303, headers={"Cache-Control": "no-store"})
+    set_cookie(server, response, "done", done, _DONE_SECONDS)
+    return response
+
+
+async def end_app(server: "AuthorizationServer", request: Request) -> Response:
+    """Disconnect one app."""
+    form, session = await posted_form(server, request)
+    await disconnect(server, session.subject, form.get("app", ""))
+    return back(server, "app")
+
+
+async def end_devices(server: "AuthorizationServer", request: Request) -> Response:
+    """Sign out one other device, or without its id all others."""
+    form, session = await posted_form(server, request)
+    device = form.get("device")
+    if device is None:
+        await server.storage.end_sessions(session.subject, keep=session.digest)
+    for one in await server.storage.list_sessions(session.subject):
+        if device == _device_id(server, one):
+            await server.storage.end_session(one.digest)
+    audit("sessions ended", subject=session.subject)
+    return back(server, "devices" if device is None else "device")
+
+
+async def show_sign_out(server: "AuthorizationServer", request: Request) -> Response:
+    """Ask whether to sign out everywhere."""
+    session = await required_session(server, request)
+    if again := sign_in.fresh(server, request, session):
+        return again
+    return form_page(server, request, "sign_out", subject=session.subject)
+
+
+async def sign_out(server: "AuthorizationServer", request: Request) -> Response:
+    """End all sessions of who is signed in and, where they want it, disconnect all apps."""
+    form, session = await posted_form(server, request)
+    if again := sign_in.fresh(server, request, session):
+        return again
+    await server.storage.end_sessions(session.subject)
+    audit("sessions ended", subject=session.subject)
+    if "apps" in form:
+        await disconnect(server, session.subject)
+    response = pages.message(request, "signed_out_everywhere", status=200)
+    await end_session(server, request, response)
+    return response
 
 
 async def log_out(server: "AuthorizationServer", request: Request) -> Response:
@@ -35,3 +120,8 @@ async def log_out(server: "AuthorizationServer", request: Request) -> Response:
     response = server.login.signed_out(request, form.get("request", ""))
     await end_session(server, request, response)
     return response
+
+
+def _device_id(server: "AuthorizationServer", session: Session) -> str:
+    """Return a name for a session that says nothing of it and is good for nothing else."""
+    return derive(server.runtime.keys.names, "session", session.digest).hex()[:32]

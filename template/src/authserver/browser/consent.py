@@ -1,7 +1,7 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,10 +13,11 @@ from authserver.browser.cookies import (
     current_session,
     form_page,
     is_bound,
+    is_direct,
     unbind_request,
 )
 from authserver.browser.problems import problem
-from authserver.clients import is_loopback
+from authserver.clients import destination, is_loopback
 from authserver.endpoints.authorize import redirect_to_client
 from authserver.forms import parse_parameters, read_form
 from authserver.records import AuthorizationRequest, Session
@@ -52,8 +53,9 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
+    if await _is_remembered(server, request, request_id, pending, session):
+        return await _allow(server, request, request_id, pending, session, event="consent remembered")
     client = await server.get_client(pending.client_id)
-    target = urlsplit(pending.redirect_uri)
     return form_page(
         server,
         request,
@@ -65,10 +67,11 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
         username=session.user_name,
         client_name=(client and client.client_name) or pending.client_id,
         client_host=client.client_uri.host if client and client.client_uri else None,
-        redirect_target=f"{target.scheme}://{target.netloc}" if target.netloc else f"{target.scheme}:",
+        redirect_target=destination(pending.redirect_uri),
         local=is_loopback(pending.redirect_uri),
         scopes=[(name, server.scopes.sentence(name)) for name in granted],
         unavailable=[name for name in pending.scopes if name not in granted],
+        remember_days=server.settings.remember_consent_days,
     )
 
 
@@ -86,12 +89,28 @@ async def decide(server: "AuthorizationServer", request: Request) -> Response:
     check_form(server, request, form, subject=session.subject)
     match form.get("decision"):
         case "allow":
-            return await _allow(server, request, request_id, pending, session)
+            days = server.settings.remember_consent_days if "remember" in form else 0
+            return await _allow(server, request, request_id, pending, session, remember_days=days)
         case "deny":
             audit("consent refused", client=pending.client_id, subject=session.subject)
             return await _refuse(server, request_id, "the user refused")
         case _:
             return problem(request, "bad_request", status=400, detail="choose Allow or Deny")
+
+
+async def _is_remembered(
+    server: "AuthorizationServer",
+    request: Request,
+    request_id: str,
+    pending: AuthorizationRequest,
+    session: Session,
+) -> bool:
+    """Say whether the user need not be asked: it was allowed before, and no other page led here."""
+    return (
+        server.settings.remember_consent_days > 0
+        and is_direct(server, request, request_id)
+        and await server.storage.recall_consent(pending, subject=session.subject)
+    )
 
 
 async def _allow(
@@ -100,6 +119,9 @@ async def _allow(
     request_id: str,
     pending: AuthorizationRequest,
     session: Session,
+    *,
+    remember_days: int = 0,
+    event: str = "consent given",
 ) -> Response:
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
@@ -112,10 +134,11 @@ async def _allow(
         grant_seconds=server.settings.grant_seconds,
         code=digest(Kind.AUTHORIZATION_CODE, code),
         code_seconds=CODE_SECONDS,
+        remember_seconds=remember_days * 86_400,
     )
     if taken is None:
         return problem(request, "expired", status=400)
-    audit("consent given", client=taken.client_id, subject=session.subject, scope=" ".join(granted))
+    audit(event, client=taken.client_id, subject=session.subject, scope=" ".join(granted))
     response = redirect_to_client(server, taken.redirect_uri, taken.state, code=code)
     unbind_request(server, response, request_id)
     return response

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authserver import pages, secret_values
+from authserver.forms import read_form
 from authserver.records import Session
 from authserver.secret_values import Kind, derive, digest
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 _REQUEST_SECONDS = 600
 _DEVICE_SECONDS = 180 * 86_400
 _DEVICE_LENGTH = 300
+_DIRECT, _LED = "direct request", "request"
+
+
+class NotSignedIn(Exception):
+    """The page is for who is signed in."""
 
 
 class ForgedForm(Exception):
@@ -33,9 +39,10 @@ def _name(server: "AuthorizationServer", name: str) -> str:
     return f"{'__Host-' if settings.secure else ''}{name}-{site}"
 
 
-def _set(
+def set_cookie(
     server: "AuthorizationServer", response: Response, name: str, value: str, seconds: int | None
 ) -> None:
+    """Set one of our cookies, out of reach of scripts and other sites."""
     response.set_cookie(
         _name(server, name),
         value,
@@ -47,12 +54,14 @@ def _set(
     )
 
 
-def _get(server: "AuthorizationServer", request: Request, name: str) -> str:
+def get_cookie(server: "AuthorizationServer", request: Request, name: str) -> str:
+    """Return the value of one of our cookies, '' where the browser has none."""
     return request.cookies.get(_name(server, name), "")
 
 
-def _delete(server: "AuthorizationServer", response: Response, name: str) -> None:
-    _set(server, response, name, "", 0)
+def delete_cookie(server: "AuthorizationServer", response: Response, name: str) -> None:
+    """Let the browser forget one of our cookies."""
+    set_cookie(server, response, name, "", 0)
 
 
 def _seal(server: "AuthorizationServer", *parts: str) -> str:
@@ -67,21 +76,30 @@ def _request_cookie(request_id: str) -> str:
     return "request-" + digest(Kind.AUTHORIZATION_REQUEST, request_id).hex()[:16]
 
 
-def bind_request(server: "AuthorizationServer", response: Response, request_id: str) -> None:
-    """Bind an authorization request to the browser that gets this response."""
-    sealed = _seal(server, "request", request_id)
-    _set(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
+def bind_request(server: "AuthorizationServer", response: Response, request_id: str, *, direct: bool) -> None:
+    """Bind an authorization request to the browser that gets this response, and how it came here."""
+    sealed = _seal(server, _DIRECT if direct else _LED, request_id)
+    set_cookie(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
 
 
 def is_bound(server: "AuthorizationServer", request: Request, request_id: str) -> bool:
     """Say whether this browser began the authorization request."""
-    sealed = _get(server, request, _request_cookie(request_id))
-    return hmac.compare_digest(sealed.encode(), _seal(server, "request", request_id).encode())
+    return any(_is_bound(server, request, how, request_id) for how in (_DIRECT, _LED))
+
+
+def is_direct(server: "AuthorizationServer", request: Request, request_id: str) -> bool:
+    """Say whether this browser began the authorization request, and no web page elsewhere led it here."""
+    return _is_bound(server, request, _DIRECT, request_id)
+
+
+def _is_bound(server: "AuthorizationServer", request: Request, how: str, request_id: str) -> bool:
+    sealed = get_cookie(server, request, _request_cookie(request_id))
+    return hmac.compare_digest(sealed.encode(), _seal(server, how, request_id).encode())
 
 
 def unbind_request(server: "AuthorizationServer", response: Response, request_id: str) -> None:
     """Forget the binding: the request is finished."""
-    _delete(server, response, _request_cookie(request_id))
+    delete_cookie(server, response, _request_cookie(request_id))
 
 
 # ---------------------------------------------------------------------------------------- sessions
@@ -89,9 +107,17 @@ def unbind_request(server: "AuthorizationServer", response: Response, request_id
 
 async def current_session(server: "AuthorizationServer", request: Request) -> Session | None:
     """Return the session of this browser, if it and its user are alive, and the login confirms it."""
-    value = _get(server, request, "session")
+    value = get_cookie(server, request, "session")
     session = await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
     return session if session and await server.login.confirm(request, session) else None
+
+
+async def required_session(server: "AuthorizationServer", request: Request) -> Session:
+    """Return the session of this browser; raises NotSignedIn."""
+    session = await current_session(server, request)
+    if session is None:
+        raise NotSignedIn
+    return session
 
 
 async def start_session(
@@ -111,29 +137,45 @@ async def start_session(
         device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
         lifetime_seconds=seconds,
     )
-    _set(server, response, "session", value, seconds)
+    set_cookie(server, response, "session", value, seconds)
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{_seal(server, 'device', device, subject)}"
-    _set(server, response, "device", sealed, _DEVICE_SECONDS)
+    set_cookie(server, response, "device", sealed, _DEVICE_SECONDS)
     return stored
 
 
 async def end_session(server: "AuthorizationServer", request: Request, response: Response) -> None:
     """Sign this browser out."""
     await _end(server, request)
-    _delete(server, response, "session")
+    delete_cookie(server, response, "session")
 
 
 async def _end(server: "AuthorizationServer", request: Request) -> None:
-    if value := _get(server, request, "session"):
+    if value := get_cookie(server, request, "session"):
         await server.storage.end_session(digest(Kind.SESSION, value))
 
 
 def known_device(server: "AuthorizationServer", request: Request, subject: str) -> str | None:
     """Return the id of this browser if that user signed in with it before."""
-    device, _, sealed = _get(server, request, "device").partition(".")
+    device, _, sealed = get_cookie(server, request, "device").partition(".")
     expected = _seal(server, "device", device, subject)
     return device if hmac.compare_digest(sealed.encode(), expected.encode()) else None
+
+
+# ------------------------------------------------------------------- signing in again, and coming back
+
+
+def keep_way_back(server: "AuthorizationServer", request: Request, response: Response, path: str) -> None:
+    """Remember the page to come back to after this browser has signed in again."""
+    sealed = _seal(server, "way back", path, get_cookie(server, request, "session"))
+    set_cookie(server, response, "back", f"{path}|{sealed}", _REQUEST_SECONDS)
+
+
+def way_back(server: "AuthorizationServer", request: Request) -> str | None:
+    """Return the path that `keep_way_back` kept in the session that this browser has."""
+    path, _, sealed = get_cookie(server, request, "back").rpartition("|")
+    expected = _seal(server, "way back", path, get_cookie(server, request, "session"))
+    return path if hmac.compare_digest(sealed.encode(), expected.encode()) else None
 
 
 # ------------------------------------------------------------------------------------------- forms
@@ -151,7 +193,7 @@ def form_page(
     **context: object,
 ) -> Response:
     """Return a page with a form, whose token only this browser can send, and only as this user."""
-    browser = _get(server, request, "browser")
+    browser = get_cookie(server, request, "browser")
     fresh = browser or secret_values.new_seed().hex()
     response = pages.page(
         request,
@@ -163,7 +205,7 @@ def form_page(
         **context,
     )
     if not browser:
-        _set(server, response, "browser", fresh, None)
+        set_cookie(server, response, "browser", fresh, None)
     return response
 
 
@@ -171,7 +213,15 @@ def check_form(
     server: "AuthorizationServer", request: Request, form: dict[str, str], *, subject: str = ""
 ) -> None:
     """Raise ForgedForm unless the form came from `form_page`, to this browser and user."""
-    browser = _get(server, request, "browser")
+    browser = get_cookie(server, request, "browser")
     expected = _seal(server, "form", browser, subject)
     if not browser or not hmac.compare_digest(form.get("csrf", "").encode(), expected.encode()):
         raise ForgedForm
+
+
+async def posted_form(server: "AuthorizationServer", request: Request) -> tuple[dict[str, str], Session]:
+    """Return a form of who is signed in, and the session; raises BadRequest, NotSignedIn, ForgedForm."""
+    form = await read_form(request)
+    session = await required_session(server, request)
+    check_form(server, request, form, subject=session.subject)
+    return form, session

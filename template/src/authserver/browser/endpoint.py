@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from authserver.browser.cookies import ForgedForm
+from authserver.browser.cookies import ForgedForm, NotSignedIn
 from authserver.browser.problems import Refusal, problem
 from authserver.forms import BadRequest
 
@@ -22,6 +22,8 @@ def endpoint(path: str, **handlers: Handler) -> Route:
             return await handler(request)
         except BadRequest as error:
             return problem(request, "bad_request", status=error.status, detail=error.description)
+        except NotSignedIn:
+            return RedirectResponse("/login", status_code=303)
         except ForgedForm:
             return problem(request, "forbidden", status=403)
         except Refusal as refusal:

@@ -1,5 +1,6 @@
 """Before and after the login: which request it is for, and where the browser goes when it is done."""
 
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -8,38 +9,65 @@ from starlette.responses import RedirectResponse, Response
 
 from authserver.audit import audit
 from authserver.browser.consent import find_request
-from authserver.browser.cookies import current_session, start_session
-from authserver.records import AuthorizationRequest
+from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
+from authserver.records import AuthorizationRequest, Session
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
 
+FRESH_SECONDS = 300
+"""For how long after a sign-in dangerous steps need no other one."""
+
+
 async def begin(
     server: "AuthorizationServer", request: Request, request_id: str
 ) -> AuthorizationRequest | Response | None:
-    """Return the authorization request to sign in for, None without one, or the page to show instead."""
+    """Return the authorization request to sign in for, None without one, or the page to show instead.
+
+    Who is signed in already goes on, unless `fresh` sent them here to sign in again.
+    """
     if request_id:
         pending = await find_request(server, request, request_id)
         if isinstance(pending, Response):
             return pending
     else:
         pending = None
-    if await current_session(server, request) is not None:
-        return _onward(request_id)
+    again = not request_id and way_back(server, request) is not None
+    if not again and await current_session(server, request) is not None:
+        return _to(onward(server, request, request_id))
     return pending
 
 
 async def finish(
     server: "AuthorizationServer", request: Request, *, subject: str, request_id: str
 ) -> Response:
-    """Sign the user in and send the browser to the consent page, or to the account page."""
-    response = _onward(request_id)
+    """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
+    response = _to(onward(server, request, request_id))
     await start_session(server, request, response, subject)
     audit("signed in", subject=subject)
     return response
 
 
-def _onward(request_id: str) -> Response:
-    target = f"/consent?{urlencode({'request': request_id})}" if request_id else "/account"
-    return RedirectResponse(target, status_code=303, headers={"Cache-Control": "no-store"})
+def fresh(server: "AuthorizationServer", request: Request, session: Session) -> Response | None:
+    """Return None if the sign-in is recent enough for a dangerous step, else the way to sign in again.
+
+    A GET comes back to its own page after that, a post to the account page.
+    """
+    if time.time() - session.created_at < FRESH_SECONDS:
+        return None
+    response = _to("/login")
+    path = request.url.path if request.method == "GET" else "/account"
+    keep_way_back(server, request, response, path)
+    return response
+
+
+def onward(server: "AuthorizationServer", request: Request, request_id: str) -> str:
+    """Return the path that follows a sign-in."""
+    if request_id:
+        return f"/consent?{urlencode({'request': request_id})}"
+    return way_back(server, request) or "/account"
+
+
+def _to(path: str) -> Response:
+    return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})

@@ -61,8 +61,17 @@ async def authorize(server: "AuthorizationServer", request: Request) -> Response
         )
     response = RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
     [request_id] = parse_qs(urlsplit(location).query)["request"]
-    bind_request(server, response, request_id)
+    bind_request(server, response, request_id, direct=_is_direct(request, parameters))
     return response
+
+
+def _is_direct(request: Request, parameters: dict[str, str]) -> bool:
+    """Say whether this may be answered without asking: opened by a program or by us, not by a page elsewhere.
+
+    Browsers say so (Fetch Metadata section 2.4); those that do not are not believed. A client that sends
+    `prompt` wants the user to be asked (OpenID Connect Core section 3.1.2.1).
+    """
+    return request.headers.get("sec-fetch-site") in ("none", "same-origin") and "prompt" not in parameters
 
 
 def _checked(

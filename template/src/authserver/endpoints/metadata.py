@@ -27,6 +27,10 @@ async def authorization_server(server: "AuthorizationServer", request: Request) 
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
         "revocation_endpoint": f"{issuer}/revoke",
         "revocation_endpoint_auth_methods_supported": list(AUTH_METHODS),
+        "introspection_endpoint": f"{issuer}/introspect",
+        "introspection_endpoint_auth_methods_supported": [
+            method for method in AUTH_METHODS if method != "none"
+        ],
         "scopes_supported": server.scopes.names,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -34,6 +38,7 @@ async def authorization_server(server: "AuthorizationServer", request: Request) 
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "client_id_metadata_document_supported": False,
+        **server.tokens.metadata,
     }
     if server.settings.registration != "static":
         document["registration_endpoint"] = f"{issuer}/register"

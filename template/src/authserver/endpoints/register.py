@@ -25,7 +25,8 @@ async def register(server: "AuthorizationServer", request: Request) -> Response:
     address = client_address(request, server.settings)
     body = await read_json(request)
     await _limit(server, address)
-    client, secret = new_client(server, body, address=address)
+    metadata = parse_registration(body, server.settings.redirect_schemes)
+    client, secret = new_client(server, metadata, address=address)
     await server.register_client(client)
     answer: dict[str, Any] = client.model_dump(mode="json", exclude_none=True) | {
         "redirect_uris": client.exact_redirect_uris,
@@ -41,10 +42,14 @@ async def register(server: "AuthorizationServer", request: Request) -> Response:
 
 
 def new_client(
-    server: "AuthorizationServer", body: Any, *, address: str, operated: bool = False
+    server: "AuthorizationServer",
+    metadata: dict[str, Any],
+    *,
+    address: str,
+    operated: bool = False,
+    introspects: bool = False,
 ) -> tuple[RegisteredClient, str | None]:
-    """Return a new client for a registration, and its secret, told once; raises RegistrationError."""
-    metadata = parse_registration(body, server.settings.redirect_schemes)
+    """Return a new client with checked metadata, and its secret, told once."""
     confidential = metadata["token_endpoint_auth_method"] != "none"  # noqa: S105
     secret = secret_values.new(Kind.CLIENT_SECRET) if confidential else None
     client = RegisteredClient(
@@ -55,6 +60,7 @@ def new_client(
         address=address,
         approved=operated or server.settings.registration == "open",
         operated=operated,
+        introspects=introspects,
     )
     return client, secret
 

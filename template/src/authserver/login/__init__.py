@@ -3,6 +3,7 @@
 A login knows no SQL and no client. It makes sure who somebody is, then hands over to `browser.sign_in`.
 """
 
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -14,12 +15,27 @@ from authserver import pages
 from authserver.records import Session
 
 
+@dataclass(frozen=True, slots=True)
+class AccountSection:
+    """A part of the account page: a template of the login's pages, and what it knows as `section`.
+
+    It knows `csrf` too. The steps it leads to ask `browser.sign_in.fresh` first.
+    """
+
+    template: str
+    context: dict[str, object]
+
+
 class Login(Protocol):
     """One way to sign in. The module offers `create(server)`."""
 
     @property
     def routes(self) -> list[Route]:
         """The pages of this login: `/login`, and `/invite/{token}` where one-time links are used."""
+
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return what the account page shows of the user's credentials."""
+        return None
 
     async def confirm(self, request: Request, session: Session) -> bool:
         """Say whether the session holds in this request, as far as the login can tell.
@@ -33,3 +49,7 @@ class Login(Protocol):
         if request_id:
             return RedirectResponse(f"/login?{urlencode({'request': request_id})}", status_code=303)
         return pages.message(request, "signed_out", status=200)
+
+    async def rewrap(self) -> int:
+        """Seal again what the previous secret key sealed for this login; return how many values."""
+        return 0

@@ -1,12 +1,13 @@
 """The pages people see: HTML without scripts and outside assets, every text from `strings/`.
 
-A login brings its own pages, in `login/<its name>/pages/`.
+A login brings its own pages, in `login/<its name>/pages/`; so does the second factor.
 """
 
 import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def page(
         context,
         banner=brand.banner,
         logo_path=LOGO_PATH if brand.logo else None,
-        server_name=brand.name or _server_name(request),
+        server_name=server_name(request),
     )
     policy = _POLICY if form_action is None else f"{_POLICY}; form-action {form_action}"
     return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | dict(headers or {}))
@@ -96,6 +97,11 @@ def t(key: str, /, **params: object) -> str:
     return _strings()[key].format(**params)
 
 
+def knows(key: str) -> bool:
+    """Say whether there is a string of that key."""
+    return key in _strings()
+
+
 def _rich(key: str, /, **params: object) -> Markup:
     """Return the string as HTML.
 
@@ -105,6 +111,13 @@ def _rich(key: str, /, **params: object) -> Markup:
     text = re.sub("`(.+?)`", r"<code>\1</code>", str(escape(_strings()[key])))
     isolated = {name: Markup("<bdi>{}</bdi>").format(value) for name, value in params.items()}
     return Markup(text).format(**isolated)  # noqa: S704  # our own string, escaped above
+
+
+def _moment(seconds: float) -> Markup:
+    """Return a time, to the minute, in UTC: no script knows the reader's own."""
+    time = datetime.fromtimestamp(seconds, UTC)
+    markup = Markup('<time datetime="{}">{} UTC</time>')
+    return markup.format(time.isoformat(timespec="seconds"), time.strftime("%Y-%m-%d %H:%M"))
 
 
 @cache
@@ -127,14 +140,20 @@ def _environment(language: str = "en") -> Environment:
 
     login = Path(choices.login.__file__).parent / "pages"
     environment = Environment(
-        loader=FileSystemLoader([_HERE, login]),
+        loader=FileSystemLoader([_HERE, login, _HERE.parent / "second_factor" / "pages"]),
         autoescape=True,
         auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"language": language, "rich": _rich, "style_path": STYLE_PATH, "t": t}
+    environment.globals |= {
+        "language": language,
+        "rich": _rich,
+        "style_path": STYLE_PATH,
+        "t": t,
+        "moment": _moment,
+    }
     return environment
 
 
@@ -159,6 +178,9 @@ def _asset(request: Request, content: bytes, media_type: str) -> Response:
     return Response(content, headers=headers, media_type=media_type)
 
 
-def _server_name(request: Request) -> str:
+def server_name(request: Request) -> str:
+    """Return what the server is called: by the branding, else by the user's `server.py`."""
+    if name := branding.load().name:
+        return name
     state = getattr(request.scope.get("app"), "state", None)
     return str(getattr(getattr(state, "fastmcp_server", None), "name", "MCP server"))

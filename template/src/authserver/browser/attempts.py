@@ -1,0 +1,34 @@
+"""Limits on guessing: what an attempt counts against."""
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from authserver.addresses import client_address
+from authserver.browser.cookies import known_device
+from authserver.secret_values import derive
+from authserver.storage import Bucket
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+# Five attempts at once, then one a minute, for all browsers together that never signed in to the account.
+_BURST = 5
+_INTERVAL_SECONDS = 60
+
+
+def buckets(
+    server: "AuthorizationServer", request: Request, what: str, *, account: str, subject: str | None
+) -> list[Bucket]:
+    """Return what an attempt counts against: the known browser or the account, and the address.
+
+    `what` is guessed, `account` is its name, whether it exists or not; `subject` is None where it does not.
+    """
+    names = server.runtime.keys.names
+    device = subject and known_device(server, request, subject)
+    key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
+    found = [Bucket(key, _BURST, _INTERVAL_SECONDS)]
+    if limit := server.settings.limit_sign_ins_per_minute:
+        address = client_address(request, server.settings)
+        found.append(Bucket(derive(names, "sign-ins from", address), limit, 60 / limit))
+    return found

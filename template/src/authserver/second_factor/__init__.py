@@ -1,0 +1,235 @@
+"""The second factor of logins that begin with a password: an authenticator app and recovery codes.
+
+A login includes `Settings` and `routes`, calls `finish` in place of `browser.sign_in.finish`, and shows
+`section` on the account page, by `second_factor_section.html`.
+"""
+
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlencode
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from authserver.addresses import client_address
+from authserver.audit import audit
+from authserver.browser import account, sign_in
+from authserver.browser.attempts import buckets
+from authserver.browser.cookies import (
+    check_form,
+    form_page,
+    posted_form,
+    required_session,
+    start_session,
+)
+from authserver.browser.endpoint import endpoint
+from authserver.forms import BadRequest, parse_parameters, read_form
+from authserver.records import Session, User
+from authserver.second_factor import enrolment, waiting
+from authserver.second_factor.factor import Factor
+from authserver.second_factor.kept import Kept
+from authserver.second_factor.waiting import Waiting
+from authserver.settings import CoreSettings
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+
+class Settings(CoreSettings):
+    """Whether people may set up a second factor, or must."""
+
+    second_factor: Literal["optional", "required"] = Field(default="optional", examples=["required"])
+
+
+class SecondFactor:
+    """Asks for codes after a password, and lets people set up and take away what makes them."""
+
+    def __init__(self, server: "AuthorizationServer", settings: Settings) -> None:
+        self._server = server
+        self._required = settings.second_factor == "required"
+
+    @property
+    def routes(self) -> list[Route]:
+        """The pages of the second factor."""
+        return [
+            endpoint("/login/second-factor", GET=self._show, POST=self._go_on),
+            endpoint("/account/second-factor", GET=self._show_enrolment, POST=self._enrol),
+            endpoint("/account/second-factor/remove", POST=self._remove),
+            endpoint("/account/recovery-codes", POST=self._renew_recovery_codes),
+        ]
+
+    async def finish(self, request: Request, *, user: User, request_id: str) -> Response:
+        """Finish a sign-in after the password: at once, or after a code where one is needed."""
+        factor, _ = await self._kept.get(user.subject)
+        if factor is None and not self._required:
+            return await sign_in.finish(self._server, request, subject=user.subject, request_id=request_id)
+        response = _to("/login/second-factor", request_id)
+        return await waiting.keep(self._server, response, waiting.begin(user, request_id))
+
+    async def section(self, session: Session) -> dict[str, object]:
+        """Return what `second_factor_section.html` shows."""
+        factor, _ = await self._kept.get(session.subject)
+        return {"left": len(factor.recovery) if factor else None, "required": self._required}
+
+    async def rewrap(self) -> int:
+        """Seal again what the previous secret key sealed; return how many factors."""
+        return await self._kept.rewrap()
+
+    @property
+    def _kept(self) -> Kept:
+        return Kept(self._server.storage, self._server.runtime.keys.seal)
+
+    # ---------------------------------------------------------------------------------------- at sign-in
+
+    async def _show(self, request: Request) -> Response:
+        request_id = parse_parameters(request.scope["query_string"]).get("request", "")
+        half = await self._half(request, request_id)
+        if isinstance(half, Response):
+            return half
+        factor, _ = await self._kept.get(half.subject)
+        page = self._code_page(request, request_id) if factor else self._offer(request, request_id, half)
+        return await waiting.keep(self._server, page, half)
+
+    async def _go_on(self, request: Request) -> Response:
+        form = await read_form(request)
+        check_form(self._server, request, form)
+        request_id = form.get("request", "")
+        half = await self._half(request, request_id)
+        if isinstance(half, Response):
+            return half
+        factor, counter = await self._kept.get(half.subject)
+        if factor is None:
+            return await self._enrol_at_sign_in(request, form, half)
+        error, wait = await self._check(request, half.subject, factor, counter, form.get("code", ""))
+        if error is not None:
+            page = self._code_page(request, request_id, error=error, wait=wait)
+            return await waiting.keep(self._server, page, half)
+        done = await sign_in.finish(self._server, request, subject=half.subject, request_id=request_id)
+        return waiting.end(self._server, done)
+
+    async def _half(self, request: Request, request_id: str) -> Waiting | Response:
+        """Take the half of a sign-in that is done, or return the page to show instead."""
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        return await waiting.take(self._server, request, request_id) or _to("/login", request_id)
+
+    async def _check(
+        self, request: Request, subject: str, factor: Factor, counter: int, code: str
+    ) -> tuple[str | None, float]:
+        """Use up a code; return what is wrong with it, a key of the strings, and the seconds to wait."""
+        if not code:
+            return "empty", 0
+        counted = buckets(self._server, request, "code", account=subject, subject=subject)
+        wait = await self._server.storage.take_attempt(counted)
+        if wait > 0:
+            return "slow", wait
+        left = factor.used(code)
+        if left is None or not await self._kept.put(subject, left, counter):
+            address = client_address(request, self._server.settings)
+            audit("second factor failed", subject=subject, address=address)
+            return "wrong", 0
+        await self._server.storage.return_attempt(counted)
+        if len(left.recovery) < len(factor.recovery):
+            audit("recovery code used", subject=subject)
+        return None, 0
+
+    async def _enrol_at_sign_in(self, request: Request, form: dict[str, str], half: Waiting) -> Response:
+        """Set up what is demanded; where it is not, somebody took the factor away: begin again."""
+        request_id = form.get("request", "")
+        if not self._required:
+            return _to("/login", request_id)
+        seed = enrolment.offered_seed(self._server, form, half.subject)
+        codes = await enrolment.enrol(self._kept, half.subject, seed, form.get("code", ""))
+        if codes is None:
+            page = self._offer(request, request_id, half, seed=seed)
+            return await waiting.keep(self._server, page, half)
+        onward = sign_in.onward(self._server, request, request_id)
+        page = enrolment.show_codes(request, codes, user_name=half.user_name, onward=onward)
+        await start_session(self._server, request, page, half.subject)
+        audit("signed in", subject=half.subject)
+        return waiting.end(self._server, page)
+
+    def _offer(
+        self, request: Request, request_id: str, half: Waiting, *, seed: str | None = None
+    ) -> Response:
+        return enrolment.offer(
+            self._server,
+            request,
+            subject=half.subject,
+            user_name=half.user_name,
+            request_id=request_id,
+            seed=seed,
+        )
+
+    def _code_page(
+        self, request: Request, request_id: str, *, error: str | None = None, wait: float = 0
+    ) -> Response:
+        seconds = int(wait) + 1
+        return form_page(
+            self._server,
+            request,
+            "second_factor",
+            status={None: 200, "slow": 429, "wrong": 401}.get(error, 400),
+            headers={"Retry-After": str(seconds)} if error == "slow" else None,
+            request_id=request_id,
+            error=error,
+            retry_after=seconds,
+        )
+
+    # ------------------------------------------------------------------------------------- on the account
+
+    async def _show_enrolment(self, request: Request) -> Response:
+        session = await required_session(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        return self._offer_again(request, session, seed=None)
+
+    async def _enrol(self, request: Request) -> Response:
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        seed = enrolment.offered_seed(self._server, form, session.subject)
+        codes = await enrolment.enrol(self._kept, session.subject, seed, form.get("code", ""))
+        if codes is None:
+            return self._offer_again(request, session, seed=seed)
+        return enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
+
+    def _offer_again(self, request: Request, session: Session, *, seed: str | None) -> Response:
+        return enrolment.offer(
+            self._server,
+            request,
+            subject=session.subject,
+            user_name=session.user_name,
+            shown_to=session.subject,
+            seed=seed,
+        )
+
+    async def _remove(self, request: Request) -> Response:
+        _, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        if self._required:
+            raise BadRequest("this server demands a second factor")
+        await self._kept.delete(session.subject)
+        audit("second factor removed", subject=session.subject)
+        return account.back(self._server, "second_factor_off")
+
+    async def _renew_recovery_codes(self, request: Request) -> Response:
+        _, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        factor, counter = await self._kept.get(session.subject)
+        if factor is None:
+            raise BadRequest("there is no second factor")
+        factor, codes = factor.with_recovery_codes()
+        if not await self._kept.put(session.subject, factor, counter):
+            raise BadRequest("the second factor was changed just now")
+        audit("recovery codes renewed", subject=session.subject)
+        return enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
+
+
+def _to(path: str, request_id: str) -> Response:
+    query = f"?{urlencode({'request': request_id})}" if request_id else ""
+    return RedirectResponse(f"{path}{query}", status_code=303, headers={"Cache-Control": "no-store"})

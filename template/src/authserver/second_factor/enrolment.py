@@ -1,0 +1,93 @@
+"""Setting up the second factor: a seed for the authenticator app, a first code, recovery codes."""
+
+import base64
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pyotp
+import segno
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authserver import pages
+from authserver.audit import audit
+from authserver.browser.cookies import form_page
+from authserver.forms import BadRequest
+from authserver.sealing import CannotUnseal, Seal
+from authserver.second_factor.factor import enrolled, new_seed
+from authserver.second_factor.kept import Kept
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+
+def offer(
+    server: "AuthorizationServer",
+    request: Request,
+    *,
+    subject: str,
+    user_name: str,
+    shown_to: str = "",
+    request_id: str = "",
+    seed: str | None = None,
+) -> Response:
+    """Return the page that offers a new seed; or `seed` again, after a wrong code.
+
+    `shown_to` is the subject of the session, where there is one yet.
+    """
+    offered = seed or new_seed()
+    uri = pyotp.TOTP(offered).provisioning_uri(name=user_name, issuer_name=pages.server_name(request))
+    code = segno.make(uri, micro=False).svg_inline(omitsize=True, svgclass="qr", lineclass=None)
+    return form_page(
+        server,
+        request,
+        "second_factor_enrolment",
+        subject=shown_to,
+        status=400 if seed else 200,
+        action=request.url.path,
+        request_id=request_id,
+        at_sign_in=not shown_to,
+        wrong=seed is not None,
+        uri=uri,
+        qr_code=Markup(code),  # noqa: S704  # made of squares
+        seed=offered,
+        sealed_seed=_seal(server.runtime.keys.seal, offered, subject),
+    )
+
+
+def offered_seed(server: "AuthorizationServer", form: Mapping[str, str], subject: str) -> str:
+    """Return the seed that the page offered to this user; raises BadRequest."""
+    try:
+        sealed = base64.urlsafe_b64decode(form.get("seed", ""))
+        return server.runtime.keys.seal.unseal(sealed, _purpose(subject)).decode()
+    except (CannotUnseal, ValueError):
+        raise BadRequest("the page is too old") from None
+
+
+async def enrol(kept: Kept, subject: str, seed: str, code: str) -> list[str] | None:
+    """Store the factor and return its recovery codes; None where the code is wrong.
+
+    Raises BadRequest where there is a factor already.
+    """
+    found = enrolled(seed, code)
+    if found is None:
+        return None
+    factor, codes = found
+    if not await kept.put(subject, factor, 0):
+        raise BadRequest("there is a second factor already")
+    audit("second factor set up", subject=subject)
+    return codes
+
+
+def show_codes(request: Request, codes: list[str], *, user_name: str, onward: str) -> Response:
+    """Show recovery codes, this once. It answers a post itself: a redirect would have to keep them."""
+    return pages.page(request, "recovery_codes", codes=codes, user_name=user_name, onward=onward)
+
+
+def _seal(seal: Seal, seed: str, subject: str) -> str:
+    return base64.urlsafe_b64encode(seal.seal(seed.encode(), _purpose(subject))).decode()
+
+
+def _purpose(subject: str) -> str:
+    return f"seed offered to {subject}"

@@ -1,0 +1,69 @@
+"""Sign-ins between the password and the code: no session, but a ticket.
+
+It works once, and each page that lets its reader try again gives a new one. A cookie binds it to the browser;
+what it holds binds it to the user and to the authorization request.
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authserver import secret_values
+from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
+from authserver.records import User
+from authserver.secret_values import Kind, digest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+_COOKIE = "waiting"
+_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Who has shown the password, for which authorization request, and until when that counts."""
+
+    subject: str
+    user_name: str
+    request: str
+    until: float
+
+
+def begin(user: User, request_id: str) -> Waiting:
+    """Return what is known once the password was right."""
+    return Waiting(user.subject, user.name, _name(request_id), time.time() + _SECONDS)
+
+
+async def keep(server: "AuthorizationServer", response: Response, waiting: Waiting) -> Response:
+    """Let the browser that gets this response go on with the sign-in."""
+    ticket = secret_values.new(Kind.SECOND_FACTOR)
+    await server.storage.add_ticket(
+        digest(Kind.SECOND_FACTOR, ticket),
+        json.dumps(asdict(waiting)).encode(),
+        lifetime_seconds=waiting.until - time.time(),
+    )
+    set_cookie(server, response, _COOKIE, ticket, _SECONDS)
+    return response
+
+
+async def take(server: "AuthorizationServer", request: Request, request_id: str) -> Waiting | None:
+    """Return the sign-in that this browser began for that authorization request, once."""
+    ticket = get_cookie(server, request, _COOKIE)
+    value = await server.storage.take_ticket(digest(Kind.SECOND_FACTOR, ticket))
+    waiting = None if value is None else Waiting(**json.loads(value))
+    return waiting if waiting and waiting.request == _name(request_id) else None
+
+
+def end(server: "AuthorizationServer", response: Response) -> Response:
+    """Forget it: the sign-in is finished."""
+    delete_cookie(server, response, _COOKIE)
+    return response
+
+
+def _name(request_id: str) -> str:
+    return digest(Kind.AUTHORIZATION_REQUEST, request_id).hex()

@@ -1,0 +1,192 @@
+"""The connections of a process: a pool, a time limit for each operation, and what is done when one breaks.
+
+A connection keeps no state between operations, so it may be a pooler's: no `SET`, no `LISTEN`, no temporary
+table, no session lock.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+from asyncpg.exceptions import ClientConfigurationError
+
+from authserver.settings import SettingsError
+from authserver.storage import StorageUnavailable
+from authserver.storage.postgresql.schema import migrate
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_OPERATION_SECONDS = 4.0
+_RELEASE_SECONDS = 1.0
+_MIGRATION_SECONDS = 60.0
+
+_MINIMUM_VERSION = 130_000
+_DEMANDED = {
+    # What was answered must outlive a crash.
+    "fsync": ("on",),
+    "synchronous_commit": ("on", "remote_apply"),
+    # What the functions of the schema are made for: see schema/0002_clients_and_users.sql.
+    "default_transaction_isolation": ("read committed",),
+    "server_encoding": ("UTF8",),
+}
+
+_EXAMPLE = "Example: AUTH_STORAGE_URL=postgresql://name:password@db.example.com/authserver"
+
+_TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
+
+# PostgreSQL's text holds neither NUL nor a lone surrogate: they are stored as DLE and four hexadecimal
+# digits, and so is DLE itself.
+_UNSTORABLE = re.compile("[\0\x10\ud800-\udfff]")
+_STORED = re.compile("\x10([0-9a-f]{4})")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the driver raises into StorageUnavailable, without any value of the operation."""
+    try:
+        yield
+    except _TROUBLE as error:
+        raise StorageUnavailable(f"PostgreSQL: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, on one line; the driver's own complaints about values stay unsaid."""
+    text = ""
+    if isinstance(error, asyncpg.PostgresError):
+        text = str(error.args[0])
+    elif isinstance(error, OSError):
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+class Connections:
+    """All connections of this process to one database."""
+
+    def __init__(self, url: str, *, size: int, pooled: bool) -> None:
+        """Take what is connected to; nothing is opened yet. `pooled`: a pooler stands between."""
+        self._options: dict[str, Any] = {
+            "dsn": url,
+            "timeout": _OPERATION_SECONDS,
+            "command_timeout": _OPERATION_SECONDS,
+            # Nobody reads from a standby either: what was revoked would live there for a moment longer.
+            "target_session_attrs": SessionAttribute.read_write,
+            "statement_cache_size": 0 if pooled else 100,
+            "max_cached_statement_lifetime": 0,
+        }
+        self._size = size
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self) -> None:
+        """Look at the server, bring the schema up to date, open the pool.
+
+        Raises SettingsError where the server does not promise what is needed.
+        """
+        async with self.own(seconds=_MIGRATION_SECONDS) as connection:
+            with translated():
+                await _examine(connection)
+                await migrate(connection)
+        with translated():
+            self._pool = await asyncpg.create_pool(
+                **self._options, min_size=0, max_size=self._size, init=_prepare, reset=_keep
+            )
+
+    async def close(self) -> None:
+        """Close all connections; what is still running is given a moment."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with suppress(*_TROUBLE):
+                await asyncio.wait_for(pool.close(), _OPERATION_SECONDS)
+
+    async def run(
+        self, statement: str, *values: object, repeatable: bool = False
+    ) -> Sequence[asyncpg.Record]:
+        """Run one statement and return its rows; raises StorageUnavailable, after 5 seconds at the latest.
+
+        What the server rolled back for the sake of another operation is done again. So is, if it is
+        `repeatable`, what may or may not have happened when its connection broke.
+        """
+        again = (*_ROLLED_BACK, *_LOST) if repeatable else _ROLLED_BACK
+        with translated():
+            async with asyncio.timeout(_OPERATION_SECONDS):
+                try:
+                    return await self._run(statement, values)
+                except TimeoutError:
+                    raise
+                except again:
+                    return await self._run(statement, values)
+
+    async def _run(self, statement: str, values: Sequence[object]) -> Sequence[asyncpg.Record]:
+        if self._pool is None:
+            raise StorageUnavailable("the storage is not open")
+        connection = await self._pool.acquire()
+        try:
+            return await connection.fetch(statement, *values)
+        finally:
+            # One that does not become free in time is terminated by the pool.
+            with suppress(*_TROUBLE):
+                await self._pool.release(connection, timeout=_RELEASE_SECONDS)
+
+    @asynccontextmanager
+    async def own(self, seconds: float = _OPERATION_SECONDS) -> AsyncIterator[Connection]:
+        """Open a connection for long work, of which each step may take `seconds`."""
+        options = self._options | {"command_timeout": seconds}
+        with translated():
+            try:
+                connection: Connection = await asyncpg.connect(**options)
+            except ClientConfigurationError as error:
+                raise SettingsError(f"AUTH_STORAGE_URL: {error.args[0]}. {_EXAMPLE}") from None
+            except OSError:
+                raise
+            except ValueError:
+                # The text could hold a part of the URL.
+                raise SettingsError(f"AUTH_STORAGE_URL: an option of it cannot be read. {_EXAMPLE}") from None
+        try:
+            with translated():
+                await _prepare(connection)
+            yield connection
+        finally:
+            with suppress(*_TROUBLE):
+                await connection.close(timeout=_RELEASE_SECONDS)
+
+
+async def _examine(connection: Connection) -> None:
+    """Raise SettingsError where the server is too old, or does not promise what is needed."""
+    names = ("server_version_num", *_DEMANDED)
+    columns = ", ".join(f"current_setting('{name}') AS {name}" for name in names)
+    found = await connection.fetchrow(f"SELECT {columns}")
+    assert found is not None  # noqa: S101
+    if int(found["server_version_num"]) < _MINIMUM_VERSION:
+        raise SettingsError(
+            f"AUTH_STORAGE_URL: the server's version is {found['server_version_num']},"
+            f" {_MINIMUM_VERSION} or newer is needed"
+        )
+    for name, accepted in _DEMANDED.items():
+        if found[name] not in accepted:
+            raise SettingsError(
+                f"AUTH_STORAGE_URL: the database has {name} = {found[name]}, it must be {accepted[0]}."
+                f" Example: ALTER ROLE name SET {name} = '{accepted[0]}'"
+            )
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "text", schema="pg_catalog", encoder=_to_stored, decoder=_from_stored, format="text"
+    )
+
+
+async def _keep(connection: Connection) -> None:
+    """Leave a connection as it is: there is nothing on it to reset."""
+
+
+def _to_stored(text: str) -> str:
+    return _UNSTORABLE.sub(lambda found: f"\x10{ord(found[0]):04x}", text)
+
+
+def _from_stored(text: str) -> str:
+    return _STORED.sub(lambda found: chr(int(found[1], 16)), text)

@@ -1,0 +1,185 @@
+-- The life of a grant. The rules of 0002_clients_and_users.sql hold here too.
+
+CREATE FUNCTION authserver.add_authorization_request(
+    _digest bytea, _client_id text, _redirect_uri text, _redirect_uri_explicit boolean, _state text,
+    _scopes text, _code_challenge text, _resource text, _address text, _lifetime double precision,
+    _limit integer
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _now double precision;
+BEGIN
+    PERFORM pg_advisory_xact_lock(3, hashtext(_address));
+    PERFORM FROM authserver.clients WHERE client_id = _client_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    _now := extract(epoch FROM clock_timestamp());
+    IF (SELECT count(*) FROM authserver.authorization_requests
+        WHERE address = _address AND expires_at > _now) >= _limit THEN
+        RETURN false;
+    END IF;
+    INSERT INTO authserver.authorization_requests
+        (digest, client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource,
+         address, expires_at)
+    VALUES (
+        _digest, _client_id, _redirect_uri, _redirect_uri_explicit, _state, _scopes, _code_challenge,
+        _resource, _address, _now + _lifetime);
+    RETURN true;
+END $$;
+
+-- Return the request that was consumed for it. No row: request, user or client is gone.
+CREATE FUNCTION authserver.create_grant(
+    _request bytea, _grant_id text, _subject text, _scopes text, _grant_seconds double precision,
+    _code bytea, _code_seconds double precision, _remember_seconds double precision
+) RETURNS SETOF authserver.authorization_requests
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _taken authserver.authorization_requests;
+    _now double precision;
+BEGIN
+    -- Disabling the user waits, and then finds this grant.
+    PERFORM FROM authserver.users WHERE subject = _subject AND disabled_at IS NULL FOR SHARE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM FROM authserver.clients WHERE client_id = (
+        SELECT client_id FROM authserver.authorization_requests WHERE digest = _request) FOR KEY SHARE;
+    _now := extract(epoch FROM clock_timestamp());
+    DELETE FROM authserver.authorization_requests WHERE digest = _request AND expires_at > _now
+    RETURNING * INTO _taken;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    INSERT INTO authserver.grants
+        (grant_id, client_id, subject, scopes, resource, redirect_uri, created_at, used_at, expires_at,
+         access_until, remembered_until)
+    VALUES (
+        _grant_id, _taken.client_id, _subject, _scopes, _taken.resource, _taken.redirect_uri, _now, _now,
+        _now + _grant_seconds, _now, _now + _remember_seconds);
+    INSERT INTO authserver.codes (digest, grant_id, redirect_uri_explicit, code_challenge, expires_at)
+    VALUES (
+        _code, _grant_id, _taken.redirect_uri_explicit, _taken.code_challenge, _now + _code_seconds);
+    RETURN NEXT _taken;
+END $$;
+
+-- Store new tokens of a grant that the caller has locked; return when the access token runs out.
+CREATE FUNCTION authserver.store_tokens(
+    _grant authserver.living_grants, _scopes text, _access bytea, _refresh bytea,
+    _access_seconds double precision, _refresh_seconds double precision, _now double precision
+) RETURNS double precision
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _until double precision := least(_now + _access_seconds, _grant.expires_at);
+BEGIN
+    IF _refresh IS NOT NULL THEN
+        INSERT INTO authserver.refresh_tokens (digest, grant_id, expires_at)
+        VALUES (_refresh, _grant.grant_id, least(_now + _refresh_seconds, _grant.expires_at));
+    END IF;
+    IF _access IS NOT NULL THEN
+        INSERT INTO authserver.access_tokens (digest, grant_id, scopes, expires_at)
+        VALUES (_access, _grant.grant_id, _scopes, _until);
+    END IF;
+    UPDATE authserver.grants SET used_at = _now, access_until = greatest(access_until, _until)
+    WHERE grant_id = _grant.grant_id;
+    RETURN _until;
+END $$;
+
+-- The verdict: redeemed, or replayed. No row: nothing is alive.
+CREATE FUNCTION authserver.redeem_code(
+    _digest bytea, _attempt bytea, _access bytea, _refresh bytea, _access_seconds double precision,
+    _refresh_seconds double precision
+) RETURNS TABLE (
+    verdict text, grant_id text, client_id text, subject text, user_name text, scopes text, resource text,
+    issued_at double precision, expires_at double precision
+)
+LANGUAGE plpgsql SET search_path = '' AS $$
+#variable_conflict use_column
+DECLARE
+    _code authserver.codes;
+    _grant authserver.living_grants;
+    _now double precision;
+BEGIN
+    SELECT * INTO _code FROM authserver.codes WHERE digest = _digest;
+    PERFORM FROM authserver.clients WHERE completed_at IS NULL AND client_id = (
+        SELECT client_id FROM authserver.grants WHERE grant_id = _code.grant_id) FOR NO KEY UPDATE;
+    PERFORM FROM authserver.grants WHERE grant_id = _code.grant_id FOR NO KEY UPDATE;
+    _now := extract(epoch FROM clock_timestamp());
+    SELECT * INTO _code FROM authserver.codes WHERE digest = _digest AND expires_at > _now;
+    SELECT * INTO _grant FROM authserver.living_grants
+    WHERE grant_id = _code.grant_id AND expires_at > _now;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    verdict := 'redeemed';
+    IF _code.attempt IS NULL THEN
+        _code.spent_at := _now;
+        _code.access_expires_at := authserver.store_tokens(
+            _grant, _grant.scopes, _access, _refresh, _access_seconds, _refresh_seconds, _now);
+        UPDATE authserver.codes
+        SET attempt = _attempt, spent_at = _code.spent_at, access_expires_at = _code.access_expires_at
+        WHERE digest = _digest;
+        UPDATE authserver.clients SET completed_at = _now
+        WHERE client_id = _grant.client_id AND completed_at IS NULL;
+    ELSIF _code.attempt <> _attempt THEN
+        verdict := 'replayed';
+        PERFORM authserver.end_grants(ARRAY[_grant.grant_id], _now);
+    END IF;
+    RETURN QUERY SELECT
+        verdict, _grant.grant_id, _grant.client_id, _grant.subject, _grant.user_name, _grant.scopes,
+        _grant.resource, _code.spent_at, _code.access_expires_at;
+END $$;
+
+-- The verdict: rotated, repeated, or reused. No row: nothing is alive.
+CREATE FUNCTION authserver.rotate_refresh_token(
+    _digest bytea, _scopes text, _salt bytea, _replay_seconds double precision, _access bytea,
+    _refresh bytea, _access_seconds double precision, _refresh_seconds double precision
+) RETURNS TABLE (
+    verdict text, salt bytea, grant_id text, client_id text, subject text, user_name text, scopes text,
+    resource text, issued_at double precision, expires_at double precision
+)
+LANGUAGE plpgsql SET search_path = '' AS $$
+#variable_conflict use_column
+DECLARE
+    _token authserver.refresh_tokens;
+    _grant authserver.living_grants;
+    _now double precision;
+BEGIN
+    PERFORM FROM authserver.grants WHERE grant_id = (
+        SELECT grant_id FROM authserver.refresh_tokens WHERE digest = _digest) FOR NO KEY UPDATE;
+    _now := extract(epoch FROM clock_timestamp());
+    SELECT * INTO _token FROM authserver.refresh_tokens WHERE digest = _digest AND expires_at > _now;
+    SELECT * INTO _grant FROM authserver.living_grants
+    WHERE grant_id = _token.grant_id AND expires_at > _now;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    verdict := 'rotated';
+    IF _token.spent_at IS NULL THEN
+        _token.salt := _salt;
+        _token.spent_at := _now;
+        _token.access_scopes := _scopes;
+        _token.access_expires_at := authserver.store_tokens(
+            _grant, _scopes, _access, _refresh, _access_seconds, _refresh_seconds, _now);
+        UPDATE authserver.refresh_tokens
+        SET salt = _salt, spent_at = _now, access_scopes = _scopes,
+            access_expires_at = _token.access_expires_at
+        WHERE digest = _digest;
+    ELSIF _token.salt IS NOT NULL AND _now - _token.spent_at <= _replay_seconds THEN
+        verdict := CASE WHEN _token.salt = _salt THEN 'rotated' ELSE 'repeated' END;
+    ELSIF _token.salt IS DISTINCT FROM _salt THEN
+        verdict := 'reused';
+        PERFORM authserver.end_grants(ARRAY[_grant.grant_id], _now);
+    END IF;
+    RETURN QUERY SELECT
+        verdict, _token.salt, _grant.grant_id, _grant.client_id, _grant.subject, _grant.user_name,
+        _token.access_scopes, _grant.resource, _token.spent_at, _token.access_expires_at;
+END $$;
+
+CREATE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    PERFORM FROM authserver.grants WHERE grant_id = _grant_id FOR NO KEY UPDATE;
+    RETURN authserver.end_grants(
+        ARRAY[_grant_id], extract(epoch FROM clock_timestamp())::double precision) > 0;
+END $$;

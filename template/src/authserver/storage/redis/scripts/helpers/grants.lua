@@ -1,0 +1,110 @@
+-- What several scripts do to users, grants, and what hangs off them.
+
+-- The user of that name; where there is none, made of the columns of `row`.
+local function made_user(row)
+  local user = user_named(row.folded_name)
+  if not user then
+    user = {
+      subject = row.subject,
+      folded_name = row.folded_name,
+      name = row.name,
+      scopes = row.scopes,
+      created_at = text(now),
+    }
+    store("users", user)
+  end
+  return user
+end
+
+-- Revoke a grant; false if it was revoked before. If it ends before its access tokens, it is told.
+local function revoke(grant)
+  if grant.revoked_at then
+    return false
+  end
+  redis.call("HSET", record_key("grants", grant.grant_id), "revoked_at", text(now))
+  if tonumber(grant.access_until) > now then
+    store("revocations", {
+      grant_id = grant.grant_id,
+      revoked_at = text(now),
+      ["until"] = grant.access_until,
+    })
+  end
+  return true
+end
+
+local function revoke_by(column, value)
+  for _, grant_id in ipairs(ids_by("grants", column, value)) do
+    local grant = read("grants", grant_id)
+    if grant then
+      revoke(grant)
+    end
+  end
+end
+
+-- Codes and tokens of a grant that is no more open nothing, and end by themselves.
+local function erase_client(client_id)
+  revoke_by("client_id", client_id)
+  erase_by("grants", "client_id", client_id)
+  erase_by("authorization_requests", "client_id", client_id)
+  return erase("clients", client_id)
+end
+
+local function take_request(digest)
+  local request = read_living("authorization_requests", digest)
+  if request then
+    erase("authorization_requests", digest)
+  end
+  return request
+end
+
+-- What an issued access token says.
+local function issued(verdict, grant, scopes, issued_at, expires_at)
+  return {
+    verdict = verdict,
+    grant_id = grant.grant_id,
+    client_id = grant.client_id,
+    subject = grant.subject,
+    user_name = grant.user_name,
+    scopes = scopes,
+    resource = grant.resource,
+    issued_at = issued_at,
+    expires_at = expires_at,
+  }
+end
+
+-- A code or token that came too often: its grant ends.
+local function stolen(verdict, grant)
+  revoke(grant)
+  return flat({ verdict = verdict, grant_id = grant.grant_id, subject = grant.subject })
+end
+
+-- Store tokens of a grant; lifetimes are the columns of `lifetimes`. Return when the access token expires.
+local function store_tokens(grant, scopes, tokens, lifetimes)
+  local ends = tonumber(grant.expires_at)
+  local access_ends = math.min(now + lifetimes.access_token_seconds, ends)
+  if tokens.refresh then
+    store("refresh_tokens", {
+      digest = tokens.refresh,
+      grant_id = grant.grant_id,
+      expires_at = text(math.min(now + lifetimes.refresh_token_seconds, ends)),
+    })
+  end
+  if tokens.access then
+    store("access_tokens", {
+      digest = tokens.access,
+      grant_id = grant.grant_id,
+      scopes = scopes,
+      expires_at = text(access_ends),
+    })
+  end
+  redis.call(
+    "HSET",
+    record_key("grants", grant.grant_id),
+    "used_at",
+    text(now),
+    "access_until",
+    text(math.max(tonumber(grant.access_until), access_ends))
+  )
+  redis.call("ZADD", list_key("clients", "used"), "XX", "GT", now, grant.client_id)
+  return text(access_ends)
+end

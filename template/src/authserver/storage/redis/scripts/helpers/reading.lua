@@ -1,0 +1,88 @@
+-- How records are kept. Under the prefix lie, for each table:
+--
+--     TABLE/ID              a record: a hash of its columns, without those that are null
+--     TABLE                 all its records, a sorted set of ids, by the time that orders or ends them
+--     TABLE.COLUMN/VALUE    the records with that value; TABLE.COLUMN those with none
+--     TABLE:LIST            the records that wait for something, by a time of theirs
+--
+-- Whether a record is alive is judged by its own time. Redis drops it an hour later, in case nobody purges:
+-- sets of values go with the last record in them, the other sets are cleaned by purge.
+
+local function record_key(name, id)
+  return prefix .. name .. "/" .. id
+end
+
+local function value_key(name, column, value)
+  return prefix .. name .. "." .. column .. (value and "/" .. value or "")
+end
+
+local function list_key(name, list)
+  return prefix .. name .. ":" .. list
+end
+
+local function exists(name, id)
+  return redis.call("EXISTS", record_key(name, id)) == 1
+end
+
+local function read(name, id)
+  local columns = redis.call("HGETALL", record_key(name, id))
+  if #columns == 0 then
+    return nil
+  end
+  local row = {}
+  for at = 1, #columns, 2 do
+    row[columns[at]] = columns[at + 1]
+  end
+  return row
+end
+
+-- Read a record that ends at its expires_at, unless it has.
+local function read_living(name, id)
+  local row = read(name, id)
+  return row and tonumber(row.expires_at) > now and row or nil
+end
+
+-- The ids in a set that end after now.
+local function count_living(set)
+  return redis.call("ZCOUNT", set, "(" .. text(now), "+inf")
+end
+
+-- The ids that have a value.
+local function ids_by(name, column, value)
+  return redis.call("ZRANGE", value_key(name, column, value), 0, -1)
+end
+
+local function user_named(folded_name)
+  local subject = ids_by("users", "folded_name", folded_name)[1]
+  return subject and read("users", subject)
+end
+
+local function living_user(subject)
+  local user = read("users", subject)
+  return user and not user.disabled_at and user or nil
+end
+
+-- A session with its user, if both are alive.
+local function living_session(digest)
+  local session = read_living("sessions", digest)
+  local user = session and living_user(session.subject)
+  if not user then
+    return nil
+  end
+  session.user_name, session.entitlement = user.name, user.scopes
+  return session
+end
+
+-- Every check of a code or token goes through here: validity joins grant, user and client.
+local function living_grant(grant_id)
+  local grant = read_living("grants", grant_id)
+  if not grant or grant.revoked_at or not exists("clients", grant.client_id) then
+    return nil
+  end
+  local user = living_user(grant.subject)
+  if not user then
+    return nil
+  end
+  grant.user_name, grant.entitlement = user.name, user.scopes
+  return grant
+end

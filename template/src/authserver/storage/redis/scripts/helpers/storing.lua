@@ -1,0 +1,140 @@
+-- How records are stored and deleted, so that everything finds them and nothing finds what is gone.
+
+local GRACE_SECONDS = 3600
+
+-- id: the column that names a record. time: the column by which all are ordered. ends: whether that is the
+-- time at which they end. by: the columns whose values find them. lists: the time in a list, if it is there.
+-- parent: what must exist, or they are nothing.
+local tables = {
+  facts = { id = "name" },
+  clients = {
+    id = "client_id",
+    time = "created_at",
+    lists = {
+      unused = function(client)
+        return not client.completed_at and client.created_at
+      end,
+      purgeable = function(client)
+        return not client.completed_at and client.approved_at and client.created_at
+      end,
+      used = function(client)
+        return client.completed_at
+      end,
+    },
+  },
+  users = { id = "subject", time = "created_at", by = { "folded_name" } },
+  invitations = { id = "digest", time = "expires_at", ends = true, by = { "folded_name" } },
+  credentials = { by = { "subject" } },
+  sessions = { id = "digest", time = "expires_at", ends = true, by = { "subject" } },
+  tickets = { id = "digest", time = "expires_at", ends = true },
+  buckets = { id = "key", time = "full_at", ends = true },
+  authorization_requests = { id = "digest", time = "expires_at", ends = true, by = { "client_id", "address" } },
+  grants = { id = "grant_id", time = "expires_at", ends = true, by = { "client_id", "subject" } },
+  revocations = {
+    id = "grant_id",
+    time = "until",
+    ends = true,
+    lists = {
+      latest = function(revocation)
+        return revocation.revoked_at
+      end,
+    },
+  },
+  codes = { id = "digest", time = "expires_at", ends = true, parent = "grants" },
+  refresh_tokens = {
+    id = "digest",
+    time = "expires_at",
+    ends = true,
+    parent = "grants",
+    lists = {
+      salted = function(token)
+        return token.salt and token.spent_at
+      end,
+    },
+  },
+  access_tokens = { id = "digest", time = "expires_at", ends = true, parent = "grants" },
+}
+
+-- When Redis may drop what ends at `time`, in milliseconds.
+local function drop_at(time)
+  return string.format("%.0f", math.ceil((time + GRACE_SECONDS) * 1000))
+end
+
+-- Keep how many unused clients each address has.
+local function count_address(client, unused)
+  local set = value_key("clients", "address", client.address)
+  if unused then
+    redis.call("ZADD", set, client.created_at, client.client_id)
+  else
+    redis.call("ZREM", set, client.client_id)
+  end
+  local count = redis.call("ZCARD", set)
+  if count > 0 then
+    redis.call("ZADD", list_key("clients", "addresses"), count, client.address)
+  else
+    redis.call("ZREM", list_key("clients", "addresses"), client.address)
+  end
+end
+
+local function identify(name, row)
+  if name == "credentials" then
+    return row.subject .. "/" .. row.kind
+  end
+  return row[tables[name].id]
+end
+
+-- Store a record, new or changed, where everything finds it. Columns that it does not name stay.
+local function store(name, row)
+  local this, id = tables[name], identify(name, row)
+  local key, time = record_key(name, id), this.time and row[this.time] or 0
+  redis.call("HSET", key, unpack(flat(row)))
+  redis.call("ZADD", prefix .. name, time, id)
+  if this.ends then
+    redis.call("PEXPIREAT", key, drop_at(time))
+  end
+  for _, column in ipairs(this.by or {}) do
+    local set = value_key(name, column, row[column])
+    redis.call("ZADD", set, time, id)
+    if this.ends then
+      redis.call("ZREMRANGEBYSCORE", set, "-inf", "(" .. text(now - GRACE_SECONDS))
+      redis.call("PEXPIREAT", set, drop_at(redis.call("ZRANGE", set, -1, -1, "WITHSCORES")[2] or time))
+    end
+  end
+  for list, time_in in pairs(this.lists or {}) do
+    local since = time_in(row)
+    if since then
+      redis.call("ZADD", list_key(name, list), "GT", since, id)
+    else
+      redis.call("ZREM", list_key(name, list), id)
+    end
+  end
+  if name == "clients" then
+    count_address(row, not row.completed_at)
+  end
+end
+
+-- Delete a record and all that finds it; false if Redis has dropped it already.
+local function erase(name, id)
+  local this, row = tables[name], read(name, id)
+  redis.call("ZREM", prefix .. name, id)
+  for list in pairs(this.lists or {}) do
+    redis.call("ZREM", list_key(name, list), id)
+  end
+  if not row then
+    return false
+  end
+  redis.call("DEL", record_key(name, id))
+  for _, column in ipairs(this.by or {}) do
+    redis.call("ZREM", value_key(name, column, row[column]), id)
+  end
+  if name == "clients" then
+    count_address(row, false)
+  end
+  return true
+end
+
+local function erase_by(name, column, value)
+  for _, id in ipairs(ids_by(name, column, value)) do
+    erase(name, id)
+  end
+end

@@ -1,0 +1,2 @@
+local session = living_session(argument())
+return session and flat(session)

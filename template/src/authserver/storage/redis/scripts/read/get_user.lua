@@ -1,0 +1,2 @@
+local user = user_named(argument())
+return user and flat(user)

@@ -1,0 +1,1 @@
+return flat(made_user(row_argument()))

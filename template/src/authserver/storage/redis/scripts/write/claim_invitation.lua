@@ -1,0 +1,24 @@
+local invitation = read_living("invitations", argument())
+local first, credential = row_argument(), row_argument()
+if not invitation then
+  return nil
+end
+erase("invitations", invitation.digest)
+if not invitation.name then
+  if redis.call("ZCARD", prefix .. "users") > 0 then
+    return nil
+  end
+  invitation.name, invitation.folded_name = first.name, first.folded_name
+end
+local user = made_user(invitation)
+if user.disabled_at then
+  return nil
+end
+if credential.kind then
+  credential.subject = user.subject
+  local before = read("credentials", identify("credentials", credential))
+  credential.counter = before and before.counter + 1 or 1
+  store("credentials", credential)
+end
+erase_by("sessions", "subject", user.subject)
+return flat(user)

@@ -1,0 +1,1 @@
+return erase("credentials", identify("credentials", row_argument()))

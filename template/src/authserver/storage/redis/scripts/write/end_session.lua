@@ -1,0 +1,1 @@
+erase("sessions", argument())

@@ -1,0 +1,17 @@
+-- Clients of a list that are older there than that, except those with a grant.
+local list, limit, age_seconds = argument(), number_argument(), number_argument()
+local before = "(" .. text(now - age_seconds)
+local deleted, kept = 0, 0
+repeat
+  local ids =
+    redis.call("ZRANGEBYSCORE", list_key("clients", list), "-inf", before, "LIMIT", kept, limit - deleted)
+  for _, id in ipairs(ids) do
+    if list == "purgeable" and count_living(value_key("grants", "client_id", id)) > 0 then
+      kept = kept + 1
+    else
+      erase_client(id)
+      deleted = deleted + 1
+    end
+  end
+until #ids == 0 or deleted == limit or kept > 10 * limit
+return deleted

@@ -1,0 +1,2 @@
+local grant = read("grants", argument())
+return grant ~= nil and revoke(grant)

@@ -1,0 +1,19 @@
+local digest, scopes, salt, replay_seconds = argument(), argument(), argument(), number_argument()
+local tokens, lifetimes = row_argument(), row_argument()
+local token = read_living("refresh_tokens", digest)
+local grant = token and living_grant(token.grant_id)
+if not grant then
+  return nil
+end
+if not token.spent_at then
+  token.salt = salt
+  token.spent_at = text(now)
+  token.access_scopes = scopes
+  token.access_expires_at = store_tokens(grant, scopes, tokens, lifetimes)
+  store("refresh_tokens", token)
+elseif token.salt ~= salt and (not token.salt or now - token.spent_at > replay_seconds) then
+  return stolen("reused", grant)
+end
+local answer = issued("rotated", grant, token.access_scopes, token.spent_at, token.access_expires_at)
+answer.salt = token.salt
+return flat(answer)

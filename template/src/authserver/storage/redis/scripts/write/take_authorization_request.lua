@@ -1,0 +1,2 @@
+local request = take_request(argument())
+return request and flat(request)

@@ -1,0 +1,149 @@
+"""The connections to a Redis server: round trips, scripts, time limits, and what the server must be like."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from authserver.settings import SettingsError
+from authserver.storage import StorageUnavailable
+from authserver.storage.redis.address import Address
+from authserver.storage.redis.scripts import load_scripts
+from authserver.storage.redis.values import Argument, encode
+
+_LIMIT_SECONDS = 5.0
+_CONNECT_SECONDS = 2.0
+_WAIT_MILLISECONDS = 2000
+_CONNECTIONS = 64
+
+Command = tuple[bytes, ...]
+
+
+class Server:
+    """The connections of one process. Every method but `close` may raise StorageUnavailable."""
+
+    def __init__(self, address: Address, replicas: int) -> None:
+        self._prefix = address.prefix.encode()
+        self._replicas = replicas
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
+        # Nothing is repeated behind our back: only the storage knows what may be.
+        self._pool = ConnectionPool(
+            connection_class=address.kind,
+            **address.options
+            | {
+                "protocol": 2,
+                "retry": Retry(NoBackoff(), 0),
+                "socket_timeout": None,
+                "socket_connect_timeout": _CONNECT_SECONDS,
+                "driver_info": None,
+            },
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        with contextlib.suppress(RedisError):
+            await self._pool.aclose()
+
+    async def run(self, name: str, *arguments: Argument, again: bool = False) -> Any:
+        """Run a script in one round trip; return its answer, after the replicas have it where that is set.
+
+        A script that only reads, or that may run `again` since it can tell that it had run, is sent once more
+        when the connection was lost.
+        """
+        script = load_scripts()[name]
+        words = (b"0", self._prefix, *(part for argument in arguments for part in encode(argument)))
+        again = again or not script.writes
+        answers = await self.exchange((b"EVALSHA", script.sha, *words), again=again, writes=script.writes)
+        if isinstance(answers[0], NoScriptError):
+            answers = await self.exchange((b"EVAL", script.text, *words), again=again, writes=script.writes)
+        return await self._judge(answers)
+
+    async def command(self, name: bytes, key: str, *words: bytes, writes: bool = False) -> Any:
+        """Run a plain command on a key of the store, once more when the connection was lost."""
+        command = (name, self._prefix + encode(key)[0], *words)
+        return await self._judge(await self.exchange(command, again=True, writes=writes))
+
+    async def exchange(self, *commands: Command, again: bool, writes: bool = False) -> list[Any]:
+        """Send commands in one round trip; return the answers, a refusal among them as an error."""
+        if writes and self._replicas:
+            commands = (*commands, (b"WAIT", b"%d" % self._replicas, b"%d" % _WAIT_MILLISECONDS))
+        attempts = 2 if again else 1
+        reason = ""
+        for _ in range(attempts):
+            try:
+                async with asyncio.timeout(_LIMIT_SECONDS / attempts), self._slots:
+                    return await self._round_trip(commands)
+            except (RedisError, OSError, EOFError) as error:
+                reason = _reason(error)
+        raise StorageUnavailable(reason)
+
+    async def _round_trip(self, commands: tuple[Command, ...]) -> list[Any]:
+        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await _answer(connection) for _ in commands]
+        finally:
+            await self._pool.release(connection)
+
+    async def _judge(self, answers: list[Any]) -> Any:
+        answer, *acknowledged = answers
+        if isinstance(answer, ResponseError):
+            if isinstance(answer, ReadOnlyError) or "READONLY" in str(answer):
+                # It became a replica; the connections to come find the server that took its place.
+                await self._pool.disconnect(inuse_connections=False)
+            raise StorageUnavailable(_reason(answer))
+        if acknowledged and not (isinstance(acknowledged[0], int) and acknowledged[0] >= self._replicas):
+            raise StorageUnavailable("too few replicas have what was written")
+        return answer
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def _reason(error: Exception) -> str:
+    """Say what went wrong, without what a server may repeat of the command."""
+    text = str(error).partition(", with args")[0].partition("\n")[0]
+    return f"Redis: {text or 'no answer in time'}"
+
+
+async def check_server(server: Server, *, durable: bool) -> None:
+    """Raise SettingsError where the server is not one that can keep the store."""
+    information, appending, syncing = await server.exchange(
+        (b"INFO",), (b"CONFIG", b"GET", b"appendonly"), (b"CONFIG", b"GET", b"appendfsync"), again=True
+    )
+    if isinstance(information, ResponseError):
+        raise StorageUnavailable(_reason(information))
+    told = dict(line.split(":", 1) for line in information.decode().splitlines() if ":" in line)
+    version = told["redis_version"]
+    if tuple(map(int, version.split(".")[:2])) < (6, 2):
+        raise _refusal(f"Redis {version} is too old: 6.2 or newer is needed")
+    if told.get("cluster_enabled") == "1":
+        raise _refusal("the server is part of a Redis Cluster, which is not supported")
+    if told.get("maxmemory_policy", "noeviction") != "noeviction":
+        raise _refusal(
+            "the server deletes records when its memory is full: set its maxmemory-policy noeviction"
+        )
+    if not durable:
+        return
+    if isinstance(appending, ResponseError) or isinstance(syncing, ResponseError):
+        raise SettingsError(
+            "AUTH_STORAGE_DURABILITY: the server does not let its CONFIG be read. See that it has"
+            " appendonly yes and appendfsync always, then set AUTH_STORAGE_DURABILITY=accept-loss"
+        )
+    if (appending[1], syncing[1]) != (b"yes", b"always"):
+        raise SettingsError(
+            "AUTH_STORAGE_DURABILITY: the server may lose what it has answered. Set its appendonly yes and"
+            " appendfsync always, or accept the loss of logins. Example: AUTH_STORAGE_DURABILITY=accept-loss"
+        )
+
+
+def _refusal(text: str) -> SettingsError:
+    return SettingsError(f"AUTH_STORAGE_URL: {text}. Example: AUTH_STORAGE_URL=redis://127.0.0.1:6379/0")

@@ -1,0 +1,57 @@
+"""JWT access tokens (RFC 9068): signed, checked without the storage, and revoked within two seconds."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from authserver.settings import CoreSettings
+from authserver.tokens.jwt.access_tokens import JWTAccessTokens
+from authserver.tokens.jwt.given_keys import GivenKeys
+from authserver.tokens.jwt.stored_keys import StoredKeys
+
+
+class Settings(CoreSettings):
+    """Which keys sign: those that the server makes and keeps, or those that the operator gives."""
+
+    token_algorithm: Literal["ES256", "Ed25519", "RS256"] = Field(default="ES256", examples=["ES256"])
+    # Less would be shorter than nodes take to hear of a key.
+    signing_key_lead_seconds: int = Field(default=600, ge=5, examples=["600"])
+    signing_key_file: Path | None = Field(default=None, examples=["/run/secrets/signing_key.pem"])
+    signing_key_command: str | None = Field(default=None, examples=["/usr/local/bin/sign-with-hsm"])
+    published_key_files: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(), examples=["/etc/my-server/next.pem,/etc/my-server/last.pem"]
+    )
+
+    @field_validator("published_key_files", mode="before")
+    @classmethod
+    def _files(cls, value: Any) -> Any:
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(str(item).strip() for item in items if str(item).strip())
+
+    @model_validator(mode="after")
+    def _keys_together(self) -> "Settings":
+        for name in ("signing_key_command", "published_key_files"):
+            if getattr(self, name) and self.signing_key_file is None:
+                raise ValueError(
+                    f"AUTH_SIGNING_KEY_FILE: AUTH_{name.upper()} needs it."
+                    " Example: AUTH_SIGNING_KEY_FILE=/run/secrets/signing_key.pem"
+                )
+        return self
+
+
+def create(settings: Settings) -> JWTAccessTokens:
+    """Return the format; raises SettingsError for keys that cannot be used."""
+    keys = (
+        StoredKeys(
+            algorithm=settings.token_algorithm,
+            lead_seconds=settings.signing_key_lead_seconds,
+            token_seconds=settings.access_token_seconds,
+        )
+        if settings.signing_key_file is None
+        else GivenKeys(settings.signing_key_file, settings.signing_key_command, settings.published_key_files)
+    )
+    return JWTAccessTokens(
+        issuer=settings.public_url, keys=keys, key_seconds=settings.signing_key_lead_seconds // 2
+    )

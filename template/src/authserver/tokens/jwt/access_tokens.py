@@ -1,0 +1,200 @@
+"""The format: encoding, checking, and following what was revoked.
+
+A check costs a signature the first time, then a look into two tables in memory. Revocations and keys come
+from the storage each second; where they cannot be had, each check asks, and is answered 503 if that fails.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from authserver import secret_values
+from authserver.records import AccessToken
+from authserver.sealing import Seal
+from authserver.secret_values import Kind, derive
+from authserver.storage import Issued, Storage
+from authserver.tokens.jwt.key_ring import KeyRing
+from authserver.tokens.jwt.parsing import TYPE, NotAToken, Parts, access_token, split
+
+JWKS_PATH = "/.well-known/jwks.json"
+
+_MAXIMUM_VERIFIED = 4096
+_SKEW_SECONDS = 60
+# A transaction that began before the last look may commit after it.
+_OVERLAP_SECONDS = 30
+
+
+class JWTAccessTokens:
+    """The TokenFormat protocol over signed tokens."""
+
+    revoked_within_seconds: float = 2
+
+    def __init__(self, *, issuer: str, keys: KeyRing, key_seconds: int) -> None:
+        """Take the issuer, its keys, and for how many seconds others may keep the list of them."""
+        self._issuer = issuer
+        self._keys = keys
+        self._key_seconds = key_seconds
+        self._verified: dict[bytes, tuple[str, AccessToken]] = {}
+        self._ended: dict[str, float] = {}
+        self._caught_up_at = -float("inf")
+        self._catching_up: asyncio.Task[None] | None = None
+
+    def open(self, storage: Storage, seal: Seal) -> None:
+        """Take the open storage, and what seals keys."""
+        self._storage = storage
+        self._keys.open(storage, seal)
+
+    async def close(self) -> None:
+        """End what is asked of the storage."""
+        task, self._catching_up = self._catching_up, None
+        self._caught_up_at = -float("inf")
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # ------------------------------------------------------------------------------------ publishing
+
+    @property
+    def routes(self) -> list[Route]:
+        """The key set."""
+        return [Route(JWKS_PATH, self._key_set, methods=["GET"])]
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Where the key set is."""
+        return {"jwks_uri": self._issuer + JWKS_PATH}
+
+    async def _key_set(self, request: Request) -> Response:
+        """Return the public keys (RFC 7517 section 5), for half as long as a key is published ahead."""
+        await self._fresh()
+        response = JSONResponse({"keys": [key.jwk() for key in self._keys.published]})
+        tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+        headers = {"ETag": tag, "Cache-Control": f"public, max-age={self._key_seconds}"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        response.headers.update(headers)
+        return response
+
+    # --------------------------------------------------------------------------------------- issuing
+
+    def digest(self, seed: bytes) -> None:
+        """Return nothing: nothing is stored of an access token."""
+
+    async def encode(self, seed: bytes, issued: Issued) -> str:
+        """Return a signed token (RFC 9068 section 2.2): the same seed, the same claims."""
+        await self._fresh()
+        signer = self._keys.signer
+        header = {"alg": signer.algorithm, "kid": signer.kid, "typ": TYPE}
+        claims = {
+            "iss": self._issuer,
+            "sub": issued.subject,
+            "aud": issued.resource,
+            "client_id": issued.client_id,
+            "scope": " ".join(issued.scopes),
+            "iat": int(issued.issued_at),
+            "exp": int(issued.expires_at),
+            "jti": derive(seed, "jti").hex()[:32],
+            "grant_id": issued.grant_id,
+            "preferred_username": issued.user_name,
+        }
+        message = b".".join(_base64url(_json(part)) for part in (header, claims))
+        return (message + b"." + _base64url(await signer.sign(message))).decode()
+
+    # -------------------------------------------------------------------------------------- checking
+
+    async def load(self, token: str) -> AccessToken | None:
+        """Return what the token stands for if it is alive. May raise StorageUnavailable."""
+        if token.startswith(Kind.ACCESS_TOKEN.value):
+            # Of the opaque format, which this project had before.
+            return await self._storage.get_access_token(secret_values.digest(Kind.ACCESS_TOKEN, token))
+        try:
+            found = await self._verify(token)
+        except NotAToken:
+            return None
+        if found.expires_at <= time.time():
+            return None
+        await self._fresh()
+        return None if found.grant_id in self._ended else found
+
+    async def _verify(self, token: str) -> AccessToken:
+        """Return what a token with a right signature says; raises NotAToken."""
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        if known := self._verified.get(digest):
+            kid, found = known
+            if self._keys.find(kid):
+                return found
+            del self._verified[digest]
+        parts = split(token)
+        found = await self._verify_signature(parts)
+        if found.expires_at > time.time():
+            if len(self._verified) >= _MAXIMUM_VERIFIED:
+                del self._verified[next(iter(self._verified))]
+            self._verified[digest] = (parts.kid, found)
+        return found
+
+    async def _verify_signature(self, parts: Parts) -> AccessToken:
+        key = self._keys.find(parts.kid)
+        if key is None:
+            # Perhaps another node made it just now.
+            await self._fresh(within_seconds=1)
+            key = self._keys.find(parts.kid)
+        if key is None or key.algorithm != parts.algorithm:
+            raise NotAToken
+        if not key.verifies(parts.message, parts.signature):
+            raise NotAToken
+        return access_token(parts.payload, self._issuer)
+
+    # ------------------------------------------------------------------------------------------ keys
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        """Return the signing keys."""
+        return await self._keys.rows()
+
+    async def rotate_keys(self, *, at_once: bool) -> str:
+        """Make the next signing key."""
+        return await self._keys.rotate(at_once=at_once)
+
+    async def rewrap(self) -> int:
+        """Seal the signing keys again."""
+        return await self._keys.rewrap()
+
+    # ------------------------------------------------------------------------------------- following
+
+    async def _fresh(self, within_seconds: float = revoked_within_seconds) -> None:
+        """Catch up if that was longer ago; may raise StorageUnavailable."""
+        if time.monotonic() - self._caught_up_at > within_seconds:
+            await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Learn of revocations and keys. All that wait at the same time share one attempt and its end."""
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._catch_up())
+        await asyncio.shield(self._catching_up)
+
+    async def _catch_up(self) -> None:
+        began = time.monotonic()
+        missed = began - self._caught_up_at
+        await self._keys.catch_up()
+        ended = await self._storage.list_revocations(
+            _OVERLAP_SECONDS if missed < _OVERLAP_SECONDS / 2 else None
+        )
+        self._ended.update((one.grant_id, one.until) for one in ended)
+        past = time.time() - _SKEW_SECONDS
+        self._ended = {grant_id: until for grant_id, until in self._ended.items() if until > past}
+        self._caught_up_at = began
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

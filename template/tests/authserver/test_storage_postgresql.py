@@ -1,0 +1,769 @@
+"""What is PostgreSQL's own: its server that goes away and comes back, poolers, locks, its text."""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Self, cast
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import engines
+import pytest
+import test_storage
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from engines.postgresql import Connection, OwnServer, Server, find_programs
+from ports import free_port
+from pydantic import ValidationError
+from test_storage import (
+    REQUEST,
+    add_client,
+    add_request,
+    add_user,
+    granted,
+    new_client,
+    new_code,
+    new_tokens,
+    purge,
+    redeem,
+    rotate,
+)
+
+from authserver.records import Client
+from authserver.secret_values import new_seed
+from authserver.settings import SettingsError
+from authserver.storage import Gone, Redeemed, Replayed, Rotated, StorageUnavailable
+from authserver.storage import postgresql as engine
+from authserver.storage.postgresql import connections
+
+pytestmark = pytest.mark.anyio
+
+UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this module's own, since its tests stop it."""
+    with engines.running("postgresql", tmp_path_factory.mktemp("engine")) as running:
+        assert isinstance(running, Server)
+        yield running
+
+
+@pytest.fixture
+def store() -> str:
+    return uuid4().hex
+
+
+@pytest.fixture
+def url(server: Server, store: str) -> str:
+    return server.settings(store)["storage_url"]
+
+
+def created(url: str, **settings: Any) -> engine.PostgreSQLStorage:
+    return engine.create(engine.Settings.model_validate({"storage_url": url} | settings))
+
+
+@asynccontextmanager
+async def opened(url: str, **settings: Any) -> AsyncIterator[engine.PostgreSQLStorage]:
+    storage = created(url, **settings)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def storage(url: str) -> AsyncIterator[engine.PostgreSQLStorage]:
+    async with opened(url) as storage:
+        yield storage
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[Connection]:
+    """Somebody else who works in the same database."""
+    connection: Connection = await asyncpg.connect(url)
+    yield connection
+    await connection.close()
+
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+
+
+async def waiting(other: Connection) -> None:
+    """Return once an operation waits for a lock."""
+    for _ in range(1000):
+        if await other.fetchval(WAITING):
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("nobody waits")
+
+
+# ------------------------------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hush",
+        "mysql://name:hush@host/name",
+        "postgresql://name:hush@host",
+        "postgresql://name:hush@host/",
+        "postgresql://name:hush/hush@host/name",
+        "postgresql://name:hush@hush@host/name",
+        "postgresql://name:hush#hush@host/name",
+        "postgresql://name:hush?hush@host/name",
+        "postgresql://name:hush@host:port/name",
+    ],
+)
+def test_a_wrong_url_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        created(url)
+    assert "hush" not in str(refusal.value)
+    assert "percent-encoded" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://name:p%40ss@host/name",
+        "postgres://host:5432/name?sslmode=verify-full",
+        "postgresql://name@one:5432,two:5433/name",
+        "postgresql:///name?host=/run/postgresql",
+        "postgresql://[::1]:5432/name",
+        "postgresql://host?dbname=name",
+    ],
+)
+def test_a_url_may_be_written_as_postgresql_knows_it(url: str) -> None:
+    settings = engine.Settings.model_validate({"storage_url": url})
+    assert settings.storage_url.get_secret_value() == url
+    assert url not in repr(settings)
+
+
+@pytest.mark.parametrize("option", ["sslmode=never", "hush"])
+async def test_a_wrong_option_of_the_url_stops_the_start(url: str, option: str) -> None:
+    with pytest.raises(SettingsError, match=r"^AUTH_STORAGE_URL: .*Example: ") as refusal:
+        await created(f"{url}?{option}").open()
+    assert "hush" not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+async def test_a_wrong_password_is_unavailable_and_not_shown(url: str) -> None:
+    wrong = urlsplit(url)._replace(netloc=f"postgres:hush@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
+    with pytest.raises(StorageUnavailable, match="password authentication failed") as refusal:
+        await created(wrong).open()
+    assert "hush" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("synchronous_commit", "off"),
+        ("synchronous_commit", "local"),
+        ("default_transaction_isolation", "serializable"),
+    ],
+)
+async def test_a_database_that_promises_too_little_stops_the_start(url: str, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^AUTH_STORAGE_URL: .*{name} = {value}.*Example: "):
+        await created(f"{url}?{name}={value}").open()
+    async with opened(f"{url}?synchronous_commit=remote_apply"):
+        pass
+
+
+async def test_an_old_server_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_MINIMUM_VERSION", 990_000)
+    with pytest.raises(SettingsError, match="990000 or newer"):
+        await created(url).open()
+
+
+async def test_a_closed_storage_is_unavailable(url: str) -> None:
+    async with opened(url) as storage:
+        pass
+    for closed in (storage, created(url)):
+        with pytest.raises(StorageUnavailable):
+            await closed.get_client("x")
+
+
+# -------------------------------------------------------------------------------------------- schema
+
+
+async def test_many_who_open_at_once_make_the_schema_once(url: str, other: Connection) -> None:
+    storages = [created(url) for _ in range(10)]
+    await asyncio.gather(*(storage.open() for storage in storages))
+    versions = await other.fetch("SELECT version FROM authserver.schema_versions")
+    assert [row["version"] for row in versions] == list(range(1, len(versions) + 1))
+    assert await add_client(storages[0])
+    for storage in storages:
+        assert await storage.get_client("client") is not None
+        await storage.close()
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    await other.execute("INSERT INTO authserver.schema_versions VALUES (99)")
+    with pytest.raises(StorageUnavailable, match="newer release"):
+        await created(url).open()
+
+
+async def test_a_role_that_may_not_change_the_schema_can_serve(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection, store: str
+) -> None:
+    name = f"serving_{store}"
+    await other.execute(f"""
+        CREATE ROLE {name} LOGIN PASSWORD 'secret';
+        GRANT USAGE ON SCHEMA authserver TO {name};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA authserver TO {name};
+    """)
+    place = urlsplit(url).netloc.rpartition("@")[2]
+    async with opened(urlsplit(url)._replace(netloc=f"{name}:secret@{place}").geturl()) as serving:
+        _, tokens = await granted(serving)
+        assert isinstance(await rotate(serving, tokens.refresh or b""), Rotated)
+        assert await serving.remove_client("client")
+
+
+# -------------------------------------------------------------------------------------------- faults
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_a_server_that_ends_is_unavailable_until_it_is_back(
+    server: Server, storage: engine.PostgreSQLStorage, end: str
+) -> None:
+    await storage.remember("answered", b"1")
+    await asyncio.gather(*(storage.recall("answered") for _ in range(20)))  # several connections
+    getattr(server, end)()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match="PostgreSQL: "):
+            await storage.remember("later", b"1")
+        with pytest.raises(StorageUnavailable):
+            await storage.recall("answered")
+    server.start()
+    assert await storage.recall("answered") == b"1"
+    assert await storage.remember("later", b"1") == b"1"
+
+
+async def test_a_server_that_hangs_is_unavailable_until_it_goes_on(
+    server: Server, storage: engine.PostgreSQLStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(server, OwnServer):
+        pytest.skip("the server of TEST_STORAGE_URL is not ours to halt")
+    await storage.remember("answered", b"1")
+    monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "_RELEASE_SECONDS", 0.1)
+    processes = server.processes()
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await storage.recall("answered")
+    for process in processes:
+        os.kill(process, signal.SIGCONT)
+    monkeypatch.undo()
+    assert await storage.recall("answered") == b"1"
+
+
+async def test_a_connection_that_is_cut_is_replaced_and_what_can_be_repeated_is(
+    storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """The server ends the connection while the operation waits for a lock."""
+    _, tokens = await granted(storage)
+    await storage.remember("fact", b"1")
+    for operation, outcome in (
+        (rotate(storage, tokens.refresh or b""), Rotated),
+        (storage.forget("fact"), StorageUnavailable),
+    ):
+        async with other.transaction():
+            await other.execute("SELECT FROM authserver.grants FOR UPDATE")
+            await other.execute("SELECT FROM authserver.facts FOR UPDATE")
+            running = asyncio.ensure_future(operation)
+            await waiting(other)
+            await other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        [done] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(done, outcome)
+    assert await storage.recall("fact") == b"1"
+
+
+class Wire:
+    """A wire to the server that counts what is sent, and can lose the next answer."""
+
+    def __init__(self, url: str) -> None:
+        self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
+        port = free_port()
+        netloc = urlsplit(url).netloc.rpartition(":")[0]
+        self.url = urlsplit(url)._replace(netloc=f"{netloc}:{port}").geturl() + "?sslmode=disable"
+        self._listening = asyncio.start_server(self._connected, "127.0.0.1", port)
+        self.sent = 0
+        self.losing = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await self._listening
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection(self._host, self._port)
+
+        async def ask() -> None:
+            while data := await reader.read(65536):
+                self.sent += 1
+                requests.write(data)
+            requests.close()
+
+        async def answer() -> None:
+            while data := await answers.read(65536):
+                if self.losing:
+                    self.losing = False
+                    break
+                writer.write(data)
+            writer.close()
+
+        await asyncio.gather(ask(), answer(), return_exceptions=True)
+
+
+async def test_an_operation_whose_answer_is_lost_is_told_that_it_had_won(url: str) -> None:
+    """It was committed: repeated blindly, it would look like a replay."""
+    async with Wire(url) as wire, opened(wire.url, storage_connections=1) as storage:
+        await add_client(storage)
+        code = await new_code(storage, await add_user(storage))
+        tokens = new_tokens()
+        await redeem(storage, b"")  # now the statement is prepared: what is lost next is its answer
+        wire.losing = True
+        assert isinstance(await redeem(storage, code, tokens), Redeemed)
+        await rotate(storage, b"")
+        wire.losing = True
+        verdict = await rotate(storage, tokens.refresh or b"")
+        assert isinstance(verdict, Rotated)
+        assert not verdict.repeated
+        await storage.add_ticket(b"ticket", b"value", lifetime_seconds=100)
+        await storage.take_ticket(b"")
+        wire.losing = True
+        with pytest.raises(StorageUnavailable):
+            await storage.take_ticket(b"ticket")
+        assert await storage.take_ticket(b"ticket") is None
+        assert not wire.losing
+
+
+async def test_an_operation_is_one_round_trip(url: str) -> None:
+    async with Wire(url) as wire, opened(wire.url, storage_connections=1) as storage:
+        _, tokens = await granted(storage)
+        assert tokens.refresh
+        await rotate(storage, tokens.refresh)  # prepared
+        for operation in (
+            rotate(storage, tokens.refresh),
+            storage.add_client(new_client("second"), unused_limit=9, unused_age_seconds=9),
+            storage.get_client("client"),
+            storage.remove_client("client"),
+        ):
+            before = wire.sent
+            await operation
+            assert wire.sent - before <= 2  # the first time, the statement is prepared
+        before = wire.sent
+        await rotate(storage, tokens.refresh)
+        await storage.get_client("client")
+        assert wire.sent - before == 2
+
+
+async def test_an_operation_that_waits_too_long_is_given_up_and_not_done_late(
+    storage: engine.PostgreSQLStorage, other: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await granted(storage)
+    [grant] = await storage.list_grants()
+    monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.3)
+    async with other.transaction():
+        await other.execute("SELECT FROM authserver.grants FOR UPDATE")
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await storage.revoke_grant(grant.grant_id)
+        assert await other.fetchval(WAITING) == 0
+    monkeypatch.undo()
+    assert await storage.list_grants() == [grant]
+
+
+async def test_who_finds_no_free_connection_in_time_is_told(
+    url: str, other: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(url, storage_connections=1) as storage:
+        await storage.remember("fact", b"1")
+        assert await asyncio.gather(*(storage.recall("fact") for _ in range(50))) == [b"1"] * 50
+        async with other.transaction():
+            await other.execute("SELECT FROM authserver.facts FOR UPDATE")
+            stuck = asyncio.ensure_future(storage.forget("fact"))
+            await waiting(other)
+            monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.1)
+            with pytest.raises(StorageUnavailable, match="TimeoutError"):
+                await storage.recall("fact")
+        assert await stuck
+
+
+async def test_a_standby_is_unavailable_until_it_is_promoted() -> None:
+    """The server fails over: another takes its address, first to read only."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("no programs of PostgreSQL on this machine")
+    first = OwnServer(programs)
+    first.start()
+    url = first.settings("moved")["storage_url"]
+    second = OwnServer(programs, first.folder / "standby", first.port)
+    try:
+        async with opened(url) as storage:
+            await storage.remember("answered", b"1")
+            first.run(
+                "pg_basebackup",
+                f"--dbname={first.url}",
+                f"--pgdata={second.data}",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+            )
+            first.kill()
+            second.start()
+            for _ in range(2):
+                with pytest.raises(StorageUnavailable):
+                    await storage.recall("answered")
+                with pytest.raises(StorageUnavailable):
+                    await created(url).open()
+            second.ask("SELECT pg_promote()")
+            assert await storage.recall("answered") == b"1"
+            assert await storage.remember("later", b"1") == b"1"
+    finally:
+        second.close()
+        first.close()
+
+
+async def test_a_read_only_database_is_unavailable(url: str, other: Connection) -> None:
+    async with opened(url):
+        pass
+    name = await other.fetchval("SELECT current_database()")
+    await other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    with pytest.raises(StorageUnavailable):
+        await created(url).open()
+
+
+# --------------------------------------------------------------------------------------------- races
+
+
+async def test_a_deadlock_with_a_stranger_is_survived(
+    storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """The server rolls one of both back: if that is ours, it is done again."""
+    await granted(storage)
+    async with other.transaction():
+        await other.execute("SET LOCAL deadlock_timeout = '1min'")
+        await other.execute("SELECT FROM authserver.grants FOR UPDATE")
+        disabling = asyncio.ensure_future(storage.disable_user("alice"))
+        await waiting(other)
+        await other.execute("SELECT FROM authserver.users FOR UPDATE")
+    assert await disabling
+    assert await storage.list_grants() == []
+
+
+async def test_a_code_has_one_winner_among_several_processes(url: str) -> None:
+    """Several pools stand for several processes: the server knows only connections."""
+    async with opened(url) as one, opened(url) as two, opened(url) as three:
+        await add_client(one)
+        code = await new_code(one, await add_user(one))
+        verdicts = await asyncio.gather(*(redeem(storage, code) for storage in [one, two, three] * 20))
+        kinds = [type(verdict) for verdict in verdicts]
+        assert (kinds.count(Redeemed), kinds.count(Replayed), kinds.count(Gone)) == (1, 1, 58)
+
+
+async def test_a_grant_that_races_its_users_end_is_dead_for_good(
+    url: str, storage: engine.PostgreSQLStorage
+) -> None:
+    await add_client(storage)
+    user = await add_user(storage)
+    async with opened(url) as second:
+        for _ in range(10):
+            request = await add_request(storage)
+            await asyncio.gather(
+                storage.create_grant(
+                    request, subject=user.subject, scopes=(), grant_seconds=99, code=request, code_seconds=99
+                ),
+                second.disable_user("alice"),
+            )
+            await storage.enable_user("alice")
+            assert await redeem(storage, request) == Gone()
+
+
+async def test_purges_at_once_delete_each_record_once(url: str, storage: engine.PostgreSQLStorage) -> None:
+    user = await add_user(storage)
+    for _ in range(100):
+        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=0)
+    async with opened(url) as two, opened(url) as three:
+        counts = await asyncio.gather(
+            *(purge(purging, limit=30) for purging in [storage, two, three] for _ in range(3))
+        )
+    assert sum(counts) + await purge(storage) == 100
+
+
+async def test_everything_at_once_never_deadlocks(
+    url: str, storage: engine.PostgreSQLStorage, server: Server, store: str, other: Connection
+) -> None:
+    """Operations that lock the same records, in every order, in two processes: each is answered."""
+    dice = random.Random(1)
+    names = ["alice", "bob"]
+
+    async def live(storage: engine.PostgreSQLStorage) -> None:
+        client = new_client(dice.choice(["client", "second"]))
+        await storage.add_client(client, unused_limit=2, unused_age_seconds=0)
+        user = await add_user_again(storage, dice.choice(names))
+        if user is None:
+            return
+        request = new_seed()
+        asked = replace(REQUEST, client_id=client.client_id)
+        await storage.add_authorization_request(request, asked, lifetime_seconds=99, limit=99)
+        lifetime = dice.choice([0, 99])
+        await storage.create_grant(
+            request, subject=user, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
+        )
+        tokens = new_tokens()
+        for _ in range(2):
+            verdict = await redeem(storage, request, tokens)
+            await storage.add_session(new_seed(), user, device="", lifetime_seconds=lifetime)
+            for _ in range(3):
+                await rotate(storage, tokens.refresh or b"", replay_seconds=dice.choice([0, 60]))
+            if isinstance(verdict, Redeemed):
+                await storage.add_access_token(
+                    new_seed(), grant_id=verdict.issued.grant_id, scopes=(), expires_at=time.time()
+                )
+
+    ends: list[Callable[[engine.PostgreSQLStorage], Awaitable[Any]]] = [
+        lambda storage: storage.disable_user(dice.choice(names)),
+        lambda storage: storage.enable_user(dice.choice(names)),
+        lambda storage: storage.delete_user(dice.choice(names)),
+        lambda storage: storage.remove_client("client"),
+        lambda storage: purge(storage, unused_seconds=0, idle_seconds=0, replay_seconds=0),
+    ]
+    async with opened(url) as second:
+        for _ in range(6):
+            both = [storage, second]
+            await asyncio.gather(
+                *(live(dice.choice(both)) for _ in range(20)),
+                *(end(dice.choice(both)) for _ in range(3) for end in ends),
+            )
+    assert (
+        await other.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
+    )
+    server.check(store)
+
+
+async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> str | None:
+    link = new_seed()
+    await storage.add_invitation(link, name, scopes=None, lifetime_seconds=100)
+    user = await storage.claim_invitation(link, name=name, credential=("password", b"secret"))
+    return None if user is None else user.subject
+
+
+# --------------------------------------------------------------------------------------- text, clock
+
+
+@pytest.mark.parametrize("text", UNSTORABLE)
+async def test_text_that_postgresql_cannot_hold_comes_back_letter_by_letter(
+    storage: engine.PostgreSQLStorage, url: str, server: Server, text: str
+) -> None:
+    for nobody in (storage.get_client(text), storage.get_user(text), storage.recall(text)):
+        assert await nobody is None
+    await add_client(storage, Client(text, {"client_name": text}, None, text, 0, 0, None))
+    user = await add_user(storage, text)
+    request = replace(REQUEST, client_id=text, state=text, redirect_uri=text)
+    digest = await add_request(storage, request)
+    await storage.remember(text + "fact", b"1")
+    found = await storage.get_client(text)
+    assert found is not None
+    assert (found.client_id, found.metadata, found.address) == (text, {"client_name": text}, text)
+    assert await storage.get_user(text) == user
+    assert user.name == text
+    assert await storage.get_authorization_request(digest) == request
+    assert list(await storage.list_facts(text)) == [text + "fact"]
+    dump = await test_storage.dumped(storage)
+    async with opened(server.settings(uuid4().hex)["storage_url"]) as filled:
+        await filled.fill(test_storage.again(dump))
+        assert await filled.get_client(text) == found
+
+
+async def test_large_values_come_back(storage: engine.PostgreSQLStorage) -> None:
+    large = os.urandom(3_000_000)
+    assert await storage.remember("large", large) == large
+    await add_client(storage, new_client(client_name=large.hex()))
+    found = await storage.get_client("client")
+    assert found is not None
+    assert found.metadata["client_name"] == large.hex()
+
+
+async def test_time_is_the_servers(
+    storage: engine.PostgreSQLStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await add_user(storage)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    await storage.add_session(b"session", user.subject, device="", lifetime_seconds=100)
+    monkeypatch.setattr(time, "time", lambda: 1e11)
+    found = await storage.get_session(b"session")
+    monkeypatch.undo()
+    assert found is not None
+    assert abs(found.created_at - time.time()) < 60
+
+
+# -------------------------------------------------------------------------------------------- backup
+
+
+async def test_a_dump_is_one_moment_and_may_be_left_early(
+    storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    for number in range(1200):  # more than are read at a time
+        await storage.remember(f"{number}", b"")
+    dump = storage.dump()
+    assert (await anext(dump))[0] == "facts"
+    await add_client(storage)
+    async with aclosing(cast(AsyncGenerator[Any, None], storage.dump())) as left:
+        await anext(left)
+    rest = [table async for table, _ in dump]
+    assert rest == ["facts"] * 1199
+    # The pool's connections and this one are left.
+    statement = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+    )
+    assert await other.fetchval(statement) == 1
+
+
+# ------------------------------------------------------------------------------------- pooler and TLS
+
+
+@pytest.fixture(scope="module")
+def pooler(server: Server) -> Iterator[int]:
+    """The port of a PgBouncer in transaction mode, with few connections for all of its clients."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no pgbouncer on this machine")
+    place, port = urlsplit(server.url), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # it refuses to run as root, too
+        users, settings = Path(folder, "users"), Path(folder, "settings")
+        users.write_text(f'"{place.username}" "{unquote(place.password or "")}"\n')
+        settings.write_text(
+            f"[databases]\n* = host={place.hostname} port={place.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {users}\n"
+            "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 500\n"
+            + ("user = nobody\n" if os.geteuid() == 0 else "")
+        )
+        with subprocess.Popen([program, "-q", settings], stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 30
+            while True:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.05)
+            yield port
+            process.terminate()
+
+
+@pytest.fixture
+async def pooled(pooler: int, url: str) -> AsyncIterator[engine.PostgreSQLStorage]:
+    place = urlsplit(url)
+    through = place._replace(netloc=f"{place.netloc.rpartition(':')[0]}:{pooler}").geturl()
+    async with opened(through, storage_pooler=True, storage_connections=20) as storage:
+        yield storage
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        test_storage.test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead,
+        partial(test_storage.test_parallel_rotations_all_get_the_one_first_salt, uses=100),
+        test_storage.test_consent_given_and_refused_at_once_has_one_outcome,
+        test_storage.test_attempts_beyond_the_burst_wait_and_are_not_counted,
+        test_storage.test_a_dump_holds_every_sort_of_record_with_all_its_columns,
+        test_storage.test_purge_takes_the_expired_and_leaves_the_living,
+    ],
+)
+async def test_the_contract_holds_behind_a_pooler(
+    pooled: engine.PostgreSQLStorage, promise: Callable[..., Awaitable[None]]
+) -> None:
+    await promise(storage=pooled)
+
+
+async def test_dumps_behind_a_pooler_do_not_hinder_each_other(
+    pooled: engine.PostgreSQLStorage, server: Server
+) -> None:
+    """Two at once, and one after the other on the same connections of the pooler; then one is restored."""
+    await test_storage.full(pooled)
+    dumps = await asyncio.gather(*(test_storage.dumped(pooled) for _ in range(2)))
+    dumps.append(await test_storage.dumped(pooled))
+    assert dumps[0] == dumps[1] == dumps[2]
+    async with opened(server.settings(uuid4().hex)["storage_url"]) as other:
+        await other.fill(test_storage.again(dumps[0]))
+
+
+async def test_a_server_without_tls_is_refused_where_tls_is_demanded(url: str) -> None:
+    with pytest.raises(StorageUnavailable, match="rejected SSL upgrade"):
+        await created(f"{url}?sslmode=require").open()
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """Make a certificate for 127.0.0.1 that vouches for itself, and its key beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC).replace(tzinfo=None)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / f"{name}.crt"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    file.with_suffix(".key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return file
+
+
+async def test_the_certificate_of_the_server_is_checked(server: Server, url: str, tmp_path: Path) -> None:
+    if not isinstance(server, OwnServer):
+        pytest.skip("the server of TEST_STORAGE_URL has its own certificate")
+    own, foreign = certificate(server.folder, "own"), certificate(tmp_path, "foreign")
+    key = own.with_suffix(".key")
+    key.chmod(0o600)
+    owner = server.data.stat()
+    os.chown(key, owner.st_uid, owner.st_gid)
+    for name, value in (("ssl_cert_file", own), ("ssl_key_file", key), ("ssl", "on")):
+        server.ask(f"ALTER SYSTEM SET {name} = '{value}'")
+    server.ask("SELECT pg_reload_conf()")
+    while server.ask("SHOW ssl")[0]["ssl"] != "on":
+        pass
+    async with opened(f"{url}?sslmode=verify-full&sslrootcert={own}") as storage:
+        rows = await storage._run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        assert rows[0]["ssl"]
+    with pytest.raises(StorageUnavailable, match="certificate verify failed"):
+        await created(f"{url}?sslmode=verify-full&sslrootcert={foreign}").open()
+    other_name = url.replace("127.0.0.1", "localhost")
+    with pytest.raises(StorageUnavailable, match="certificate verify failed"):
+        await created(f"{other_name}?sslmode=verify-full&sslrootcert={own}").open()
+    with pytest.raises(StorageUnavailable, match="No such file"):
+        await created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere").open()

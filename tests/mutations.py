@@ -1,0 +1,148 @@
+"""Take one guard of the authorization server away at a time, and see a test fail.
+
+`uv run python tests/mutations.py [words of names]` does it for all of mutations.toml, or for those, each in a
+copy of the template. It prints those that no test noticed; it ends with 1 if there are any.
+"""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+LIST = Path(__file__).with_suffix(".toml")
+TEMPLATE = LIST.parents[1] / "template"
+SOURCES = Path("src/authserver")
+TESTS = Path("tests/authserver")
+
+_OPTIONS = ["-n0", "-x", "-pno:cacheprovider", "--assert=plain"]
+_SECONDS = 120
+_PASSED, _FAILED, _NO_ANSWER = 0, 10, 11
+_LEFT_OUT = shutil.ignore_patterns(".*", "*.jinja", "data")
+
+# Loaded once, with all libraries; each test process is a fork that loads only our own files anew.
+_PRELOADED = [
+    "pytest",
+    "hypothesis",
+    "authserver.cli",
+    "fastmcp.client.auth",
+    "uvicorn.protocols.http.h11_impl",
+]
+
+
+class CannotMutate(Exception):
+    """The text of the guard is not there, or more than once."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One guard: where its text is, what stands there without it, and which test must notice."""
+
+    name: str
+    file: str
+    text: str
+    becomes: str
+    test: str
+
+    def apply(self, project: Path) -> None:
+        """Change a copy of the template."""
+        path = project / SOURCES / self.file
+        before = path.read_text(encoding="utf-8")
+        if before.count(self.text) != 1:
+            raise CannotMutate(f"{self.name}: the text stands {before.count(self.text)} times in {self.file}")
+        path.write_text(before.replace(self.text, self.becomes), encoding="utf-8")
+
+
+def mutations() -> list[Mutation]:
+    """Return the list."""
+    listed = tomllib.loads(LIST.read_text(encoding="utf-8"))
+    return [Mutation(name=name, **mutation) for name, mutation in listed.items()]
+
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(_PRELOADED)
+
+
+def run(tests: list[str], mutation: Mutation | None = None) -> tuple[int | None, str]:
+    """Run tests on a copy of the template, with a mutation or as it is.
+
+    Return _PASSED, _FAILED or any other number, and what was printed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "template"
+        shutil.copytree(TEMPLATE, project, ignore=_LEFT_OUT)
+        if mutation:
+            mutation.apply(project)
+        process = _FORKS.Process(target=_run, args=(project, tests))
+        process.start()
+        process.join(_SECONDS)
+        process.kill()
+        process.join()
+        return process.exitcode, (project / "output").read_text(encoding="utf-8", errors="replace")
+
+
+class _Outcome:
+    """A pytest plugin that tells a test that failed from one that could not run."""
+
+    failed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed |= report.when == "call" and report.failed
+
+
+def _run(project: Path, tests: list[str]) -> None:
+    """Run tests in this process, and end with the outcome."""
+    os.chdir(project)
+    output = os.open("output", os.O_WRONLY | os.O_CREAT)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "authserver"]:
+        del sys.modules[name]
+    # Before the template itself, which is installed where these tests run.
+    sys.path.insert(0, str(project / "src"))
+    os.environ["PYTHONPATH"] = sys.path[0]
+    sys.dont_write_bytecode = True
+    outcome = _Outcome()
+    end = pytest.main([*_OPTIONS, *(str(TESTS / test) for test in tests)], [outcome])
+    sys.stdout.flush()
+    os._exit(_PASSED if end == 0 else _FAILED if outcome.failed else _NO_ANSWER)
+
+
+def main(words: list[str]) -> int:
+    """Try the mutations whose name has one of these words in it; return how many were not noticed."""
+    chosen = [
+        mutation for mutation in mutations() if not words or any(word in mutation.name for word in words)
+    ]
+    if not chosen:
+        sys.exit("no mutation is called so")
+    end, printed = run(sorted({mutation.test for mutation in chosen}))
+    if end != _PASSED:
+        sys.exit(f"the tests fail with all guards in place\n{printed}")
+    bad = 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutation, trouble in zip(chosen, pool.map(_trouble, chosen), strict=True):
+            if trouble:
+                bad += 1
+                print(f"{mutation.name}: {trouble}", flush=True)
+    print(f"{len(chosen)} mutations, {len(chosen) - bad} noticed")
+    return bad
+
+
+def _trouble(mutation: Mutation) -> str:
+    try:
+        end, printed = run([mutation.test], mutation)
+    except CannotMutate as error:
+        return str(error)
+    if end == _PASSED:
+        return f"NOT NOTICED by {mutation.test}"
+    return "" if end == _FAILED else f"{mutation.test} neither passed nor failed\n{printed}"
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(sys.argv[1:]), 1))
