@@ -5,6 +5,9 @@
 --     TABLE.COLUMN/VALUE    the records with that value; TABLE.COLUMN those with none
 --     TABLE:LIST            the records that wait for something, by a time of theirs
 --
+-- and beside them `schema`, `ping`, and what backup and restore keep others away with: `maintenance`, `filling`
+-- and `filled`.
+--
 -- Whether a record is alive is judged by its own time. Redis drops it an hour later, in case nobody purges:
 -- sets of values go with the last record in them, the other sets are cleaned by purge.
 
