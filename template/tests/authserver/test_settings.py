@@ -147,4 +147,4 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
             text = (
                 ",".join(default) if isinstance(default, tuple) else "" if default is None else str(default)
             )
-            assert lines[f"AUTH_{name.upper()}"] == text
+            assert lines[f"AUTH_{name.upper()}"] == (text.lower() if isinstance(default, bool) else text)
