@@ -22,6 +22,7 @@ from authserver.browser.cookies import (
 )
 from authserver.browser.devices import describe
 from authserver.forms import read_form
+from authserver.pages.languages import language
 from authserver.records import Session
 from authserver.secret_values import derive
 
@@ -44,7 +45,7 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
         subject=session.subject,
         username=session.user_name,
         mcp_url=server.resource,
-        done=done if pages.knows(f"account.done.{done}") else None,
+        done=done if language().knows(f"account.done.{done}") else None,
         apps=await connected(server, session),
         devices=[
             {
