@@ -222,7 +222,7 @@ def test_every_form_is_taken_only_from_a_page_of_ours(live: Live) -> None:
     foreign = Form(new_person(live, "mallory").get("/account").text).fields["csrf"]
     operator = Person(live)
     operator.get(link)
-    for csrf in ({}, {"csrf": ""}, {"csrf": "x"}, {"csrf": foreign}):
+    for csrf in ({"x": "y"}, {"csrf": ""}, {"csrf": "x"}, {"csrf": foreign}):
         assert alice.browser.post("/logout", data=csrf).status_code == 403
         assert operator.browser.post(link, data=csrf).status_code == 403
     assert alice.browser.get("/account").status_code == 200
