@@ -126,9 +126,11 @@ class Side:
                 asyncio.run(self._reached())
                 break
             time.sleep(0.1)
-        yield
-        process.terminate()
-        process.wait()
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
     async def _reached(self) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self._port)

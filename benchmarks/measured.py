@@ -4,23 +4,25 @@ import os
 from importlib import import_module
 from typing import Any
 
-from authserver import choices
+from authserver import AuthorizationServer, Scope, choices, logs
+from authserver.configuration import Settings
+from fastmcp import FastMCP
+from starlette.applications import Starlette
 
-SIDE = os.environ["BENCHMARK"]
 
-if SIDE != "none":
-    storage, tokens = SIDE.split(",")
-    # Before anything else is imported: the answers of the template's own tree are the default ones.
+def measured(storage: str, tokens: str) -> AuthorizationServer:
+    """Return a server with other answers than those of the template's own tree."""
     vars(choices).update(
         storage=import_module(f"authserver.storage.{storage}"),
         tokens=import_module(f"authserver.tokens.{tokens}"),
     )
+    settings = type("Settings", (Settings, choices.storage.Settings, choices.tokens.Settings), {})
+    return AuthorizationServer([Scope("read", "Read.", default=True)], settings())
 
-from authserver import AuthorizationServer, Scope, logs  # noqa: E402
-from fastmcp import FastMCP  # noqa: E402
-from starlette.applications import Starlette  # noqa: E402
 
-auth = None if SIDE == "none" else AuthorizationServer([Scope("read", "Read.", default=True)])
+SIDE = os.environ["BENCHMARK"]
+
+auth = None if SIDE == "none" else measured(*SIDE.split(","))
 mcp: "FastMCP[Any]" = FastMCP("Benchmark", auth=auth)
 
 

@@ -33,6 +33,14 @@ from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
 
+# In the template itself, the tests of all choices lie side by side.
+collect_ignore = [
+    path.name
+    for axis in choices.__all__
+    for path in Path(__file__).parent.glob(f"test_{axis}_*.py")
+    if path.stem != f"test_{axis}_{getattr(choices, axis).__name__.rpartition('.')[2]}"
+]
+
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.register_profile("default", _base, max_examples=15, derandomize=True)
@@ -41,6 +49,9 @@ hypothesis.settings.register_profile("long", _base, max_examples=2000, stateful_
 hypothesis.settings.register_profile("unshrunk", _base, max_examples=60, phases=[hypothesis.Phase.generate])
 
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+# On this machine, as the chosen login wants to be reached.
+ADDRESS = Settings.model_fields["public_url"].default.rpartition(":")[0]
 
 SCOPES = [
     Scope("read", "Read things.", default=True),
@@ -150,7 +161,7 @@ class Live:
 
     def __init__(self, store: dict[str, str], port: int | None = None, **settings: Any) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{ADDRESS}:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
             **store,

@@ -360,6 +360,15 @@ def test_what_parsers_disagree_about_is_refused(live: Live, genuine: jwt.Token) 
     assert alive(live, right)
 
 
+def test_true_is_no_time() -> None:
+    """Attack 19: a claim of a type that counts as a number. Source: RFC 7519 2, RFC 8725 3.8."""
+    names = ("iss", "aud", "sub", "client_id", "jti", "scope", "grant_id", "preferred_username")
+    claims = dict.fromkeys(names, "x") | {"iat": 1, "exp": 1}
+    assert parsing.access_token(json.dumps(claims).encode(), "x").expires_at == 1
+    with pytest.raises(parsing.NotAToken):
+        parsing.access_token(json.dumps(claims | {"iat": True}).encode(), "x")
+
+
 def test_a_code_or_a_refresh_token_is_no_access_token(live: Live, alice: Person) -> None:
     """Attack 20: present what was given for another purpose. Source: RFC 9068 5, RFC 6749 1.5."""
     client = OAuthClient(live)

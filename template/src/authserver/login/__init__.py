@@ -3,16 +3,20 @@
 A login knows no SQL and no client. It makes sure who somebody is, then hands over to `browser.sign_in`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlencode
 
+import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver import pages
 from authserver.records import Session
+
+USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,15 @@ class Login(Protocol):
     @property
     def routes(self) -> list[Route]:
         """The pages of this login: `/login`, and `/invite/{token}` where one-time links are used."""
+
+    @property
+    def accounts_elsewhere(self) -> str | None:
+        """Where accounts come from, in a sentence for operators; None: they begin with one-time links."""
+        return None
+
+    async def watch(self) -> None:
+        """Do what has to be done beside the requests, until cancelled. Runs in each process."""
+        await anyio.sleep_forever()
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the user's credentials."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
+from starlette.requests import Request
 
 DEFAULT = "en"
 
@@ -50,6 +51,11 @@ class Language:
 def language(name: str = DEFAULT) -> Language:
     """Return the language of that name."""
     return Language(name)
+
+
+def spoken(request: Request) -> Language:
+    """Return the language to answer a request in."""
+    return preferred(",".join(request.headers.getlist("accept-language")))
 
 
 def preferred(accept_language: str) -> Language:

@@ -48,11 +48,11 @@ class ProxyLogin(Login):
         self._server = server
         self._settings = settings = cast("Settings", server.settings)
         self._secret = configured_key("AUTH_PROXY_SECRET", settings.proxy_secret, settings.proxy_secret_file)
-        mapped = {scope for scopes in (settings.proxy_group_scopes or {}).values() for scope in scopes}
+        mapped = {scope for scopes in settings.proxy_group_scopes.values() for scope in scopes.split()}
         if unknown := mapped - {ALL, *server.scopes.names}:
             raise SettingsError(
                 f"AUTH_PROXY_GROUP_SCOPES: no such scope: {' '.join(sorted(unknown))}."
-                f' Example: AUTH_PROXY_GROUP_SCOPES={{"staff": ["{server.scopes.names[0]}"]}}'
+                f' Example: AUTH_PROXY_GROUP_SCOPES={{"staff": "{server.scopes.names[0]}"}}'
             )
 
     @property

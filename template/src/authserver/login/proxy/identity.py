@@ -70,11 +70,11 @@ def _warn(peer: str, setting: str, text: str) -> None:
 
 def _scopes(request: Request, settings: Settings) -> tuple[str, ...] | None:
     mapped = settings.proxy_group_scopes
-    if mapped is None:
+    if not mapped:
         return None
     listed = _value(request, settings.proxy_groups_header) or ""
     groups = {group.strip() for group in listed.split(settings.proxy_groups_separator)}
-    return tuple(sorted({scope for group in groups & mapped.keys() for scope in mapped[group]}))
+    return tuple(sorted({scope for group in groups & mapped.keys() for scope in mapped[group].split()}))
 
 
 def _headers(request: Request, name: str) -> list[tuple[bytes, bytes]]:

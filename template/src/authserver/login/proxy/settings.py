@@ -27,8 +27,8 @@ class Settings(CoreSettings):
     proxy_secret_file: Path | None = Field(default=None, examples=["/run/secrets/auth_proxy_secret"])
     proxy_groups_header: str = Field(default="Remote-Groups", examples=["Remote-Groups"])
     proxy_groups_separator: str = Field(default=",", min_length=1, examples=[","])
-    proxy_group_scopes: Annotated[dict[str, tuple[str, ...]] | None, NoDecode] = Field(
-        default=None, examples=['{"staff": ["notes:read"], "admins": ["*"]}']
+    proxy_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
+        default={}, examples=['{"staff": "notes:read", "admins": "*"}']
     )
     proxy_sign_out_url: str | None = Field(default=None, examples=["https://auth.example.com/logout"])
 
@@ -50,12 +50,13 @@ class Settings(CoreSettings):
     @field_validator("proxy_group_scopes", mode="before")
     @classmethod
     def _group_scopes(cls, value: Any) -> Any:
-        if not isinstance(value, str) or not value:
-            return value or None
         try:
-            return json.loads(value)
+            groups = json.loads(value) if isinstance(value, str) else value
         except ValueError:
-            raise ValueError("it must be JSON: for each group a list of scopes") from None
+            groups = None
+        if not isinstance(groups, dict) or not all(groups):
+            raise ValueError("a JSON object is needed, from names of groups to scopes")
+        return groups
 
     @field_validator("proxy_sign_out_url")
     @classmethod
