@@ -60,7 +60,8 @@ class Login(Protocol):
     def signed_out(self, request: Request, request_id: str) -> Response:
         """Return what comes after signing out: with a request at hand, somebody else's sign-in for it."""
         if request_id:
-            return RedirectResponse(f"/login?{urlencode({'request': request_id})}", status_code=303)
+            path = f"/login?{urlencode({'request': request_id})}"
+            return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})
         return pages.message(request, "signed_out", status=200)
 
     async def rewrap(self) -> int:

@@ -1,5 +1,6 @@
 """With a header, as a proxy at 127.0.0.1 would set it."""
 
+import re
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -25,9 +26,10 @@ class ProxyWay:
         return page.status_code == 403 and page.url.path == "/login"
 
     def sign_in(self, person: "Person", page: httpx2.Response) -> httpx2.Response:
-        """Be named, and load the page again."""
+        """Be named, and load the page again, or the one to which it leads."""
         person.browser.headers["Remote-User"] = person.name
-        return person.get(str(page.url))
+        onward = re.search(r'href="(/login\?[^"]+)"', page.text)
+        return person.get(onward[1] if onward else str(page.url))
 
 
 WAY = ProxyWay()

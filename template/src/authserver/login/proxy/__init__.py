@@ -5,6 +5,7 @@ else. A one-time link lets an operator in when the proxy names nobody.
 """
 
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -105,7 +106,12 @@ class ProxyLogin(Login):
 
     def signed_out(self, request: Request, request_id: str) -> Response:
         """Say that the proxy signs the person in again, and how to sign out there."""
-        return pages.page(request, "signed_out", sign_out_url=self._settings.proxy_sign_out_url)
+        return pages.page(
+            request,
+            "signed_out",
+            sign_out_url=self._settings.proxy_sign_out_url,
+            onward=request_id and f"/login?{urlencode({'request': request_id})}",
+        )
 
     # ------------------------------------------------------------------- when the proxy names nobody
 
