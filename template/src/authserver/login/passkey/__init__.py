@@ -136,8 +136,7 @@ class PasskeyLogin(Login):
             "options": self._site.creation_options(
                 challenge, subject=subject, user_name=user_name, known=known
             ),
-            "known": bool(known),
-            "passkey_name": spoken(request).t("passkey.default_name", number=len(known) + 1),
+            "known": len(known),
         }
 
     async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
