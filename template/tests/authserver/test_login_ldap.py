@@ -667,7 +667,7 @@ def test_a_renamed_person_keeps_their_account(start: Start, seen_by: str) -> Non
 
 
 def test_who_is_given_the_name_of_somebody_who_left_gets_nothing_of_theirs(start: Start) -> None:
-    """Attack 11c: be given the name of an account that still has grants. Source: CWE-1390."""
+    """Attack 11c: be given the name of an account that still has grants. Source: RFC 4530 1, CWE-672."""
     server = start()
     person = get_in(server, "reused")
     subject = accounts(server)["reused"].subject
