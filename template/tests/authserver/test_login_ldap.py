@@ -779,6 +779,7 @@ def test_the_first_start_says_where_accounts_come_from(store: dict[str, str], tm
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
+        ("AUTH_LDAP_SERVERS", None),
         ("AUTH_LDAP_SERVERS", ""),
         ("AUTH_LDAP_SERVERS", "dc1.example.com"),
         ("AUTH_LDAP_SERVERS", "https://dc1.example.com"),
@@ -789,6 +790,7 @@ def test_the_first_start_says_where_accounts_come_from(store: dict[str, str], tm
         ("AUTH_LDAP_START_TLS", "perhaps"),
         ("AUTH_LDAP_CA_FILE", "/nowhere"),
         ("AUTH_LDAP_TIMEOUT_SECONDS", "0"),
+        ("AUTH_LDAP_BASE", None),
         ("AUTH_LDAP_BASE", ""),
         ("AUTH_LDAP_BASE", "people"),
         ("AUTH_LDAP_FILTER", "objectClass=person"),

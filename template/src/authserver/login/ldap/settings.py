@@ -17,7 +17,7 @@ class Settings(SecondFactorSettings):
     """What this login needs to know of an LDAP directory or an Active Directory."""
 
     ldap_servers: Annotated[tuple[str, ...], NoDecode] = Field(
-        examples=["ldaps://dc1.example.com,ldaps://dc2.example.com"]
+        default=..., examples=["ldaps://dc1.example.com,ldaps://dc2.example.com"]
     )
     ldap_start_tls: bool = Field(default=True, examples=["true"])
     ldap_ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/company-ca.pem"])
@@ -26,7 +26,7 @@ class Settings(SecondFactorSettings):
     ldap_bind_password: SecretStr | None = Field(default=None, examples=["the password"])
     ldap_bind_password_file: Path | None = Field(default=None, examples=["/run/secrets/ldap_bind_password"])
     ldap_bind_template: str | None = Field(default=None, examples=["uid={name},ou=people,dc=example,dc=com"])
-    ldap_base: str = Field(examples=["ou=people,dc=example,dc=com"])
+    ldap_base: str = Field(default=..., examples=["ou=people,dc=example,dc=com"])
     ldap_filter: str = Field(default="(objectClass=person)", examples=["(objectClass=person)"])
     ldap_name_attribute: str = Field(default="uid", examples=["sAMAccountName"])
     ldap_id_attribute: str = Field(default="entryUUID", examples=["objectGUID"])
@@ -50,7 +50,7 @@ class Settings(SecondFactorSettings):
             url = urlsplit(server)
             if f"{url.scheme}://{url.netloc}" != server or not url.hostname or "@" in url.netloc:
                 raise ValueError(f"{server!r} is no address of a directory (scheme, host and port)")
-            if url.scheme not in ("ldap", "ldaps") or url.port == 0:
+            if url.scheme not in ("ldaps", "ldap") or url.port == 0:
                 raise ValueError(f"{server!r} must begin with ldaps:// or ldap://, and have a port or none")
         if not value:
             raise ValueError("at least one server is needed")
