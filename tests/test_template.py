@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def test_no_python_file_asks_which_answer_was_given() -> None:
     values = "|".join(choice for axis in AXES for choice in choices(axis))
     for path in (TEMPLATE / "src" / "authserver").rglob("*.py"):
         assert not re.search(rf"""(==|!=|\bcase|\bin) \(?["']({values})["']""", path.read_text()), path
+
+
+def test_no_words_of_error_pages_lie_about() -> None:
+    source = TEMPLATE / "src" / "authserver"
+    code = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    used = set(re.findall(r'(?:problem|message)\(\s*request, "([a-z_]+)"', code))
+    assert used == set(tomllib.loads((source / "pages/strings/en.toml").read_text())["message"])
 
 
 def test_python_is_python() -> None:

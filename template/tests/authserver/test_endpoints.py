@@ -582,7 +582,7 @@ def test_a_foreign_host_is_refused_everywhere(live: Live, path: str) -> None:
     """Attack 21: rebind a name to the server's address. Source: python-sdk CVE-2025-66416."""
     for host in (
         "evil.example",
-        f"localhost:{live.port}",
+        f"[::1]:{live.port}",
         "127.0.0.1",
         f"127.0.0.1:{live.port}.evil",
     ):

@@ -15,10 +15,10 @@ SOURCE = Path(pages.__file__).parents[1]
 
 
 def test_every_error_page_has_its_words() -> None:
-    files = (path for path in SOURCE.rglob("*.py"))
-    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
     used = set(re.findall(r'(?:problem|message)\(\s*request, "([a-z_]+)"', code))
     strings = tomllib.loads((SOURCE / "pages/strings/en.toml").read_text(encoding="utf-8"))
+    assert used
     assert used <= set(strings["message"])
 
 

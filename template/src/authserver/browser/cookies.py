@@ -175,6 +175,19 @@ def way_back(server: "AuthorizationServer", request: Request) -> str | None:
 # ------------------------------------------------------------------------------------------- forms
 
 
+def _browser(server: "AuthorizationServer", request: Request) -> str:
+    """Return the id of this browser; at its first visit a new one, which `form_page` gives it."""
+    known = get_cookie(server, request, "browser")
+    if not known and not hasattr(request.state, "browser"):
+        request.state.browser = secret_values.new_seed().hex()
+    return known or str(request.state.browser)
+
+
+def browser_seal(server: "AuthorizationServer", request: Request, *parts: str) -> bytes:
+    """Return what `parts` are in this browser only: to be stored, and compared when they come back."""
+    return _seal(server, "browser", _browser(server, request), *parts).encode()
+
+
 def form_page(
     server: "AuthorizationServer",
     request: Request,
@@ -183,23 +196,24 @@ def form_page(
     subject: str = "",
     status: int = 200,
     form_action: str | None = "'self'",
+    script: str | None = None,
     headers: dict[str, str] | None = None,
     **context: object,
 ) -> Response:
     """Return a page with a form, whose token only this browser can send, and only as this user."""
-    browser = get_cookie(server, request, "browser")
-    fresh = browser or secret_values.new_seed().hex()
+    browser = _browser(server, request)
     response = pages.page(
         request,
         template,
         status=status,
         form_action=form_action,
+        script=script,
         headers=headers,
-        csrf=_seal(server, "form", fresh, subject),
+        csrf=_seal(server, "form", browser, subject),
         **context,
     )
-    if not browser:
-        set_cookie(server, response, "browser", fresh, None)
+    if not get_cookie(server, request, "browser"):
+        set_cookie(server, response, "browser", browser, None)
     return response
 
 

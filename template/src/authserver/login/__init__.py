@@ -3,6 +3,7 @@
 A login knows no SQL and no client. It makes sure who somebody is, then hands over to `browser.sign_in`.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,8 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from authserver.records import Session
+
+USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

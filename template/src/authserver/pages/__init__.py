@@ -1,6 +1,7 @@
-"""The pages people see: HTML without scripts and outside assets, every text from `strings/`.
+"""The pages people see: HTML without outside assets, every text from `strings/`.
 
-A login brings its own pages, in `login/<its name>/pages/`; so does the second factor.
+A login brings its own pages, in `login/<its name>/pages/`; so does the second factor. Where a page cannot do
+without a script, it is one of ours; the policy lets no other page run any.
 """
 
 import hashlib
@@ -41,19 +42,26 @@ def page(
     *,
     status: int = 200,
     form_action: str | None = "'self'",
+    script: str | None = None,
     headers: Mapping[str, str] | None = None,
     **context: object,
 ) -> HTMLResponse:
-    """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere."""
+    """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere.
+
+    `script` is the path of the script it runs.
+    """
     brand = branding.load()
     html = _environment().get_template(f"{template}.html")
     content = html.render(
         context,
         banner=brand.banner,
         logo_path=LOGO_PATH if brand.logo else None,
+        script=script,
         server_name=server_name(request),
     )
     policy = _POLICY if form_action is None else f"{_POLICY}; form-action {form_action}"
+    if script is not None:
+        policy += "; script-src 'self'"
     return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | dict(headers or {}))
 
 
@@ -79,7 +87,7 @@ def message(
 
 async def style(request: Request) -> Response:
     """Serve the stylesheet, with the colours of the branding."""
-    return _asset(request, _stylesheet(), "text/css")
+    return asset(request, _stylesheet(), "text/css")
 
 
 async def logo(request: Request) -> Response:
@@ -87,7 +95,7 @@ async def logo(request: Request) -> Response:
     content = branding.load().logo
     if content is None:
         return PlainTextResponse("There is no logo.", 404)
-    response = _asset(request, content, "image/svg+xml")
+    response = asset(request, content, "image/svg+xml")
     response.headers["Content-Security-Policy"] = _LOGO_POLICY
     return response
 
@@ -169,7 +177,8 @@ def _accent(colour: str) -> str:
     return f":root {{ --accent: {colour}; --on-accent: {branding.readable_on(colour)}; }}"
 
 
-def _asset(request: Request, content: bytes, media_type: str) -> Response:
+def asset(request: Request, content: bytes, media_type: str) -> Response:
+    """Serve a file that pages need; a browser that has it already is told so."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     # Kept by browsers, and asked for again each time: a new release never meets an old style.
     headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}

@@ -1,7 +1,6 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -23,7 +22,7 @@ from authserver.browser.endpoint import endpoint
 from authserver.browser.password_form import PasswordForm, Refused
 from authserver.browser.problems import problem
 from authserver.forms import read_form
-from authserver.login import AccountSection, Login
+from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from authserver.pool import Busy
 from authserver.records import Credential, Invitation, Session, User
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
 KIND = "password"
-
-_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 class Settings(SecondFactorSettings):
@@ -214,7 +211,7 @@ class PasswordLogin(Login):
 
 def _objection(name: str, password: str, again: str) -> str | None:
     """Return what is wrong with a new account's name and password: a key of the strings."""
-    if not _NAME.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         return "name"
     return _unfit(password, again)
 
