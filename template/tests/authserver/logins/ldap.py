@@ -17,6 +17,7 @@ import pytest
 import trustme
 from ldap3.core.exceptions import LDAPSocketOpenError
 from ldap3.utils.dn import escape_rdn
+from person import Form
 from ports import free_port
 
 if TYPE_CHECKING:
@@ -205,7 +206,12 @@ class DirectoryWay:
     def join(self, person: "Person", link: str) -> httpx2.Response:
         """Be in the directory, and come: the first sign-in makes the account."""
         directory().person(person.name, person.password)
-        return self.sign_in(person, person.get("/login"))
+        page = person.get("/login")
+        if not self.asks(page):  # in the browser of somebody who is signed in
+            [fields] = [fields for action, fields in Form(page.text).forms if action == "/logout"]
+            person.browser.post("/logout", data=fields)
+            page = person.get("/login")
+        return self.sign_in(person, page)
 
     def asks(self, page: httpx2.Response) -> bool:
         """Look for the field."""
