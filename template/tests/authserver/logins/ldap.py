@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx2
 import ldap3
@@ -17,11 +17,8 @@ import pytest
 import trustme
 from ldap3.core.exceptions import LDAPSocketOpenError
 from ldap3.utils.dn import escape_rdn
-from person import Form
+from person import Form, Person
 from ports import free_port
-
-if TYPE_CHECKING:
-    from person import Person
 
 SUFFIX = "dc=example,dc=com"
 PEOPLE = f"ou=people,{SUFFIX}"
@@ -203,7 +200,7 @@ class DirectoryWay:
         """Lead to the directory."""
         return directory().settings()
 
-    def join(self, person: "Person", link: str) -> httpx2.Response:
+    def join(self, person: Person, link: str) -> httpx2.Response:
         """Be in the directory, and come: the first sign-in makes the account."""
         directory().person(person.name, person.password)
         page = person.get("/login")
@@ -217,7 +214,7 @@ class DirectoryWay:
         """Look for the field."""
         return "current-password" in page.text
 
-    def sign_in(self, person: "Person", page: httpx2.Response) -> httpx2.Response:
+    def sign_in(self, person: Person, page: httpx2.Response) -> httpx2.Response:
         """Fill the form."""
         return person.submit(page, "password", username=person.name, password=person.password)
 
