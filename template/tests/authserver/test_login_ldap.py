@@ -15,7 +15,7 @@ import ldap3
 import pytest
 import structlog
 import trustme
-from conftest import SCOPES, Command, Live, new_person
+from conftest import SCOPES, Command, Live, ended, new_person
 from logins.ldap import GROUPS, PEOPLE, SERVICE_PASSWORD, OpenLDAP, another, directory, named
 from oauth_client import OAuthClient, alive
 from operators import Operator
@@ -579,7 +579,7 @@ def test_who_is_disabled_in_the_directory_loses_everything_until_they_are_back(
     assert alive(server, tokens["access_token"])  # nobody looked yet
     assert sign_in(server, name).status_code == 401
     check(server)
-    assert not alive(server, tokens["access_token"])
+    assert ended(server, tokens["access_token"])
     assert client.refresh(tokens["refresh_token"]).status_code == 400
     assert person.get("/account").url.path == "/login"
     assert alive(server, others["access_token"])
