@@ -575,3 +575,13 @@ def test_a_name_is_only_text(live: Live) -> None:
     assert "<script>" not in added.text
     assert "&lt;script&gt;alert(1)" in added.text
     assert "x" * 60 not in added.text
+
+
+def test_a_link_ends_the_session_of_whoever_was_signed_in_there(live: Live) -> None:
+    """Attack 12: use the session before, in a browser that is now somebody else's. Source: CVE-2026-7507."""
+    person = new_person(live, "judy-before")
+    [cookie] = [cookie for cookie in person.browser.cookies.jar if cookie.name.startswith("session")]
+    person.name = "judy-after"
+    assert person.join(invite(live, person.name)).url.path == "/account"
+    before = {"Cookie": f"{cookie.name}={cookie.value}"}
+    assert live.http().get("/account", headers=before).status_code == 303

@@ -362,3 +362,13 @@ def test_two_changes_at_once_leave_one_password(live: Live) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(post, range(4))) == 1
+
+
+def test_a_link_ends_the_session_of_whoever_was_signed_in_there(live: Live) -> None:
+    """Attack 12: use the session before, in a browser that is now somebody else's. Source: CVE-2026-7507."""
+    person = new_person(live, "judy-before")
+    [cookie] = [cookie for cookie in person.browser.cookies.jar if cookie.name.startswith("session")]
+    person.name = "judy-after"
+    assert person.join(invite(live, person.name)).url.path == "/account"
+    before = {"Cookie": f"{cookie.name}={cookie.value}"}
+    assert live.http().get("/account", headers=before).status_code == 303

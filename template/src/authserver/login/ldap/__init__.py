@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver.audit import audit
-from authserver.browser.cookies import check_form
 from authserver.browser.endpoint import endpoint
 from authserver.browser.password_form import PasswordForm, Refused
 from authserver.browser.problems import problem
@@ -91,7 +90,7 @@ class DirectoryLogin(Login):
 
     async def _no_invitation(self, request: Request) -> Response:
         if request.method == "POST":
-            check_form(self._server, request, await read_form(request))
+            await read_form(request)
         return problem(request, "no_invitations", status=404)
 
     @property
