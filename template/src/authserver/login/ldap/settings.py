@@ -21,7 +21,7 @@ class Settings(SecondFactorSettings):
     ldap_servers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=..., examples=["ldaps://dc1.example.com,ldaps://dc2.example.com"]
     )
-    ldap_start_tls: bool = Field(default=True, examples=["True"])
+    ldap_start_tls: bool = Field(default=True, examples=["true"])
     ldap_ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/company-ca.pem"])
     ldap_timeout_seconds: int = Field(default=5, gt=0, le=60, examples=["5"])
     ldap_bind_dn: str | None = Field(default=None, examples=["cn=mcp,ou=services,dc=example,dc=com"])
@@ -119,7 +119,7 @@ class Settings(SecondFactorSettings):
             if url.scheme != "ldaps" and not self.ldap_start_tls and url.hostname not in LOOPBACK_HOSTS:
                 raise ValueError(
                     f"AUTH_LDAP_START_TLS: without it, passwords would go to {url.hostname} in clear."
-                    " Example: AUTH_LDAP_START_TLS=True"
+                    " Example: AUTH_LDAP_START_TLS=true"
                 )
         return self
 
