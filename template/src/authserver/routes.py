@@ -67,6 +67,7 @@ def create(server: "AuthorizationServer") -> list[Route]:
         ),
         endpoint("/logout", POST=partial(account.log_out, server)),
         Route(pages.STYLE_PATH, pages.style),
+        Route(pages.OWN_STYLE_PATH, pages.own_style),
         Route(pages.LOGO_PATH, pages.logo),
     ]
 

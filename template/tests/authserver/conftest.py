@@ -281,6 +281,12 @@ def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> s
     return f"{server.url}/invite/{token}"
 
 
+def posts(server: Live) -> set[str]:
+    """Return the paths of all routes that take a post, but that of MCP."""
+    routes = server.auth.get_routes("/mcp")
+    return {route.path.replace("{token}", "x") for route in routes if "POST" in (route.methods or ())}
+
+
 @pytest.fixture(scope="module")
 def alice(live: Live) -> Person:
     """A person with an account that may grant everything."""

@@ -106,9 +106,10 @@ def unbind_request(server: "AuthorizationServer", response: Response, request_id
 
 
 async def current_session(server: "AuthorizationServer", request: Request) -> Session | None:
-    """Return the session of this browser, if it and its user are alive."""
+    """Return the session of this browser, if it and its user are alive, and the login confirms it."""
     value = get_cookie(server, request, "session")
-    return await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+    session = await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+    return session if session and await server.login.confirm(request, session) else None
 
 
 async def required_session(server: "AuthorizationServer", request: Request) -> Session:
@@ -121,13 +122,17 @@ async def required_session(server: "AuthorizationServer", request: Request) -> S
 
 async def start_session(
     server: "AuthorizationServer", request: Request, response: Response, subject: str
-) -> None:
-    """Sign a user in, under a new session id; a session that this browser had before ends."""
+) -> bytes:
+    """Sign a user in, under a new session id; a session that this browser had before ends.
+
+    Returns the digest under which the session is stored.
+    """
     await _end(server, request)
     value = secret_values.new(Kind.SESSION)
+    stored = digest(Kind.SESSION, value)
     seconds = server.settings.session_seconds
     await server.storage.add_session(
-        digest(Kind.SESSION, value),
+        stored,
         subject,
         device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
         lifetime_seconds=seconds,
@@ -136,6 +141,7 @@ async def start_session(
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{_seal(server, 'device', device, subject)}"
     set_cookie(server, response, "device", sealed, _DEVICE_SECONDS)
+    return stored
 
 
 async def end_session(server: "AuthorizationServer", request: Request, response: Response) -> None:

@@ -42,6 +42,7 @@ from authserver.login.passkey.passkeys import (
     load,
     read_assertion,
 )
+from authserver.pages.languages import spoken
 from authserver.records import Invitation, Session
 from authserver.secret_values import Kind, digest
 from authserver.settings import CoreSettings
@@ -136,13 +137,13 @@ class PasskeyLogin(Login):
                 challenge, subject=subject, user_name=user_name, known=known
             ),
             "known": bool(known),
-            "passkey_name": pages.t("passkey.default_name", number=len(known) + 1),
+            "passkey_name": spoken(request).t("passkey.default_name", number=len(known) + 1),
         }
 
     async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
         """Return the passkey that was made, and the kind of its credential; raises Refused."""
         answer, challenge = await self._answer(request, form, *purpose)
-        name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or pages.t("passkey.unnamed")
+        name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or spoken(request).t("passkey.unnamed")
         return self._site.created(answer, challenge, name=name, now=time.time())
 
     # ----------------------------------------------------------------------------------------- sign-in
