@@ -91,6 +91,7 @@ class RedisEngine:
     def start(self) -> None:
         """Start the server and wait until it has read what it kept."""
         if self._command is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
             with (self._folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
