@@ -1,11 +1,12 @@
 """A real server on a real port."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -168,12 +169,20 @@ class Live:
         app = mcp.http_app(stateless_http=True)
         config = uvicorn.Config(app, port=self.port, log_level="critical", proxy_headers=False, ws="none")
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         return self
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await self._server.serve()
+
+    def within(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Run an operation in the server's own event loop, where its storage is open."""
+        return asyncio.run_coroutine_threadsafe(operation(), self._loop).result()
 
     def stop(self) -> None:
         self._server.should_exit = True

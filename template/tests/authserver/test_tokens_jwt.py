@@ -513,7 +513,7 @@ def test_a_cached_token_runs_out_and_its_key_can_be_taken_away(start: Callable[.
     refused(server, tokens["access_token"])
     renewed = client.refresh(tokens["refresh_token"]).json()
     assert alive(server, renewed["access_token"])
-    kid = anyio.run(partial(inside(server).rotate_keys, at_once=True))
+    kid = server.within(partial(inside(server).rotate_keys, at_once=True))
     refused(server, renewed["access_token"])
     third = client.refresh(renewed["refresh_token"]).json()
     assert decoded(server, third["access_token"]).header["kid"] == kid
