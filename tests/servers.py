@@ -27,11 +27,12 @@ class Server:
         store: dict[str, str],
         port: int | None = None,
         host: str = "127.0.0.1",
+        name: str = "127.0.0.1",
         **settings: str,
     ) -> None:
         self.project = project
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{name}:{self.port}"
         # One of several nodes listens on another address than the public one.
         self._host = host
         self.environment = {

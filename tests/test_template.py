@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from authserver.pages import languages
 from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, questions, render
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
@@ -61,6 +63,13 @@ def test_no_python_file_asks_which_answer_was_given() -> None:
     values = "|".join(choice for axis in AXES for choice in choices(axis))
     for path in (TEMPLATE / "src" / "authserver").rglob("*.py"):
         assert not re.search(rf"""(==|!=|\bcase|\bin) \(?["']({values})["']""", path.read_text()), path
+
+
+def test_no_words_of_error_pages_lie_about() -> None:
+    source = TEMPLATE / "src" / "authserver"
+    code = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    used = set(re.findall(r'(?:(?:problem|message)\(\s*request, |Refusal\(\s*)"([a-z_]+)"', code))
+    assert used == set(tomllib.loads((source / "pages/strings/en.toml").read_text())["message"])
 
 
 def test_python_is_python() -> None:
@@ -127,3 +136,14 @@ def test_only_one_action_is_used_and_it_is_pinned() -> None:
     for path in [*REPOSITORY.glob(".github/workflows/*"), *TEMPLATE.glob(".github/workflows/*")]:
         for used in re.findall(r"uses: (\S+)", path.read_text()):
             assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", used), path
+
+
+def test_no_text_of_the_pages_lies_about_unused() -> None:
+    """Each project has the texts of all logins; here are all logins."""
+    source = TEMPLATE / "src" / "authserver"
+    files = [*source.rglob("*.py"), *source.rglob("*.html")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    for key in languages._read("en"):
+        table = key.rpartition(".")[0]
+        problem = table.removeprefix("message.") if table.startswith("message.") else key
+        assert f'"{key}"' in code or f'"{table}."' in code or f'"{problem}"' in code, key

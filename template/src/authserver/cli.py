@@ -25,17 +25,15 @@ from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
 from authserver.endpoints.register import new_client
 from authserver.keys import check_value, store_check_value, verify_key
-from authserver.login import Login
+from authserver.login import USER_NAME
 from authserver.provider import AuthorizationServer
 from authserver.records import User
 from authserver.scopes import ALL
 from authserver.secret_values import Kind, digest
-from authserver.settings import LOOPBACK_HOSTS, SettingsError
+from authserver.settings import SettingsError
 from authserver.storage import NotEmpty, Storage, StorageUnavailable
 
 INVITATION_SECONDS = 3600
-
-_USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
 users = app.command(App(name="users", help="The people who may sign in."))
@@ -113,9 +111,10 @@ def _check_port(settings: Settings, port: int) -> None:
     """Refuse another port than that of a loopback public URL, which is the address itself."""
     url = urlsplit(settings.public_url)
     if url.scheme == "http" and (url.port or 80) != port:
+        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url, count=1)
         raise SettingsError(
             f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
-            f" Example: AUTH_PUBLIC_URL=http://{LOOPBACK_HOSTS[0]}:{port}"
+            f" Example: AUTH_PUBLIC_URL={example}"
         )
 
 
@@ -124,6 +123,9 @@ async def _prepare() -> None:
     async with _opened() as server:
         print(f"Serving {server.resource}", flush=True)
         if await server.storage.list_users():
+            return
+        if server.login.accounts_elsewhere:
+            print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)
             return
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
@@ -147,9 +149,11 @@ async def _invite(server: AuthorizationServer, name: str | None, scopes: list[st
 @users.command
 async def invite(name: str, /) -> None:
     """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
-    if not _USER_NAME.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
     async with _opened() as server:
+        if server.login.accounts_elsewhere:
+            raise CommandError(server.login.accounts_elsewhere)
         # The first account is the operator's own: it may grant every scope.
         first = not await server.storage.list_users()
         print(await _invite(server, name, [ALL] if first else None))
@@ -394,8 +398,7 @@ async def rotate(*, at_once: bool = False) -> None:
 async def rewrap() -> None:
     """Seal again what AUTH_SECRET_KEY_PREVIOUS sealed: once every node runs with the new AUTH_SECRET_KEY."""
     async with _opened() as server:
-        login: Login = choices.login.create(server)
-        count = await server.tokens.rewrap() + await login.rewrap()
+        count = await server.tokens.rewrap() + await server.login.rewrap()
         await store_check_value(server.storage, server.runtime.keys)
         print(
             f"{count} secrets sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"

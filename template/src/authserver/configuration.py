@@ -12,8 +12,8 @@ from authserver import choices
 from authserver.settings import SettingsError
 
 
-class Settings(choices.storage.Settings, choices.login.Settings, choices.tokens.Settings):
-    """Everything an operator can set."""
+class Settings(choices.login.Settings, choices.storage.Settings, choices.tokens.Settings):
+    """Everything an operator can set. The login stands first: its default of a field that all have holds."""
 
 
 @cache

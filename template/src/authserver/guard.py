@@ -64,7 +64,9 @@ class Guard:
         try:
             await self._server.tokens.catch_up()
             background += [
-                asyncio.create_task(forever(self._server)) for forever in (follow_forever, purge_forever)
+                asyncio.create_task(follow_forever(self._server)),
+                asyncio.create_task(purge_forever(self._server)),
+                asyncio.create_task(self._server.login.watch()),
             ]
             await self._app(scope, receive, close_first)
         finally:

@@ -107,8 +107,8 @@ def _verify(keys: list[bytes], check: bytes) -> None:
 
 def _secret_keys(settings: CoreSettings, *, new_allowed: bool) -> list[bytes]:
     """Return the secret key, and the previous one where it is set."""
-    current = _configured("AUTH_SECRET_KEY", settings.secret_key, settings.secret_key_file)
-    previous = _configured(
+    current = configured_key("AUTH_SECRET_KEY", settings.secret_key, settings.secret_key_file)
+    previous = configured_key(
         "AUTH_SECRET_KEY_PREVIOUS", settings.secret_key_previous, settings.secret_key_previous_file
     )
     key = current or _made(settings.made_key_path, new_allowed=new_allowed)
@@ -122,7 +122,8 @@ def _wrong_key() -> SettingsError:
     )
 
 
-def _configured(variable: str, value: SecretStr | None, file: Path | None) -> bytes | None:
+def configured_key(variable: str, value: SecretStr | None, file: Path | None) -> bytes | None:
+    """Return a key that is set, itself or in a file; None where it is not. Raises SettingsError."""
     if value is not None:
         text = value.get_secret_value()
     elif file is not None:
@@ -139,7 +140,7 @@ def _configured(variable: str, value: SecretStr | None, file: Path | None) -> by
     if len(text) < _MINIMUM_LENGTH:
         raise SettingsError(
             f"{variable}: at least {_MINIMUM_LENGTH} characters are needed."
-            " Example: AUTH_SECRET_KEY=$(openssl rand -base64 32)"
+            f" Example: {variable.removesuffix('_FILE')}=$(openssl rand -base64 32)"
         )
     return text.encode()
 

@@ -33,6 +33,7 @@ from authserver.issued import (
     IssuedRefreshToken,
     TooManyClients,
 )
+from authserver.login import Login
 from authserver.resources import same_resource
 from authserver.runtime import Runtime, open_runtime
 from authserver.scopes import Scope, Scopes
@@ -90,6 +91,11 @@ class AuthorizationServer(OAuthProvider):
     def tokens(self) -> TokenFormat:
         """The format of access tokens; raises SettingsError."""
         return choices.tokens.create(self.settings)
+
+    @cached_property
+    def login(self) -> Login:
+        """How people sign in; raises SettingsError."""
+        return choices.login.create(self)
 
     @property
     def issuer(self) -> str:

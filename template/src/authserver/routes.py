@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver import choices, pages
+from authserver import pages
 from authserver.browser import account, consent
 from authserver.browser.endpoint import endpoint
 from authserver.cross_origin import CrossOrigin
@@ -22,7 +22,6 @@ from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
 from authserver.guard import Guard
-from authserver.login import Login
 from authserver.pages import branding
 from authserver.step_up import StepUp
 from authserver.upstream import AuthContextMiddleware, BearerBackend
@@ -38,7 +37,6 @@ _PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 def create(server: "AuthorizationServer") -> list[Route]:
     """Return the routes, those for programs first."""
     branding.load()  # a mistake in it stops the start
-    login: Login = choices.login.create(server)
     resource_path = server.resource.removeprefix(server.issuer)
 
     def program(path: str, method: str, handler: Handler) -> Route:
@@ -57,9 +55,9 @@ def create(server: "AuthorizationServer") -> list[Route]:
         program("/healthz", "GET", health.healthz),
         program("/readyz", "GET", health.readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
-        *login.routes,
+        *server.login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
-        endpoint("/account", GET=partial(account.show, server, login)),
+        endpoint("/account", GET=partial(account.show, server)),
         endpoint("/account/apps", POST=partial(account.end_app, server)),
         endpoint("/account/devices", POST=partial(account.end_devices, server)),
         endpoint(
@@ -69,6 +67,7 @@ def create(server: "AuthorizationServer") -> list[Route]:
         ),
         endpoint("/logout", POST=partial(account.log_out, server)),
         Route(pages.STYLE_PATH, pages.style),
+        Route(pages.OWN_STYLE_PATH, pages.own_style),
         Route(pages.LOGO_PATH, pages.logo),
     ]
 

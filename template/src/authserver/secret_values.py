@@ -20,6 +20,7 @@ class Kind(Enum):
     AUTHORIZATION_REQUEST = "mcprq_"
     SESSION = "mcpss_"
     INVITATION = "mcpiv_"
+    CHALLENGE = "mcpch_"
     SECOND_FACTOR = "mcpsf_"
     """A sign-in that waits for its second factor."""
     RECOVERY_CODE = ""

@@ -71,12 +71,12 @@ class CoreSettings(BaseSettings):
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        return tuple(ip_network(item) for item in _split(value))
+        return tuple(ip_network(item) for item in split(value))
 
     @field_validator("allowed_origins", "redirect_schemes", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        return tuple(item.lower() for item in _split(value))
+        return tuple(item.lower() for item in split(value))
 
     @field_validator("allowed_origins")
     @classmethod
@@ -99,12 +99,12 @@ class CoreSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "CoreSettings":
-        for name in ("secret_key", "secret_key_previous"):
-            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+        for name in type(self).model_fields:
+            if getattr(self, name) is not None and getattr(self, f"{name}_file", None) is not None:
                 variable = f"AUTH_{name.upper()}"
                 raise ValueError(
                     f"{variable}: set it or {variable}_FILE, not both."
-                    f" Example: {variable}_FILE=/run/secrets/auth_secret_key"
+                    f" Example: {variable}_FILE=/run/secrets/{variable.lower()}"
                 )
         if self.refresh_replay_seconds >= self.access_token_seconds:
             raise ValueError(
@@ -132,7 +132,8 @@ class CoreSettings(BaseSettings):
 UNSAFE_SCHEMES = ("javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss")
 
 
-def _split(value: Any) -> list[str]:
+def split(value: Any) -> list[str]:
+    """Return the items of a list that is set as text, separated by commas."""
     if isinstance(value, str):
         value = value.split(",")
     return [str(item).strip() for item in value if str(item).strip()]

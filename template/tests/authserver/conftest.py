@@ -1,12 +1,11 @@
 """A real server on a real port."""
 
-import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,6 +33,14 @@ from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
 
+# In the template itself, the tests of all choices lie side by side.
+collect_ignore = [
+    path.name
+    for axis in choices.__all__
+    for path in Path(__file__).parent.glob(f"test_{axis}_*.py")
+    if path.stem != f"test_{axis}_{getattr(choices, axis).__name__.rpartition('.')[2]}"
+]
+
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
 hypothesis.settings.register_profile("default", _base, max_examples=15, derandomize=True)
@@ -42,6 +49,9 @@ hypothesis.settings.register_profile("long", _base, max_examples=2000, stateful_
 hypothesis.settings.register_profile("unshrunk", _base, max_examples=60, phases=[hypothesis.Phase.generate])
 
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+# On this machine, as the chosen login wants to be reached.
+ADDRESS = Settings.model_fields["public_url"].default.rpartition(":")[0]
 
 SCOPES = [
     Scope("read", "Read things.", default=True),
@@ -151,7 +161,7 @@ class Live:
 
     def __init__(self, store: dict[str, str], port: int | None = None, **settings: Any) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{ADDRESS}:{self.port}"
         self.mcp_url = f"{self.url}/mcp"
         defaults: dict[str, Any] = {
             **store,
@@ -169,20 +179,12 @@ class Live:
         app = mcp.http_app(stateless_http=True)
         config = uvicorn.Config(app, port=self.port, log_level="critical", proxy_headers=False, ws="none")
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the server did not start"
             time.sleep(0.01)
         return self
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        await self._server.serve()
-
-    def within(self, operation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Run an operation in the server's own event loop, where its storage is open."""
-        return asyncio.run_coroutine_threadsafe(operation(), self._loop).result()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -277,6 +279,12 @@ def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> s
 
     anyio.run(server.on_storage, store)
     return f"{server.url}/invite/{token}"
+
+
+def posts(server: Live) -> set[str]:
+    """Return the paths of all routes that take a post, but that of MCP."""
+    routes = server.auth.get_routes("/mcp")
+    return {route.path.replace("{token}", "x") for route in routes if "POST" in (route.methods or ())}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ _FORM_NAMES = (
     *("csrf", "decision", "grant_type", "password", "password_again", "redirect_uri", "refresh_token"),
     *("request", "request_uri", "resource", "response_mode", "response_type", "scope", "state", "token"),
     *("token_type_hint", "username", "app", "apps", "device", "old_password", "remember", "seed"),
+    *("challenge", "credential", "passkey", "passkey_name"),
 )
 _JSON_NAMES = (
     *("redirect_uris", "client_name", "client_uri", "scope", "grant_types", "jwks", "contacts"),

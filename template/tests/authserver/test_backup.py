@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import logins
 import pytest
 from conftest import Live, new_person, new_store
 from engines import Engine
@@ -79,7 +78,7 @@ def test_with_revoke_all_only_accounts_and_clients_come_back(
     assert not alive(moved, tokens["access_token"])
     for answer in (client.refresh(tokens["refresh_token"]), client.redeem(code)):
         assert answer.json()["error"] == "invalid_grant"
-    assert logins.chosen().asks(person.get(client.authorization_url()))
+    assert person.browser.get("/account").is_redirect  # not signed in
     assert alive(moved, client.tokens(Person(moved))["access_token"])
     moved.stop()
 

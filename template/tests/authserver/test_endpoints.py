@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Live, ended
+from conftest import Live, ended, posts
 from oauth_client import OAuthClient, alive, answered, call, result
 from person import Person
 
@@ -351,17 +351,13 @@ def test_the_resource_is_compared_without_case_of_the_host_and_slash(
         (b"grant_type=%00", "application/x-www-form-urlencoded"),
     ],
 )
-@pytest.mark.parametrize(
-    "path", ["/token", "/revoke", "/authorize", "/login", "/consent", "/logout", "/invite/x"]
-)
-def test_a_body_that_cannot_be_read_is_refused(
-    live: Live, path: str, content: bytes, content_type: str
-) -> None:
+def test_a_body_that_cannot_be_read_is_refused(live: Live, content: bytes, content_type: str) -> None:
     """Attack 4: repeated fields, NUL, bytes that are no UTF-8, JSON where a form belongs.
     Source: RFC 6749 3.2, appendix B.
     """
-    answer = live.http().post(path, content=content, headers={"Content-Type": content_type})
-    assert error(answer) == (400, "invalid_request")
+    for path in posts(live) - {"/register"}:
+        answer = live.http().post(path, content=content, headers={"Content-Type": content_type})
+        assert error(answer) == (400, "invalid_request"), path
 
 
 def test_a_large_body_is_refused(live: Live) -> None:
@@ -582,7 +578,7 @@ def test_a_foreign_host_is_refused_everywhere(live: Live, path: str) -> None:
     """Attack 21: rebind a name to the server's address. Source: python-sdk CVE-2025-66416."""
     for host in (
         "evil.example",
-        f"localhost:{live.port}",
+        f"[::1]:{live.port}",
         "127.0.0.1",
         f"127.0.0.1:{live.port}.evil",
     ):

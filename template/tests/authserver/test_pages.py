@@ -1,25 +1,136 @@
-"""The catalogue of strings and what is made from it."""
+"""The languages, the branding, and what is made of them."""
 
 import re
-import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import Formatter
 
 import pytest
-from conftest import Live
+from conftest import Live, new_person
 
 from authserver import pages
-from authserver.pages import branding
+from authserver.pages import branding, languages
 from authserver.settings import SettingsError
 
 SOURCE = Path(pages.__file__).parents[1]
 
 
-def test_every_error_page_has_its_words_and_no_words_lie_about() -> None:
-    files = (path for path in SOURCE.rglob("*.py"))
-    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    used = set(re.findall(r'(?:problem|message)\(\s*request, "([a-z_]+)"', code))
-    strings = tomllib.loads((SOURCE / "pages/strings/en.toml").read_text(encoding="utf-8"))
-    assert used == set(strings["message"])
+# ----------------------------------------------------------------------------------------- languages
+
+LANGUAGES = sorted(path.stem for path in (SOURCE / "pages/strings").glob("*.toml"))
+ENGLISH = languages._read("en")
+
+
+def parts(text: str) -> tuple[set[str], list[str]]:
+    """Return what is filled in, and what is shown as code."""
+    fields = {field for _, field, _, _ in Formatter().parse(text) if field is not None}
+    return fields, sorted(re.findall("`(.+?)`", text))
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_every_language_says_the_same(name: str) -> None:
+    texts = languages._read(name)
+    assert texts.keys() == ENGLISH.keys()
+    for key, text in texts.items():
+        assert parts(text) == parts(ENGLISH[key]), key
+        assert text.strip() == text != "", key
+    assert texts["direction"] in ("ltr", "rtl")
+
+
+def test_every_text_that_is_used_is_there() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    problems = re.findall(r'(?:(?:problem|message)\(\s*request, |Refusal\(\s*)"([a-z_]+)"', code)
+    assert len(problems) > 10
+    used = {f"message.{key}.{part}" for key in problems for part in ("title", "text", "next")}
+    prefixes = set()
+    for path in SOURCE.rglob("*.html"):
+        html = path.read_text(encoding="utf-8")
+        used |= set(re.findall(r'\b(?:t|rich)\("([a-z_.]+)"[,)]', html))
+        prefixes |= set(re.findall(r'\b(?:t|rich)\("([a-z_.]+\.)" ~', html))
+    assert used <= ENGLISH.keys()
+    for prefix in prefixes:
+        assert any(key.startswith(prefix) for key in ENGLISH), prefix
+
+
+@pytest.mark.parametrize(
+    ("accepted", "name"),
+    [
+        ("", "en"),
+        ("de", "de"),
+        ("DE-at", "de"),
+        ("de-Latn-CH-1996", "de"),
+        ("fr", "en"),
+        ("fr, de;q=0.1", "de"),
+        ("en, de", "en"),
+        ("de, en", "de"),
+        ("en;q=0.8, de;q=0.9", "de"),
+        ("en;q=0.9,de;q=0.91", "de"),
+        ("de;q=0, en", "en"),
+        ("de;q=0", "en"),
+        ("*", "en"),
+        ("fr, *;q=0.5, de;q=0.1", "en"),
+        ("de;q=2", "en"),
+        ("de;q=x, de", "de"),
+        ("de ; q=0.5 , en ; q=0.4", "de"),
+        ("../../secret, d e/, -, --, de-", "de"),
+        (",".join(["x"] * 5000), "en"),
+        ("x" * 5000, "en"),
+    ],
+)
+def test_the_language_is_the_one_that_the_browser_prefers(accepted: str, name: str) -> None:
+    """RFC 9110 section 12.5.4 and RFC 4647 section 3.4."""
+    assert languages.preferred(accepted).name == name
+
+
+def test_a_page_says_its_language_and_that_it_depends_on_the_browser(live: Live) -> None:
+    for accepted, name, title in (("en", "en", "Your account"), ("de-AT", "de", "Ihr Konto")):
+        person = new_person(live, "alice")
+        person.browser.headers["Accept-Language"] = accepted
+        page = person.get("/account")
+        assert f'<html lang="{name}" dir="ltr">' in page.text
+        assert f"<h1>{title}</h1>" in page.text
+        assert "Accept-Language" in page.headers["vary"]
+
+
+def test_a_detail_is_marked_as_english_and_programs_get_english(live: Live) -> None:
+    http = live.http(headers={"Accept-Language": "de"})
+    page = http.post("/consent?x", headers={"Accept": "text/html"})
+    assert '<bdi lang="en">parameters belong in the body</bdi>' in page.text
+    assert "Der Server" in page.text
+    answer = http.post("/consent?x", headers={"Accept": "application/json"})
+    assert answer.json()["error_description"].startswith("The server")
+
+
+def test_what_a_language_does_not_have_yet_is_english(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A language of the user's own, after an update that brought new texts."""
+    for file in (SOURCE / "pages/strings").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pt-BR.toml").write_text('[account]\ntitle = "Sua conta"\n')
+    monkeypatch.setattr(languages, "_FOLDER", tmp_path)
+    languages.names.cache_clear()
+    language = languages.preferred("pt-BR")
+    languages.names.cache_clear()
+    assert (language.t("account.title"), language.t("account.sign_out")) == ("Sua conta", "Sign out")
+
+
+# ------------------------------------------------------------------------------------------ branding
+
+
+def branded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **files: str) -> None:
+    """Let the branding be that of these files."""
+    (tmp_path / "branding").mkdir()
+    for name, text in files.items():
+        (tmp_path / "branding" / name.replace("_", ".")).write_text(text)
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
+    branding.load.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _own_branding() -> Iterator[None]:
+    yield
+    branding.load.cache_clear()
 
 
 def test_the_style_and_the_logo_are_served_and_revalidated(live: Live) -> None:
@@ -39,18 +150,45 @@ def test_the_style_and_the_logo_are_served_and_revalidated(live: Live) -> None:
         ("name = 7", "name"),
         ('colour = "#000000"', "colour"),
         ("not toml", "branding.toml"),
+        ("footer = 7", "footer"),
+        ('[footer]\n"Imprint" = 7', "Imprint"),
+        ('[footer]\n"Imprint" = "javascript:alert(1)"', "Imprint"),
+        ('[footer]\n"Imprint" = "//evil.example"', "Imprint"),
     ],
 )
 def test_a_mistake_in_the_branding_stops_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
 ) -> None:
-    (tmp_path / "branding").mkdir()
-    (tmp_path / "branding" / "branding.toml").write_text(text)
-    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
-    branding.load.cache_clear()
+    branded(tmp_path, monkeypatch, branding_toml=text)
     with pytest.raises(SettingsError, match=why):
         branding.load()
-    branding.load.cache_clear()
+
+
+def test_a_style_that_is_too_large_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    branded(tmp_path, monkeypatch, style_css="a" * 65_537)
+    with pytest.raises(SettingsError, match="larger than"):
+        branding.load()
+
+
+def test_all_of_the_branding_is_on_every_page(
+    start: Callable[..., Live], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start()
+    assert "<footer>" not in server.http().get("/consent", headers={"Accept": "text/html"}).text
+    assert server.http().get(pages.OWN_STYLE_PATH).status_code == 404
+    text = 'name = "A & B"\nbanner = "<Be> careful"\n[footer]\n"Im<print" = "https://example.com/?a&b"\n'
+    branded(tmp_path, monkeypatch, branding_toml=text, style_css="h1 { color: teal }")
+    page = server.http().get("/consent", headers={"Accept": "text/html"})
+    for part in (
+        "<span>A &amp; B</span>",
+        '<p class="banner">&lt;Be&gt; careful</p>',
+        '<a href="https://example.com/?a&amp;b">Im&lt;print</a>',
+    ):
+        assert part in page.text
+    assert page.text.index(pages.STYLE_PATH) < page.text.index(pages.OWN_STYLE_PATH)
+    assert "style-src 'self'" in page.headers["content-security-policy"]
+    style = server.http().get(pages.OWN_STYLE_PATH)
+    assert (style.text, style.headers["content-type"]) == ("h1 { color: teal }", "text/css; charset=utf-8")
 
 
 def test_text_on_any_accent_can_be_read() -> None:

@@ -88,7 +88,7 @@ def test_half_a_sign_in_opens_nothing(live: Live) -> None:
     person, page = half_way(live, "bea", client.authorization_url())
     assert not [name for name in person.browser.cookies if name.startswith("session")]
     request_id = page.url.params["request"]
-    for path in ("/account", "/account/password", f"/consent?request={request_id}"):
+    for path in ("/account", "/account/second-factor", f"/consent?request={request_id}"):
         assert "current-password" in person.get(path).text
     post = {"request": request_id, "decision": "allow", "csrf": Form(page.text).fields["csrf"]}
     assert person.browser.post("/consent", data=post).headers["location"].startswith("/login")

@@ -236,6 +236,7 @@ async def test_removing_a_client_ends_its_tokens(storage: Storage) -> None:
 async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
     user = await add_user(storage, "Alice")
     assert await storage.get_user("aLICE") == user
+    assert await storage.get_user_by_subject(user.subject) == user
     assert (await add_user(storage, "ALICE")).subject == user.subject
     assert await storage.list_users() == [user]
 
@@ -333,6 +334,7 @@ async def test_commands_on_an_unknown_user_say_so(storage: Storage) -> None:
     assert not await storage.delete_user("nobody")
     assert not await storage.set_user_scopes("nobody", None)
     assert await storage.get_user("nobody") is None
+    assert await storage.get_user_by_subject("nobody") is None
 
 
 async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) -> None:
@@ -340,6 +342,26 @@ async def test_an_account_that_is_kept_elsewhere_is_made_once(storage: Storage) 
     assert len({user.subject for user in made}) == 1
     again = await storage.add_user("alice", scopes=None)
     assert (again.name, again.scopes) == ("Alice", ("read",))
+
+
+async def test_a_renamed_user_stays_who_they_are(storage: Storage) -> None:
+    user = await add_user(storage)
+    other = await add_user(storage, "bob")
+    assert await storage.rename_user("ALICE", "Alice Smith")
+    renamed = await storage.get_user("alice smith")
+    assert renamed == replace(user, name="Alice Smith")
+    assert await storage.get_user("alice") is None
+    assert await storage.rename_user("alice smith", "ALICE SMITH")  # another case of their own name
+    assert not await storage.rename_user("alice smith", "BOB")
+    assert not await storage.rename_user("alice", "carol")
+    assert [found.name for found in await storage.list_users()] == ["ALICE SMITH", other.name]
+
+
+async def test_of_two_users_that_want_one_name_one_gets_it(storage: Storage) -> None:
+    for name in ("alice", "bob"):
+        await add_user(storage, name)
+    outcomes = await asyncio.gather(*(storage.rename_user(name, "carol") for name in ("alice", "bob")))
+    assert sorted(outcomes) == [False, True]
 
 
 async def test_the_subject_of_an_invitation_is_that_of_its_account(storage: Storage) -> None:

@@ -1,7 +1,6 @@
 """The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -23,7 +22,7 @@ from authserver.browser.cookies import (
 )
 from authserver.browser.devices import describe
 from authserver.forms import read_form
-from authserver.login import Login
+from authserver.pages.languages import language
 from authserver.records import Session
 from authserver.secret_values import derive
 
@@ -33,10 +32,10 @@ if TYPE_CHECKING:
 _DONE_SECONDS = 60
 
 
-async def show(server: "AuthorizationServer", login: Login, request: Request) -> Response:
+async def show(server: "AuthorizationServer", request: Request) -> Response:
     """Show who is signed in where, with which apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
-    section = await login.account_section(request, session)
+    section = await server.login.account_section(request, session)
     sessions = await server.storage.list_sessions(session.subject)
     done = get_cookie(server, request, "done")
     response = form_page(
@@ -46,7 +45,7 @@ async def show(server: "AuthorizationServer", login: Login, request: Request) ->
         subject=session.subject,
         username=session.user_name,
         mcp_url=server.resource,
-        done=done if pages.knows(f"account.done.{done}") else None,
+        done=done if language().knows(f"account.done.{done}") else None,
         apps=await connected(server, session),
         devices=[
             {
@@ -115,16 +114,11 @@ async def sign_out(server: "AuthorizationServer", request: Request) -> Response:
 
 
 async def log_out(server: "AuthorizationServer", request: Request) -> Response:
-    """End the session; with an authorization request at hand, let somebody else sign in for it."""
+    """End the session; what comes then is for the login to say."""
     form = await read_form(request)
     session = await current_session(server, request)
     check_form(server, request, form, subject=session.subject if session else "")
-    response: Response
-    if request_id := form.get("request"):
-        query = urlencode({"request": request_id})
-        response = RedirectResponse(f"/login?{query}", status_code=303)
-    else:
-        response = pages.message(request, "signed_out", status=200)
+    response = server.login.signed_out(request, form.get("request", ""))
     await end_session(server, request, response)
     return response
 

@@ -27,8 +27,11 @@ def buckets(
     names = server.runtime.keys.names
     device = subject and known_device(server, request, subject)
     key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
-    found = [Bucket(key, _BURST, _INTERVAL_SECONDS)]
-    if limit := server.settings.limit_sign_ins_per_minute:
-        address = client_address(request, server.settings)
-        found.append(Bucket(derive(names, "sign-ins from", address), limit, 60 / limit))
-    return found
+    return [Bucket(key, _BURST, _INTERVAL_SECONDS), *address_buckets(server, request)]
+
+
+def address_buckets(server: "AuthorizationServer", request: Request) -> list[Bucket]:
+    """Return what an attempt counts against that guesses at no account: the address, where it is limited."""
+    limit = server.settings.limit_sign_ins_per_minute
+    key = derive(server.runtime.keys.names, "sign-ins from", client_address(request, server.settings))
+    return [Bucket(key, limit, 60 / limit)] if limit else []

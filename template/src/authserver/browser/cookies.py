@@ -106,9 +106,10 @@ def unbind_request(server: "AuthorizationServer", response: Response, request_id
 
 
 async def current_session(server: "AuthorizationServer", request: Request) -> Session | None:
-    """Return the session of this browser, if it and its user are alive."""
+    """Return the session of this browser, if it and its user are alive, and the login confirms it."""
     value = get_cookie(server, request, "session")
-    return await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+    session = await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+    return session if session and await server.login.confirm(request, session) else None
 
 
 async def required_session(server: "AuthorizationServer", request: Request) -> Session:
@@ -121,13 +122,17 @@ async def required_session(server: "AuthorizationServer", request: Request) -> S
 
 async def start_session(
     server: "AuthorizationServer", request: Request, response: Response, subject: str
-) -> None:
-    """Sign a user in, under a new session id; a session that this browser had before ends."""
+) -> bytes:
+    """Sign a user in, under a new session id; a session that this browser had before ends.
+
+    Returns the digest under which the session is stored.
+    """
     await _end(server, request)
     value = secret_values.new(Kind.SESSION)
+    stored = digest(Kind.SESSION, value)
     seconds = server.settings.session_seconds
     await server.storage.add_session(
-        digest(Kind.SESSION, value),
+        stored,
         subject,
         device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
         lifetime_seconds=seconds,
@@ -136,6 +141,7 @@ async def start_session(
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{_seal(server, 'device', device, subject)}"
     set_cookie(server, response, "device", sealed, _DEVICE_SECONDS)
+    return stored
 
 
 async def end_session(server: "AuthorizationServer", request: Request, response: Response) -> None:
@@ -175,6 +181,19 @@ def way_back(server: "AuthorizationServer", request: Request) -> str | None:
 # ------------------------------------------------------------------------------------------- forms
 
 
+def _browser(server: "AuthorizationServer", request: Request) -> str:
+    """Return the id of this browser; at its first visit a new one, which `form_page` gives it."""
+    known = get_cookie(server, request, "browser")
+    if not known and not hasattr(request.state, "browser"):
+        request.state.browser = secret_values.new_seed().hex()
+    return known or str(request.state.browser)
+
+
+def browser_seal(server: "AuthorizationServer", request: Request, *parts: str) -> bytes:
+    """Return what `parts` are in this browser only: to be stored, and compared when they come back."""
+    return _seal(server, "browser", _browser(server, request), *parts).encode()
+
+
 def form_page(
     server: "AuthorizationServer",
     request: Request,
@@ -183,23 +202,24 @@ def form_page(
     subject: str = "",
     status: int = 200,
     form_action: str | None = "'self'",
+    script: str | None = None,
     headers: dict[str, str] | None = None,
     **context: object,
 ) -> Response:
     """Return a page with a form, whose token only this browser can send, and only as this user."""
-    browser = get_cookie(server, request, "browser")
-    fresh = browser or secret_values.new_seed().hex()
+    browser = _browser(server, request)
     response = pages.page(
         request,
         template,
         status=status,
         form_action=form_action,
+        script=script,
         headers=headers,
-        csrf=_seal(server, "form", fresh, subject),
+        csrf=_seal(server, "form", browser, subject),
         **context,
     )
-    if not browser:
-        set_cookie(server, response, "browser", fresh, None)
+    if not get_cookie(server, request, "browser"):
+        set_cookie(server, response, "browser", browser, None)
     return response
 
 

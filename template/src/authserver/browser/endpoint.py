@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver.browser.cookies import ForgedForm, NotSignedIn
-from authserver.browser.problems import problem
+from authserver.browser.problems import Refusal, problem
 from authserver.forms import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -26,5 +26,7 @@ def endpoint(path: str, **handlers: Handler) -> Route:
             return RedirectResponse("/login", status_code=303)
         except ForgedForm:
             return problem(request, "forbidden", status=403)
+        except Refusal as refusal:
+            return problem(request, refusal.key, status=refusal.status, **refusal.parameters)
 
     return Route(path, handle, methods=list(handlers))

@@ -1,13 +1,25 @@
 """Errors outside the OAuth protocol: a page that says what to do next for people, JSON for programs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import pages
+from authserver.pages.languages import language
 
 _CODES = {403: "access_denied", 429: "temporarily_unavailable", 503: "temporarily_unavailable"}
+
+
+class Refusal(Exception):
+    """A page of ours cannot be shown; `endpoint` answers with the problem of this key."""
+
+    def __init__(self, key: str, *, status: int, **parameters: object) -> None:
+        super().__init__(key)
+        self.key = key
+        self.status = status
+        self.parameters: dict[str, Any] = parameters
 
 
 def wants_page(request: Request) -> bool:
@@ -23,11 +35,11 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **parameters: object,
 ) -> Response:
-    """Return the error of that key (`message.<key>` of the strings), as a page or as JSON."""
+    """Return the error of that key (`message.<key>` of the strings), as a page or, in English, as JSON."""
     if wants_page(request):
         return pages.message(request, key, status=status, headers=headers, **parameters)
     code = "server_error" if status == 500 else _CODES.get(status, "invalid_request")
-    description = pages.t(f"message.{key}.text", **parameters)
+    description = language().t(f"message.{key}.text", **parameters)
     return JSONResponse(
         {"error": code, "error_description": description},
         status_code=status,

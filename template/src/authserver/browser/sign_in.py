@@ -11,6 +11,7 @@ from authserver.audit import audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
 from authserver.records import AuthorizationRequest, Session
+from authserver.secret_values import Kind, digest
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
@@ -37,6 +38,13 @@ async def begin(
     if not again and await current_session(server, request) is not None:
         return _to(onward(server, request, request_id))
     return pending
+
+
+async def client_name(server: "AuthorizationServer", request_id: str) -> str | None:
+    """Return what the client calls itself that asks to sign in, None where nobody does."""
+    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    client = await server.get_client(pending.client_id) if pending else None
+    return (client.client_name or client.client_id) if client else None
 
 
 async def finish(

@@ -1,25 +1,25 @@
-"""The pages people see: HTML without scripts and outside assets, every text from `strings/`.
+"""The pages people see: HTML without outside assets, every text from `languages.py`.
 
-A login brings its own pages, in `login/<its name>/pages/`; so does the second factor.
+A login brings its own pages, in `login/<its name>/pages/`; so does the second factor. Where a page cannot do
+without a script, it is one of ours; the policy lets no other page run any.
 """
 
 import hashlib
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from authserver.pages import branding
+from authserver.pages.languages import Language, spoken
 
 STYLE_PATH = "/assets/style.css"
+OWN_STYLE_PATH = "/assets/branding.css"
 LOGO_PATH = "/assets/logo.svg"
 
 _HERE = Path(__file__).parent
@@ -29,6 +29,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     # Not no-referrer, with which Chromium posts forms with `Origin: null`.
     "Referrer-Policy": "same-origin",
+    "Vary": "Accept-Language",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -41,19 +42,32 @@ def page(
     *,
     status: int = 200,
     form_action: str | None = "'self'",
+    script: str | None = None,
     headers: Mapping[str, str] | None = None,
     **context: object,
 ) -> HTMLResponse:
-    """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere."""
+    """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere.
+
+    `script` is the path of the script it runs.
+    """
     brand = branding.load()
-    html = _environment().get_template(f"{template}.html")
-    content = html.render(
-        context,
-        banner=brand.banner,
-        logo_path=LOGO_PATH if brand.logo else None,
-        server_name=server_name(request),
+    language = spoken(request)
+    content = (
+        _environment(language)
+        .get_template(f"{template}.html")
+        .render(
+            context,
+            banner=brand.banner,
+            footer=brand.footer,
+            logo_path=LOGO_PATH if brand.logo else None,
+            own_style_path=OWN_STYLE_PATH if brand.style else None,
+            script=script,
+            server_name=server_name(request),
+        )
     )
     policy = _POLICY if form_action is None else f"{_POLICY}; form-action {form_action}"
+    if script is not None:
+        policy += "; script-src 'self'"
     return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | dict(headers or {}))
 
 
@@ -66,20 +80,20 @@ def message(
     **params: object,
 ) -> HTMLResponse:
     """Return the page that says what happened (`message.<key>`) and what to do next."""
-    return page(
-        request,
-        "message",
-        status=status,
-        headers=headers,
-        title=t(f"message.{key}.title", **params),
-        text=_rich(f"message.{key}.text", **params),
-        next=_rich(f"message.{key}.next", **params),
-    )
+    return page(request, "message", status=status, headers=headers, key=key, params=params)
 
 
 async def style(request: Request) -> Response:
     """Serve the stylesheet, with the colours of the branding."""
-    return _asset(request, _stylesheet(), "text/css")
+    return asset(request, _stylesheet(), "text/css")
+
+
+async def own_style(request: Request) -> Response:
+    """Serve the stylesheet of the branding, which comes after ours."""
+    content = branding.load().style
+    return (
+        PlainTextResponse("There is none.", 404) if content is None else asset(request, content, "text/css")
+    )
 
 
 async def logo(request: Request) -> Response:
@@ -87,30 +101,9 @@ async def logo(request: Request) -> Response:
     content = branding.load().logo
     if content is None:
         return PlainTextResponse("There is no logo.", 404)
-    response = _asset(request, content, "image/svg+xml")
+    response = asset(request, content, "image/svg+xml")
     response.headers["Content-Security-Policy"] = _LOGO_POLICY
     return response
-
-
-def t(key: str, /, **params: object) -> str:
-    """Return the string of that key, dots between its tables; raises KeyError."""
-    return _strings()[key].format(**params)
-
-
-def knows(key: str) -> bool:
-    """Say whether there is a string of that key."""
-    return key in _strings()
-
-
-def _rich(key: str, /, **params: object) -> Markup:
-    """Return the string as HTML.
-
-    What stands between backticks becomes code. Parameters are escaped and isolated: text in them
-    cannot change the direction of the line around it.
-    """
-    text = re.sub("`(.+?)`", r"<code>\1</code>", str(escape(_strings()[key])))
-    isolated = {name: Markup("<bdi>{}</bdi>").format(value) for name, value in params.items()}
-    return Markup(text).format(**isolated)  # noqa: S704  # our own string, escaped above
 
 
 def _moment(seconds: float) -> Markup:
@@ -121,21 +114,7 @@ def _moment(seconds: float) -> Markup:
 
 
 @cache
-def _strings(language: str = "en") -> dict[str, str]:
-    text = (_HERE / "strings" / f"{language}.toml").read_text(encoding="utf-8")
-    return dict(_flatten(tomllib.loads(text)))
-
-
-def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-@cache
-def _environment(language: str = "en") -> Environment:
+def _environment(language: Language) -> Environment:
     from authserver import choices  # noqa: PLC0415  # logins import this module
 
     login = Path(choices.login.__file__).parent / "pages"
@@ -148,11 +127,11 @@ def _environment(language: str = "en") -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
-        "language": language,
-        "rich": _rich,
-        "style_path": STYLE_PATH,
-        "t": t,
+        "language": language.name,
         "moment": _moment,
+        "rich": language.rich,
+        "style_path": STYLE_PATH,
+        "t": language.t,
     }
     return environment
 
@@ -166,10 +145,11 @@ def _stylesheet() -> bytes:
 
 
 def _accent(colour: str) -> str:
-    return f":root {{ --accent: {colour}; --on-accent: {branding.readable_on(colour)}; }}"
+    return f":root {{ --branding: {colour}; --on-branding: {branding.readable_on(colour)}; }}"
 
 
-def _asset(request: Request, content: bytes, media_type: str) -> Response:
+def asset(request: Request, content: bytes, media_type: str) -> Response:
+    """Serve a file that pages need; a browser that has it already is told so."""
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     # Kept by browsers, and asked for again each time: a new release never meets an old style.
     headers = {"Cache-Control": "no-cache", "ETag": tag, "X-Content-Type-Options": "nosniff"}

@@ -2,23 +2,29 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from authserver.settings import SettingsError
 
+_LARGEST_STYLE = 65_536
+
 
 @dataclass(frozen=True)
 class Branding:
-    """What the user may change about the look of the pages."""
+    """What the user may change about the look of the pages. `footer` has labels and addresses."""
 
     name: str = ""
     accent: str = "#2f5bd0"
     accent_dark: str = "#9db7ff"
     banner: str = ""
+    footer: Mapping[str, str] = field(default_factory=dict)
     logo: bytes | None = None
+    style: bytes | None = None
 
 
 @cache
@@ -28,13 +34,16 @@ def load() -> Branding:
         folder = resources.files("app") / "branding"
     except ModuleNotFoundError:
         return Branding()
-    file, logo = folder / "branding.toml", folder / "logo.svg"
+    file = folder / "branding.toml"
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        values = tomllib.loads((_read(file) or b"").decode())
         _check(values)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{file}: {error}") from None
-    return replace(Branding(**values), logo=logo.read_bytes() if logo.is_file() else None)
+    style = _read(folder / "style.css")
+    if style and len(style) > _LARGEST_STYLE:
+        raise SettingsError(f"{folder / 'style.css'}: it is larger than {_LARGEST_STYLE} bytes")
+    return replace(Branding(**values), logo=_read(folder / "logo.svg"), style=style)
 
 
 def readable_on(colour: str) -> str:
@@ -48,12 +57,27 @@ def _linear(channel: float) -> float:
     return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
 
 
+def _read(file: Traversable) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
 def _check(values: dict[str, Any]) -> None:
-    known = [field.name for field in fields(Branding) if field.name != "logo"]
+    known = {"name", "accent", "accent_dark", "banner", "footer"}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"{name!r} is unknown, only {', '.join(known)} can be set")
-        if not isinstance(value, str):
+            raise ValueError(f"{name!r} is unknown, only {', '.join(sorted(known))} can be set")
+        if name == "footer":
+            _check_footer(value)
+        elif not isinstance(value, str):
             raise TypeError(f"{name} must be text in quotes")
-        if name.startswith("accent") and not re.fullmatch("#[0-9A-Fa-f]{6}", value):
+        elif name.startswith("accent") and not re.fullmatch("#[0-9A-Fa-f]{6}", value):
             raise ValueError(f'{name} must be a colour like "#2f5bd0"')
+
+
+def _check_footer(links: Any) -> None:
+    if not isinstance(links, dict):
+        raise TypeError('footer must be a table: a line [footer], then "Imprint" = "https://example.com/"')
+    for label, address in links.items():
+        # Anything else, such as javascript:, could do more than lead to a page.
+        if not isinstance(address, str) or not re.match(r"(https?://|mailto:|/(?!/))", address):
+            raise ValueError(f"{label!r} in footer must lead to an address: https, mailto, or a path here")

@@ -264,6 +264,9 @@ class Storage(Protocol):
     async def get_user(self, name: str) -> User | None:
         """Return the user of that name, in whatever case it is written."""
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
 
@@ -272,6 +275,9 @@ class Storage(Protocol):
 
         For accounts that are kept elsewhere, such as in a directory.
         """
+
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise; False if there is no such user, or another one has the new name."""
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant (None: the default scopes); False if there is no such user."""

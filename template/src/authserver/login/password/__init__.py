@@ -1,7 +1,6 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -9,24 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.apps import disconnect
-from authserver.browser.attempts import buckets
 from authserver.browser.cookies import (
     check_form,
-    current_session,
     form_page,
     posted_form,
     required_session,
     start_session,
 )
 from authserver.browser.endpoint import endpoint
+from authserver.browser.password_form import PasswordForm, Refused
 from authserver.browser.problems import problem
-from authserver.forms import parse_parameters, read_form
-from authserver.login import AccountSection
-from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Busy, Passwords
+from authserver.forms import read_form
+from authserver.login import USER_NAME, AccountSection, Login
+from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
+from authserver.pool import Busy
 from authserver.records import Credential, Invitation, Session, User
 from authserver.second_factor import SecondFactor
 from authserver.second_factor import Settings as SecondFactorSettings
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
 KIND = "password"
-
-_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 
 class Settings(SecondFactorSettings):
@@ -51,19 +47,21 @@ def create(server: "AuthorizationServer") -> "PasswordLogin":
     return PasswordLogin(server)
 
 
-class PasswordLogin:
+class PasswordLogin(Login):
     """The Login protocol with passwords."""
 
     def __init__(self, server: "AuthorizationServer") -> None:
         self._server = server
         self._passwords = Passwords()
         self._second_factor = SecondFactor(server, server.settings)
+        finish = self._second_factor.finish
+        self._form = PasswordForm(server, self._check, finish, note="sign_in.recover")
 
     @property
     def routes(self) -> list[Route]:
         """The pages of this login."""
         return [
-            endpoint("/login", GET=self._show_sign_in, POST=self._sign_in),
+            self._form.route,
             endpoint("/invite/{token}", GET=self._show_invitation, POST=self._accept_invitation),
             endpoint("/account/password", GET=self._show_change, POST=self._change),
             *self._second_factor.routes,
@@ -77,96 +75,21 @@ class PasswordLogin:
         """Seal second factors again; hashes are not sealed."""
         return await self._second_factor.rewrap()
 
-    async def _show_sign_in(self, request: Request) -> Response:
-        request_id = parse_parameters(request.scope["query_string"]).get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
-        return await self._sign_in_page(request, request_id)
-
-    async def _sign_in_page(
-        self,
-        request: Request,
-        request_id: str,
-        *,
-        username: str = "",
-        error: str | None = None,
-        status: int = 200,
-        retry_after: float = 0,
-    ) -> Response:
-        client_name = None
-        if request_id:
-            pending = await self._server.storage.get_authorization_request(
-                digest(Kind.AUTHORIZATION_REQUEST, request_id)
-            )
-            client = pending and await self._server.get_client(pending.client_id)
-            client_name = client and (client.client_name or client.client_id)
-        seconds = int(retry_after) + 1
-        # Who is signed in and still sees this page signs in again, before a dangerous step.
-        session = await current_session(self._server, request)
-        return form_page(
-            self._server,
-            request,
-            "sign_in",
-            status=status,
-            headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
-            request_id=request_id,
-            client_name=client_name,
-            again=session is not None,
-            username=username or (session.user_name if session else ""),
-            error=error,
-            retry_after=seconds,
-        )
-
-    async def _sign_in(self, request: Request) -> Response:
-        form = await read_form(request)
-        check_form(self._server, request, form)
-        request_id = form.get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
-        username, password = form.get("username", "").strip(), form.get("password", "")
-        if not username or not password:
-            return await self._sign_in_page(request, request_id, username=username, error="empty", status=400)
-        user = await self._server.storage.get_user(username)
-        credential, error, wait = await self._check(request, username, user, password)
-        if user is None or credential is None:
-            status = {"wrong": 401, "slow": 429, "busy": 503}[error]
-            return await self._sign_in_page(
-                request, request_id, username=username, error=error, status=status, retry_after=wait
-            )
+    async def _check(self, name: str, password: str, user: User | None) -> User:
+        """Return the user if the password is theirs; raises Refused and Busy."""
+        storage = self._server.storage
+        credential = await storage.get_credential(user.subject, KIND) if user else None
+        right = await self._passwords.verify(credential.value if credential else None, password)
+        if user is None or credential is None or user.disabled_at is not None or not right:
+            raise Refused
         if self._passwords.is_outdated(credential.value):
             await self._renew_hash(user.subject, credential, password)
-        return await self._second_factor.finish(request, user=user, request_id=request_id)
+        return user
 
     async def _renew_hash(self, subject: str, credential: Credential, password: str) -> None:
         with contextlib.suppress(Busy):  # the next time
             value = await self._passwords.hash(password)
             await self._server.storage.put_credential(subject, KIND, value, counter=credential.counter)
-
-    async def _check(
-        self, request: Request, username: str, user: User | None, password: str
-    ) -> tuple[Credential | None, str, float]:
-        """Return the credential if the password is right; else why not, and the seconds to wait."""
-        storage = self._server.storage
-        subject = user.subject if user else None
-        counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
-        address = client_address(request, self._server.settings)
-        wait = await storage.take_attempt(counted)
-        if wait > 0:
-            audit("sign-in slowed", address=address)
-            return None, "slow", wait
-        credential = await storage.get_credential(user.subject, KIND) if user else None
-        try:
-            right = await self._passwords.verify(credential.value if credential else None, password)
-        except Busy:
-            await storage.return_attempt(counted)
-            return None, "busy", 0
-        if user is None or user.disabled_at is not None or not right:
-            audit("sign-in failed", address=address)
-            return None, "wrong", 0
-        await storage.return_attempt(counted)
-        return credential, "", 0
 
     async def _show_change(self, request: Request) -> Response:
         session = await required_session(self._server, request)
@@ -205,18 +128,19 @@ class PasswordLogin:
         password = form.get("password", "")
         if error := _unfit(password, form.get("password_again", "")):
             return self._change_page(request, session, error=error)
-        user = await self._server.storage.get_user(session.user_name)
-        credential, error, wait = await self._check(
-            request, session.user_name, user, form.get("old_password", "")
-        )
-        if credential is None:
-            status = {"wrong": 400, "slow": 429, "busy": 503}[error]
-            return self._change_page(request, session, error=error, status=status, retry_after=wait)
+        # Read before the old password is checked: whoever changes it meanwhile was first.
+        credential = await self._server.storage.get_credential(session.subject, KIND)
         try:
+            await self._form.attempt(request, session.user_name, form.get("old_password", ""))
             value = await self._passwords.hash(password)
+        except Refused as refused:
+            status = 400 if refused.error == "wrong" else refused.status
+            return self._change_page(
+                request, session, error=refused.error, status=status, retry_after=refused.wait
+            )
         except Busy:
             return self._change_page(request, session, error="busy", status=503)
-        changed = await self._server.storage.put_credential(
+        changed = credential is not None and await self._server.storage.put_credential(
             session.subject, KIND, value, counter=credential.counter
         )
         if not changed:  # by somebody else, a moment ago
@@ -287,7 +211,7 @@ class PasswordLogin:
 
 def _objection(name: str, password: str, again: str) -> str | None:
     """Return what is wrong with a new account's name and password: a key of the strings."""
-    if not _NAME.fullmatch(name):
+    if not USER_NAME.fullmatch(name):
         return "name"
     return _unfit(password, again)
 

@@ -1,16 +1,11 @@
-"""Hashing passwords with Argon2id, off the event loop, a few at a time.
-
-The queue is bounded: a storm of sign-ins is answered 503, and never slows the token endpoint.
-"""
+"""Hashing passwords with Argon2id, off the event loop."""
 
 import unicodedata
-from collections.abc import Callable
-from typing import TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from authserver.pool import Pool
 
 MINIMUM_LENGTH = 12
 MAXIMUM_LENGTH = 1024
@@ -18,29 +13,22 @@ MAXIMUM_LENGTH = 1024
 _AT_ONCE = 2
 _WAITING = 32
 
-T = TypeVar("T")
-
-
-class Busy(Exception):
-    """Too many passwords wait to be checked."""
-
 
 class Passwords:
     """Makes and checks Argon2id hashes (RFC 9106, second recommended option)."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._limiter: CapacityLimiter | None = None
-        self._asked = 0
+        self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> bytes:
         """Return the hash of a password; raises Busy."""
-        return (await self._run(self._hash, password)).encode()
+        return (await self._pool.run(self._hash, password)).encode()
 
     async def verify(self, hashed: bytes | None, password: str) -> bool:
         """Say whether the password is right; without a hash it takes as long, and is wrong. Raises Busy."""
-        return await self._run(self._verify, hashed and hashed.decode(), password)
+        return await self._pool.run(self._verify, hashed and hashed.decode(), password)
 
     def is_outdated(self, hashed: bytes) -> bool:
         """Say whether the hash was made with weaker parameters than today's."""
@@ -57,18 +45,6 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
         return right and hashed is not None
-
-    async def _run(self, function: Callable[..., T], *arguments: object) -> T:
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(_AT_ONCE)
-        if self._asked >= _AT_ONCE + _WAITING:
-            raise Busy
-        # Counted here and not by the limiter, which a crowd that comes at once has not reached yet.
-        self._asked += 1
-        try:
-            return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
-        finally:
-            self._asked -= 1
 
 
 def _normal(password: str) -> str:

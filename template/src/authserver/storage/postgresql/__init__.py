@@ -205,6 +205,11 @@ class PostgreSQLStorage:
         )
         return first(User, rows)
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+        rows = await self._run(f"{USER} FROM authserver.users WHERE subject = $1", subject, repeatable=True)
+        return first(User, rows)
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
         rows = await self._run(f"{USER} FROM authserver.users ORDER BY created_at", repeatable=True)
@@ -224,6 +229,12 @@ class PostgreSQLStorage:
             repeatable=True,
         )
         return record(User, rows[0])
+
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+        return await self._said(
+            "SELECT authserver.rename_user($1, $2, $3)", _fold(name), new_name, _fold(new_name)
+        )
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""

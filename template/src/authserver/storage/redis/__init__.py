@@ -215,6 +215,11 @@ class RedisStorage:
         row = await self._row("get_user", _fold(name))
         return None if row is None else rows.user(row)
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+        flat = await self._connected().command(b"HGETALL", f"users/{subject}")
+        return rows.user(decode(flat)) if flat else None
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
         return [rows.user(row) for row in await self._rows("list", "users")]
@@ -228,6 +233,11 @@ class RedisStorage:
             "scopes": rows.text(scopes),
         }
         return rows.user(decode(await self._run("add_user", row, again=True)))
+
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+        row = {"name": new_name, "folded_name": _fold(new_name)}
+        return bool(await self._run("rename_user", _fold(name), row))
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""

@@ -270,6 +270,11 @@ class SQLiteStorage:
         row = self._read_one("SELECT * FROM users WHERE folded_name = :name", name=_fold(name))
         return None if row is None else rows.user(row)
 
+    async def get_user_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+        row = self._read_one("SELECT * FROM users WHERE subject = :subject", subject=subject)
+        return None if row is None else rows.user(row)
+
     async def list_users(self) -> list[User]:
         """Return all users, oldest first."""
         return [rows.user(row) for row in self._read("SELECT * FROM users ORDER BY created_at")]
@@ -281,6 +286,18 @@ class SQLiteStorage:
             return _made_user(db, name, str(uuid.uuid4()), rows.text(scopes), now)
 
         return await self._write(add)
+
+    async def rename_user(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise, unless another one has the name."""
+
+        def rename(db: sqlite3.Connection, now: float) -> bool:
+            cursor = db.execute(
+                "UPDATE OR IGNORE users SET name = ?, folded_name = ? WHERE folded_name = ?",
+                (new_name, _fold(new_name), _fold(name)),
+            )
+            return cursor.rowcount > 0
+
+        return await self._write(rename)
 
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant."""

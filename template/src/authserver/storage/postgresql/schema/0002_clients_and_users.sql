@@ -73,6 +73,18 @@ BEGIN
     RETURN true;
 END $$;
 
+CREATE FUNCTION authserver.rename_user(
+    _folded_name text, _new_name text, _new_folded_name text
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    UPDATE authserver.users SET name = _new_name, folded_name = _new_folded_name
+    WHERE folded_name = _folded_name;
+    RETURN FOUND;
+EXCEPTION WHEN unique_violation THEN
+    RETURN false;
+END $$;
+
 CREATE FUNCTION authserver.disable_user(_folded_name text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE

@@ -1,0 +1,155 @@
+"""The sign-in page that asks for a user name and a password, whoever checks them."""
+
+import unicodedata
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from authserver.addresses import client_address
+from authserver.audit import audit
+from authserver.browser import sign_in
+from authserver.browser.attempts import buckets
+from authserver.browser.cookies import check_form, current_session, form_page
+from authserver.browser.endpoint import endpoint
+from authserver.forms import parse_parameters, read_form
+from authserver.pool import Busy
+from authserver.records import User
+from authserver.secret_values import Kind, digest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+
+class Refused(Exception):
+    """Nobody is signed in: `error` is what the page says, a key of the strings; `reason` is for the audit.
+
+    It counts as an attempt only with status 401: name and password are not right. `wait` is in seconds.
+    """
+
+    def __init__(
+        self, error: str = "wrong", *, status: int = 401, wait: float = 0, reason: str | None = None
+    ) -> None:
+        super().__init__(error)
+        self.error = error
+        self.status = status
+        self.wait = wait
+        self.reason = reason
+
+
+Check = Callable[[str, str, User | None], Awaitable[User]]
+"""Takes name, password and the account of that name; returns who it is, raises Refused and Busy."""
+
+
+class Finish(Protocol):
+    """Goes on with a sign-in whose password was right."""
+
+    async def __call__(self, request: Request, *, user: User, request_id: str) -> Response:
+        """Return the page that comes next."""
+
+
+class PasswordForm:
+    """The page `/login` with a form for name and password. `note` is the key of the string below it."""
+
+    def __init__(self, server: "AuthorizationServer", check: Check, finish: Finish, *, note: str) -> None:
+        self._server = server
+        self._check = check
+        self._finish = finish
+        self._note = note
+
+    @property
+    def route(self) -> Route:
+        """The page and its post."""
+        return endpoint("/login", GET=self._show, POST=self._submit)
+
+    async def attempt(self, request: Request, username: str, password: str) -> User:
+        """Return who has that name and password; counts the attempt. Raises Refused."""
+        storage, address = self._server.storage, client_address(request, self._server.settings)
+        user = await storage.get_user(username)
+        subject = user.subject if user else None
+        counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
+        wait = await storage.take_attempt(counted)
+        if wait > 0:
+            audit("sign-in slowed", address=address)
+            raise Refused("slow", status=429, wait=wait)
+        try:
+            found = await self._check(username, password, user)
+        except Busy:
+            await storage.return_attempt(counted)
+            raise Refused("busy", status=503) from None
+        except Refused as refused:
+            if refused.status != 401:
+                await storage.return_attempt(counted)
+            audit("sign-in failed", address=address, reason=refused.reason)
+            raise
+        await storage.return_attempt(counted)
+        return found
+
+    async def _show(self, request: Request) -> Response:
+        request_id = parse_parameters(request.scope["query_string"]).get("request", "")
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        return await self._page(request, request_id)
+
+    async def _page(
+        self,
+        request: Request,
+        request_id: str,
+        *,
+        username: str = "",
+        error: str | None = None,
+        status: int = 200,
+        retry_after: float = 0,
+    ) -> Response:
+        client_name = None
+        if request_id:
+            pending = await self._server.storage.get_authorization_request(
+                digest(Kind.AUTHORIZATION_REQUEST, request_id)
+            )
+            client = pending and await self._server.get_client(pending.client_id)
+            client_name = client and (client.client_name or client.client_id)
+        seconds = int(retry_after) + 1
+        # Who is signed in and still sees this page signs in again, before a dangerous step.
+        session = await current_session(self._server, request)
+        return form_page(
+            self._server,
+            request,
+            "password_form",
+            status=status,
+            headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
+            request_id=request_id,
+            client_name=client_name,
+            again=session is not None,
+            username=username or (session.user_name if session else ""),
+            error=error,
+            note=self._note,
+            retry_after=seconds,
+        )
+
+    async def _submit(self, request: Request) -> Response:
+        form = await read_form(request)
+        check_form(self._server, request, form)
+        request_id = form.get("request", "")
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        # Keyboards differ in how they compose a letter; all attempts on a name count together.
+        username = unicodedata.normalize("NFC", form.get("username", "").strip())
+        password = form.get("password", "")
+        if not username or not password:
+            return await self._page(request, request_id, username=username, error="empty", status=400)
+        try:
+            user = await self.attempt(request, username, password)
+        except Refused as refused:
+            return await self._page(
+                request,
+                request_id,
+                username=username,
+                error=refused.error,
+                status=refused.status,
+                retry_after=refused.wait,
+            )
+        return await self._finish(request, user=user, request_id=request_id)

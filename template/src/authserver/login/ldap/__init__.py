@@ -1,0 +1,220 @@
+"""Sign-in with the name and password of a directory: LDAP or Active Directory.
+
+The directory says who somebody is and whether they may sign in. An account here stands for one entry there,
+by the attribute that never changes; it takes the entry's name, and scopes from its groups. A check at
+intervals ends sessions and grants of entries that are gone or disabled.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from authserver.audit import audit
+from authserver.browser.endpoint import endpoint
+from authserver.browser.password_form import PasswordForm, Refused
+from authserver.browser.problems import problem
+from authserver.forms import read_form
+from authserver.login import AccountSection, Login
+from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable, normalised
+from authserver.login.ldap.settings import Settings
+from authserver.pool import Pool
+from authserver.records import Session, User
+from authserver.scopes import ALL
+from authserver.second_factor import SecondFactor
+from authserver.secret_values import derive
+from authserver.settings import SettingsError
+from authserver.storage import Bucket
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+__all__ = ["Settings", "create"]
+
+ENTRY = "directory entry"
+"""The kind of the credential that holds the id of an account's entry."""
+
+DISABLED = "directory disabled"
+"""The kind of the credential that says that the directory disabled an account, and not an operator."""
+
+# Facts that lead from the id of an entry to the subject of its account.
+_ACCOUNT = "account of directory entry "
+
+_AT_ONCE = 8
+_WAITING = 32
+
+_MINUTE_SECONDS = 60
+_BATCH = 50
+
+_log = structlog.get_logger("authserver")
+
+
+def create(server: "AuthorizationServer") -> "DirectoryLogin":
+    """Return the login; raises SettingsError."""
+    return DirectoryLogin(server)
+
+
+class DirectoryLogin(Login):
+    """The Login protocol with a directory."""
+
+    def __init__(self, server: "AuthorizationServer") -> None:
+        settings = cast("Settings", server.settings)
+        self._server = server
+        self._minutes = settings.ldap_check_minutes
+        self._directory = Directory(settings)
+        self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
+        self._second_factor = SecondFactor(server, settings)
+        finish = self._second_factor.finish
+        self._form = PasswordForm(server, self._check, finish, note="sign_in.directory")
+        self._scopes = {
+            normalised(group): scopes.split() for group, scopes in settings.ldap_group_scopes.items()
+        }
+        known = {ALL, *server.scopes.names}
+        if unknown := {scope for scopes in self._scopes.values() for scope in scopes} - known:
+            raise SettingsError(
+                f"AUTH_LDAP_GROUP_SCOPES: no such scope: {' '.join(sorted(unknown))}."
+                f' Example: AUTH_LDAP_GROUP_SCOPES={{"cn=all,dc=example,dc=com": "{server.scopes.names[0]}"}}'
+            )
+
+    @property
+    def routes(self) -> list[Route]:
+        """The pages of this login, and one for whoever has a one-time link of another."""
+        return [
+            self._form.route,
+            endpoint("/invite/{token}", GET=self._no_invitation, POST=self._no_invitation),
+            *self._second_factor.routes,
+        ]
+
+    async def _no_invitation(self, request: Request) -> Response:
+        if request.method == "POST":
+            await read_form(request)
+        return problem(request, "no_invitations", status=404)
+
+    @property
+    def accounts_elsewhere(self) -> str:
+        """Say so in place of one-time links."""
+        return (
+            "Accounts come from the directory: whoever AUTH_LDAP_FILTER finds there signs in with the name"
+            f" and password of the directory, at {self._server.issuer}/login"
+        )
+
+    # ------------------------------------------------------------------------------------- sign-in
+
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return what the account page shows of the second factor."""
+        return AccountSection("second_factor_section", await self._second_factor.section(session))
+
+    async def rewrap(self) -> int:
+        """Seal second factors again."""
+        return await self._second_factor.rewrap()
+
+    async def _check(self, name: str, password: str, user: User | None) -> User:
+        try:
+            entry = await self._pool.run(self._directory.authenticate, name, password)
+        except NotRight as error:
+            raise Refused(reason=str(error)) from None
+        except Unavailable:
+            raise Refused("directory", status=503, reason="the directory is unavailable") from None
+        account = await self._account(entry)
+        if account.disabled_at is not None and not await self._enable(account):
+            raise Refused(reason="an operator disabled the account")
+        await self._set_scopes(entry.name or account.name, entry)
+        return account
+
+    async def _account(self, entry: Entry) -> User:
+        """Return the account of an entry, made or renamed where it must be; raises Refused."""
+        storage, fact = self._server.storage, _ACCOUNT + entry.id.hex()
+        name = entry.name or ""
+        subject = await storage.recall(fact)
+        account = await storage.get_user_by_subject(subject.decode()) if subject else None
+        if account is None:
+            if subject:
+                await storage.forget(fact)  # an operator deleted the account
+            account = await storage.add_user(name, scopes=None)
+            # Of two entries whose names read alike one gets the account.
+            await storage.put_credential(account.subject, ENTRY, entry.id, counter=0)
+            credential = await storage.get_credential(account.subject, ENTRY)
+            if credential is None or credential.value != entry.id:
+                raise Refused("taken", status=403, reason="the name belongs to the account of another entry")
+            await storage.remember(fact, account.subject.encode())
+            audit("account made", subject=account.subject)
+        elif account.name != name and not await storage.rename_user(account.name, name):
+            raise Refused("taken", status=403, reason="the new name belongs to the account of another entry")
+        return account
+
+    async def _set_scopes(self, name: str, entry: Entry) -> None:
+        """Let the account grant the default scopes and those of its groups, if groups are mapped at all."""
+        if self._scopes:
+            mapped = {scope for group in entry.groups for scope in self._scopes.get(group, ())}
+            scopes = sorted({*self._server.scopes.default, *mapped}) if mapped else None
+            await self._server.storage.set_user_scopes(name, scopes)
+
+    # --------------------------------------------------------------------------------------- check
+
+    async def watch(self) -> None:
+        """Look at all entries now and then; of all processes that share the store one does."""
+        if not self._directory.has_service_account:
+            _log.warning(
+                "accounts that the directory disables keep their grants: AUTH_LDAP_BIND_DN is not set"
+            )
+            return
+        seconds = self._minutes * _MINUTE_SECONDS
+        # The interval is part of the key: a shorter one does not wait for the end of the longer one before.
+        key = derive(self._server.runtime.keys.names, "directory check", str(seconds))
+        turn = Bucket(key, burst=1, interval_seconds=seconds)
+        while True:
+            try:
+                if await self._server.storage.take_attempt([turn]) <= 0:
+                    await self.check()
+            except Exception as error:  # noqa: BLE001  # whatever happens, the next check must come
+                _log.warning("accounts could not be compared with the directory", kind=type(error).__name__)
+            await asyncio.sleep(_MINUTE_SECONDS)
+
+    async def check(self) -> None:
+        """Compare all accounts with their entries, a batch at a time.
+
+        Raises Unavailable or Busy where the directory did not answer wholly: then nobody of that batch
+        changes. Raises StorageUnavailable.
+        """
+        storage = self._server.storage
+        facts = await storage.list_facts(_ACCOUNT)
+        subjects = {bytes.fromhex(fact.removeprefix(_ACCOUNT)): facts[fact].decode() for fact in facts}
+        ids = list(subjects)
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            entries = await self._pool.run(self._directory.look_up, batch)
+            for id_ in batch:
+                account = await storage.get_user_by_subject(subjects[id_])
+                if account is None:
+                    await storage.forget(_ACCOUNT + id_.hex())  # an operator deleted the account
+                else:
+                    await self._settle(account, entries.get(id_))
+
+    async def _settle(self, account: User, entry: Entry | None) -> None:
+        """Make the account what its entry says."""
+        storage = self._server.storage
+        if entry is None or not entry.active:
+            if account.disabled_at is None:
+                await storage.put_credential(account.subject, DISABLED, b"", counter=0)
+                await storage.disable_user(account.name)
+                audit("account disabled by the directory", subject=account.subject)
+            return
+        if account.disabled_at is not None:
+            await self._enable(account)
+        name = account.name
+        if entry.name and entry.name != name and await storage.rename_user(name, entry.name):
+            name = entry.name
+        await self._set_scopes(name, entry)
+
+    async def _enable(self, account: User) -> bool:
+        """Enable an account that the directory had disabled; False if an operator had."""
+        storage = self._server.storage
+        if await storage.get_credential(account.subject, DISABLED) is None:
+            return False
+        await storage.enable_user(account.name)
+        await storage.delete_credential(account.subject, DISABLED)
+        audit("account enabled by the directory", subject=account.subject)
+        return True

@@ -1,0 +1,341 @@
+"""Sign-in with passkeys (WebAuthn Level 3): no user name, no password, nothing to phish.
+
+Pages carry the challenge; a script of ours hands it to the browser and sends the browser's answer as a form.
+"""
+
+import hmac
+import time
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from authserver import pages, secret_values
+from authserver.addresses import client_address
+from authserver.audit import audit
+from authserver.browser import account, sign_in
+from authserver.browser.attempts import address_buckets
+from authserver.browser.cookies import (
+    browser_seal,
+    check_form,
+    form_page,
+    posted_form,
+    required_session,
+    start_session,
+)
+from authserver.browser.endpoint import endpoint
+from authserver.browser.problems import problem
+from authserver.forms import parse_parameters, read_form
+from authserver.login import USER_NAME, AccountSection, Login
+from authserver.login.passkey.passkeys import (
+    KIND,
+    Passkey,
+    Refused,
+    RelyingParty,
+    WentBack,
+    load,
+    read_assertion,
+)
+from authserver.pages.languages import spoken
+from authserver.records import Invitation, Session
+from authserver.secret_values import Kind, digest
+from authserver.settings import CoreSettings
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+SCRIPT_PATH = "/assets/passkey.js"
+
+_SIGN_IN_SECONDS = 600
+# As long as a one-time link: what is too late here leaves a useless passkey on somebody's device.
+_CREATION_SECONDS = 3600
+_NAME_LENGTH = 60
+
+
+class Settings(CoreSettings):
+    """A passkey belongs to a host name: the default is another one."""
+
+    public_url: str = Field(default="http://localhost:8000", examples=["http://localhost:8000"])
+
+    @field_validator("public_url")
+    @classmethod
+    def _host_name(cls, value: str) -> str:
+        try:
+            ip_address(urlsplit(value).hostname or "")
+        except ValueError:
+            return value
+        raise ValueError("a host name is needed, since passkeys belong to one and to no IP address")
+
+
+def create(server: "AuthorizationServer") -> "PasskeyLogin":
+    """Return the login."""
+    return PasskeyLogin(server)
+
+
+class PasskeyLogin(Login):
+    """The Login protocol with passkeys."""
+
+    def __init__(self, server: "AuthorizationServer") -> None:
+        self._server = server
+        self._site = RelyingParty(server.settings.public_url)
+
+    @property
+    def routes(self) -> list[Route]:
+        """The pages of this login, and their script."""
+        return [
+            endpoint("/login", GET=self._show_sign_in, POST=self._sign_in),
+            endpoint("/invite/{token}", GET=self._show_invitation, POST=self._accept_invitation),
+            endpoint("/account/passkeys", GET=self._show_adding, POST=self._add),
+            endpoint("/account/passkeys/remove", POST=self._remove),
+            Route(SCRIPT_PATH, _script),
+        ]
+
+    # -------------------------------------------------------------------------------------- challenges
+
+    async def _challenge(self, request: Request, *purpose: str, seconds: float) -> str:
+        """Return a challenge that this browser may answer once, for this purpose."""
+        challenge = secret_values.new(Kind.CHALLENGE)
+        await self._server.storage.add_ticket(
+            digest(Kind.CHALLENGE, challenge),
+            browser_seal(self._server, request, "challenge", *purpose),
+            lifetime_seconds=seconds,
+        )
+        return challenge
+
+    async def _answer(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, str]:
+        """Return what the form answers, and to which challenge, which is consumed; raises Refused."""
+        answer, challenge = form.get("credential", ""), form.get("challenge", "")
+        if not answer:
+            raise Refused("no_script")
+        stored = await self._server.storage.take_ticket(digest(Kind.CHALLENGE, challenge))
+        expected = browser_seal(self._server, request, "challenge", *purpose)
+        if not hmac.compare_digest(stored or b"", expected):
+            raise Refused("expired")
+        return answer, challenge
+
+    async def _passkeys(self, subject: str) -> dict[str, Passkey]:
+        """Return the user's passkeys by kind, oldest first."""
+        found = await self._server.storage.list_credentials(subject)
+        known = {kind: load(found[kind].value) for kind in found if kind.startswith(KIND)}
+        return dict(sorted(known.items(), key=lambda item: item[1].created_at))
+
+    async def _creation(
+        self, request: Request, *purpose: str, subject: str, user_name: str
+    ) -> dict[str, Any]:
+        """Return what a page with a new challenge for making a passkey is rendered with."""
+        challenge = await self._challenge(request, *purpose, seconds=_CREATION_SECONDS)
+        known = await self._passkeys(subject)
+        return {
+            "challenge": challenge,
+            "options": self._site.creation_options(
+                challenge, subject=subject, user_name=user_name, known=known
+            ),
+            "known": bool(known),
+            "passkey_name": spoken(request).t("passkey.default_name", number=len(known) + 1),
+        }
+
+    async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
+        """Return the passkey that was made, and the kind of its credential; raises Refused."""
+        answer, challenge = await self._answer(request, form, *purpose)
+        name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or spoken(request).t("passkey.unnamed")
+        return self._site.created(answer, challenge, name=name, now=time.time())
+
+    # ----------------------------------------------------------------------------------------- sign-in
+
+    async def _show_sign_in(self, request: Request) -> Response:
+        request_id = parse_parameters(request.scope["query_string"]).get("request", "")
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        return await self._sign_in_page(request, request_id)
+
+    async def _sign_in_page(self, request: Request, request_id: str, *, error: str | None = None) -> Response:
+        """Return the page with a new challenge: an attempt, taken back when somebody signs in by it."""
+        buckets = address_buckets(self._server, request)
+        wait = await self._server.storage.take_attempt(buckets)
+        if wait > 0:
+            audit("sign-in slowed", address=client_address(request, self._server.settings))
+            seconds = str(int(wait) + 1)
+            return problem(request, "slow", status=429, headers={"Retry-After": seconds}, retry_after=seconds)
+        challenge = await self._challenge(request, "sign in", request_id, seconds=_SIGN_IN_SECONDS)
+        return form_page(
+            self._server,
+            request,
+            "sign_in",
+            status=401 if error else 200,
+            script=SCRIPT_PATH,
+            request_id=request_id,
+            client_name=await sign_in.client_name(self._server, request_id),
+            challenge=challenge,
+            options=self._site.request_options(challenge),
+            error=error,
+        )
+
+    async def _sign_in(self, request: Request) -> Response:
+        form = await read_form(request)
+        check_form(self._server, request, form)
+        request_id = form.get("request", "")
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        try:
+            subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
+        except Refused as refused:
+            audit("sign-in failed", address=client_address(request, self._server.settings))
+            return await self._sign_in_page(request, request_id, error=refused.reason)
+        await self._server.storage.return_attempt(address_buckets(self._server, request))
+        return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
+
+    async def rewrap(self) -> int:
+        """Seal nothing: passkeys are public keys."""
+        return 0
+
+    async def _whose(self, answer: str, challenge: str) -> str:
+        """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
+        storage = self._server.storage
+        assertion = read_assertion(answer)
+        user = await storage.get_user_by_subject(assertion.subject)
+        if user is None or user.disabled_at is not None:
+            raise Refused
+        while True:
+            credential = await storage.get_credential(user.subject, assertion.kind)
+            if credential is None:
+                raise Refused
+            try:
+                passkey = self._site.used(assertion, challenge, load(credential.value), now=time.time())
+            except WentBack:
+                audit("passkey counter went back", subject=user.subject)
+                raise
+            if await storage.put_credential(
+                user.subject, assertion.kind, passkey.dump(), counter=credential.counter
+            ):
+                return user.subject
+            # Used or removed somewhere else at the same moment: judged again by what is stored now.
+
+    # ----------------------------------------------------------------------------------- one-time links
+
+    async def _invitation(self, request: Request) -> Invitation | None:
+        token = request.path_params["token"]
+        return await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
+
+    async def _show_invitation(self, request: Request) -> Response:
+        found = await self._invitation(request)
+        if found is None:
+            return problem(request, "invite_gone", status=410)
+        return await self._invitation_page(request, found)
+
+    async def _invitation_page(
+        self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
+    ) -> Response:
+        creation = await self._creation(
+            request,
+            "invitation",
+            request.path_params["token"],
+            subject=invitation.subject,
+            # The first account's name is only typed on the page, where the script fills it in.
+            user_name=invitation.name or "-",
+        )
+        return form_page(
+            self._server,
+            request,
+            "invite",
+            status=400 if error else 200,
+            script=SCRIPT_PATH,
+            action=request.url.path,
+            username=invitation.name,
+            name=name,
+            error=error,
+            **creation,
+        )
+
+    async def _accept_invitation(self, request: Request) -> Response:
+        form = await read_form(request)
+        check_form(self._server, request, form)
+        invitation = await self._invitation(request)
+        if invitation is None:
+            return problem(request, "invite_gone", status=410)
+        token = request.path_params["token"]
+        name = invitation.name or form.get("username", "").strip()
+        if not USER_NAME.fullmatch(name):
+            return await self._invitation_page(request, invitation, name=name, error="name")
+        try:
+            kind, passkey = await self._created(request, form, "invitation", token)
+        except Refused as refused:
+            return await self._invitation_page(request, invitation, name=name, error=refused.reason)
+        user = await self._server.storage.claim_invitation(
+            digest(Kind.INVITATION, token), name=name, credential=(kind, passkey.dump())
+        )
+        if user is None:
+            return problem(request, "invite_gone", status=410)
+        audit("account claimed", subject=user.subject)
+        response = RedirectResponse("/account", status_code=303)
+        await start_session(self._server, request, response, user.subject)
+        return response
+
+    # ----------------------------------------------------------------------------------------- account
+
+    async def account_section(self, request: Request, session: Session) -> AccountSection | None:
+        """Return the list of the user's passkeys."""
+        return AccountSection("passkeys", {"passkeys": await self._passkeys(session.subject)})
+
+    async def _show_adding(self, request: Request) -> Response:
+        session = await required_session(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        return await self._adding_page(request, session)
+
+    async def _adding_page(self, request: Request, session: Session, *, error: str | None = None) -> Response:
+        creation = await self._creation(
+            request, "account", session.subject, subject=session.subject, user_name=session.user_name
+        )
+        return form_page(
+            self._server,
+            request,
+            "add_passkey",
+            subject=session.subject,
+            status=400 if error else 200,
+            script=SCRIPT_PATH,
+            username=session.user_name,
+            error=error,
+            **creation,
+        )
+
+    async def _add(self, request: Request) -> Response:
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        try:
+            kind, passkey = await self._created(request, form, "account", session.subject)
+        except Refused as refused:
+            return await self._adding_page(request, session, error=refused.reason)
+        if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
+            return await self._adding_page(request, session, error="wrong")
+        audit("passkey added", subject=session.subject)
+        return account.back(self._server, "passkey_added")
+
+    async def _remove(self, request: Request) -> Response:
+        form, session = await posted_form(self._server, request)
+        if again := sign_in.fresh(self._server, request, session):
+            return again
+        known = await self._passkeys(session.subject)
+        kind = form.get("passkey", "")
+        if known.keys() == {kind}:
+            return problem(request, "last_passkey", status=400)
+        if kind in known and await self._server.storage.delete_credential(session.subject, kind):
+            audit("passkey removed", subject=session.subject)
+        return account.back(self._server, "passkey_removed")
+
+
+async def _script(request: Request) -> Response:
+    return pages.asset(request, _script_text(), "text/javascript")
+
+
+@cache
+def _script_text() -> bytes:
+    return (Path(__file__).parent / "pages" / "passkey.js").read_bytes()

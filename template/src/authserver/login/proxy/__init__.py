@@ -1,0 +1,177 @@
+"""Sign-in by an authenticating reverse proxy, which names the person in a header: only consent remains.
+
+The header counts in every request, not only at sign-in. A session ends as soon as the proxy names somebody
+else. A one-time link lets an operator in when the proxy names nobody.
+"""
+
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from authserver import pages
+from authserver.addresses import client_address
+from authserver.audit import audit
+from authserver.browser import sign_in
+from authserver.browser.cookies import check_form, form_page, start_session
+from authserver.browser.endpoint import endpoint
+from authserver.browser.problems import Refusal
+from authserver.forms import parse_parameters, read_form
+from authserver.keys import configured_key
+from authserver.login import Login
+from authserver.login.proxy.identity import Identity, identify, is_name
+from authserver.login.proxy.settings import Settings
+from authserver.records import Invitation, Session, User
+from authserver.scopes import ALL
+from authserver.secret_values import Kind, digest
+from authserver.settings import SettingsError
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+
+__all__ = ["Settings", "create"]
+
+# The credential that holds the digest of the one session which a one-time link began.
+_WITHOUT_PROXY = "session without proxy"
+
+
+def create(server: "AuthorizationServer") -> "ProxyLogin":
+    """Return the login; raises SettingsError."""
+    return ProxyLogin(server)
+
+
+class ProxyLogin(Login):
+    """The Login protocol with a proxy's header."""
+
+    def __init__(self, server: "AuthorizationServer") -> None:
+        self._server = server
+        self._settings = settings = cast("Settings", server.settings)
+        self._secret = configured_key("AUTH_PROXY_SECRET", settings.proxy_secret, settings.proxy_secret_file)
+        mapped = {scope for scopes in settings.proxy_group_scopes.values() for scope in scopes.split()}
+        if unknown := mapped - {ALL, *server.scopes.names}:
+            raise SettingsError(
+                f"AUTH_PROXY_GROUP_SCOPES: no such scope: {' '.join(sorted(unknown))}."
+                f' Example: AUTH_PROXY_GROUP_SCOPES={{"staff": "{server.scopes.names[0]}"}}'
+            )
+
+    @property
+    def routes(self) -> list[Route]:
+        """The pages of this login."""
+        return [
+            endpoint("/login", GET=self._sign_in),
+            endpoint("/invite/{token}", GET=self._show_invitation, POST=self._accept_invitation),
+        ]
+
+    def _identify(self, request: Request) -> Identity | None:
+        return identify(request, self._settings, self._secret)
+
+    async def _sign_in(self, request: Request) -> Response:
+        request_id = parse_parameters(request.scope["query_string"]).get("request", "")
+        pending = await sign_in.begin(self._server, request, request_id)
+        if isinstance(pending, Response):
+            return pending
+        person = self._identify(request)
+        if person is None:
+            raise Refusal("proxy_nobody", status=403)
+        user = await self._user(person)
+        return await sign_in.finish(self._server, request, subject=user.subject, request_id=request_id)
+
+    async def _user(self, person: Identity) -> User:
+        """Return the account of the person, made at the first visit."""
+        storage = self._server.storage
+        user = await storage.add_user(person.name, scopes=person.scopes)
+        if user.name != person.name:
+            # For this server Alice is alice; for the proxy they may be two people.
+            raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
+        if user.disabled_at is not None:
+            audit("sign-in refused: disabled", subject=user.subject)
+            raise Refusal("disabled", status=403, username=user.name)
+        if person.scopes is not None:
+            await storage.set_user_scopes(user.name, person.scopes)
+        return user
+
+    async def confirm(self, request: Request, session: Session) -> bool:
+        """Say whether the proxy still names the user of the session; it ends where it names another."""
+        person = self._identify(request)
+        if person is None:
+            if await self._began_without_proxy(session):
+                return True
+            raise Refusal("proxy_nobody", status=403)
+        if person.name == session.user_name and _are_scopes(session, person.scopes):
+            return True
+        await self._server.storage.end_session(session.digest)
+        return False
+
+    def signed_out(self, request: Request, request_id: str) -> Response:
+        """Say that the proxy signs the person in again, and how to sign out there."""
+        return pages.page(
+            request,
+            "signed_out",
+            sign_out_url=self._settings.proxy_sign_out_url,
+            onward=request_id and f"/login?{urlencode({'request': request_id})}",
+        )
+
+    # ------------------------------------------------------------------- when the proxy names nobody
+
+    async def _began_without_proxy(self, session: Session) -> bool:
+        kept = await self._server.storage.get_credential(session.subject, _WITHOUT_PROXY)
+        return kept is not None and kept.value == session.digest
+
+    async def _show_invitation(self, request: Request) -> Response:
+        invitation, person = await self._invitation(request)
+        return self._invitation_page(request, invitation, person)
+
+    async def _invitation(self, request: Request) -> tuple[Invitation, Identity | None]:
+        token = request.path_params["token"]
+        invitation = await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
+        if invitation is None:
+            raise Refusal("invite_gone", status=410)
+        person = self._identify(request)
+        if person and invitation.name not in (None, person.name):
+            # The next request would end the session again.
+            raise Refusal("proxy_names_another", status=403, named=person.name, invited=invitation.name)
+        return invitation, person
+
+    def _invitation_page(
+        self, request: Request, invitation: Invitation, person: Identity | None, error: str | None = None
+    ) -> Response:
+        return form_page(
+            self._server,
+            request,
+            "invite",
+            status=400 if error else 200,
+            action=request.url.path,
+            username=invitation.name or (person and person.name),
+            error=error,
+        )
+
+    async def _accept_invitation(self, request: Request) -> Response:
+        form = await read_form(request)
+        check_form(self._server, request, form)
+        invitation, person = await self._invitation(request)
+        name = invitation.name or (person.name if person else form.get("username", "").strip())
+        if not is_name(name):
+            return self._invitation_page(request, invitation, person, error="name")
+        storage = self._server.storage
+        token = digest(Kind.INVITATION, request.path_params["token"])
+        user = await storage.claim_invitation(token, name=name, credential=None)
+        if user is None:
+            raise Refusal("invite_gone", status=410)
+        audit(
+            "signed in without the proxy",
+            subject=user.subject,
+            address=client_address(request, self._settings),
+        )
+        response = RedirectResponse("/account", status_code=303)
+        session = await start_session(self._server, request, response, user.subject)
+        kept = await storage.get_credential(user.subject, _WITHOUT_PROXY)
+        counter = kept.counter if kept else 0
+        await storage.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
+        return response
+
+
+def _are_scopes(session: Session, scopes: tuple[str, ...] | None) -> bool:
+    """Say whether the session's user may grant what the groups say, if they say anything."""
+    return scopes is None or (session.entitlement is not None and set(session.entitlement) == set(scopes))

@@ -1,0 +1,78 @@
+"""The settings of this login: which proxy may name people, and how."""
+
+import json
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from authserver.settings import CoreSettings, split
+
+# No underscore: proxies drop such names, or hand on those of anybody.
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+
+
+class Settings(CoreSettings):
+    """What can be set for sign-in by a reverse proxy."""
+
+    proxy_peers: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), validate_default=True, examples=["127.0.0.1"]
+    )
+    proxy_user_header: str = Field(default="Remote-User", examples=["Remote-User"])
+    proxy_secret: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
+    proxy_secret_file: Path | None = Field(default=None, examples=["/run/secrets/auth_proxy_secret"])
+    proxy_groups_header: str = Field(default="Remote-Groups", examples=["Remote-Groups"])
+    proxy_groups_separator: str = Field(default=",", min_length=1, examples=[","])
+    proxy_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
+        default={}, examples=['{"staff": "notes:read", "admins": "*"}']
+    )
+    proxy_sign_out_url: str | None = Field(default=None, examples=["https://auth.example.com/logout"])
+
+    @field_validator("proxy_peers", mode="before")
+    @classmethod
+    def _peers(cls, value: Any) -> Any:
+        peers = tuple(ip_network(item) for item in split(value))
+        if not peers:
+            raise ValueError("it must be set to the address of the proxy that signs people in")
+        return peers
+
+    @field_validator("proxy_user_header", "proxy_groups_header")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        if not _HEADER.fullmatch(value):
+            raise ValueError("the name of a header has letters, digits and hyphens")
+        return value
+
+    @field_validator("proxy_group_scopes", mode="before")
+    @classmethod
+    def _group_scopes(cls, value: Any) -> Any:
+        try:
+            groups = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            groups = None
+        if not isinstance(groups, dict) or not all(groups):
+            raise ValueError("a JSON object is needed, from names of groups to scopes")
+        return groups
+
+    @field_validator("proxy_sign_out_url")
+    @classmethod
+    def _sign_out_url(cls, value: str | None) -> str | None:
+        url = urlsplit(value or "")
+        here = not url.scheme and not url.netloc and url.path.startswith("/")
+        if value and not here and not (url.scheme in ("http", "https") and url.netloc):
+            raise ValueError("an address is needed, or a path on this host")
+        return value or None
+
+    @model_validator(mode="after")
+    def _guarded(self) -> "Settings":
+        anybody = any(network.prefixlen == 0 for network in self.proxy_peers)
+        if anybody and self.proxy_secret is None and self.proxy_secret_file is None:
+            raise ValueError(
+                "AUTH_PROXY_PEERS: this lets everybody name themselves, unless AUTH_PROXY_SECRET is set."
+                " Example: AUTH_PROXY_PEERS=127.0.0.1"
+            )
+        return self

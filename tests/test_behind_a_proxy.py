@@ -1,0 +1,274 @@
+"""A real nginx in front of a real server, configured letter by letter as docs/behind-a-proxy.md says."""
+
+import http.server
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import trustme
+from authserver import AuthorizationServer, Scope
+from authserver.configuration import Settings
+from authserver.cross_origin import _COOKIE_PATHS
+from conftest import environment
+from engines import Engine
+from httpx2 import BasicAuth
+from oauth_client import OAuthClient, answered, call, result
+from person import Person
+from playwright.sync_api import expect, sync_playwright
+from ports import free_port
+from rendering import AXES, REPOSITORY, TEMPLATE, choices
+from servers import Server
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOST = "mcp.example.com"
+SECRET = "the content of /etc/mcp/proxy_secret"
+PASSWORD = "correct-horse"
+
+if NGINX is None and os.environ.get("CI") != "true":
+    pytest.skip("nginx is not installed", allow_module_level=True)
+
+DOCUMENT = (REPOSITORY / "docs" / "behind-a-proxy.md").read_text(encoding="utf-8")
+PASSWORDS, PORTAL, DOOR = re.findall(r"^```nginx\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The public address, at which nginx answers; and another one, only for operators."""
+
+    server: Server
+    port: int
+    door_port: int
+    url: str = f"https://{HOST}"
+
+
+class Portal(http.server.BaseHTTPRequestHandler):
+    """Says who somebody is who has its cookie, as Authelia does."""
+
+    def do_GET(self) -> None:
+        name = re.search(r"portal=(\w+)", self.headers["Cookie"] or "")
+        self.send_response(200 if name else 401)
+        if name:
+            self.send_header("Remote-User", name[1])
+            self.send_header("Remote-Groups", "staff,editors")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(template: Path, shared: Path, running_engines: Callable[[str], Engine]) -> Iterator[Server]:
+    """A project whose people are named by a proxy."""
+    answers = {axis: choices(axis)[0] for axis in AXES} | {"login": "proxy"}
+    project = environment(template, shared, answers)
+    store = running_engines(answers["storage"]).settings(uuid4().hex)
+    settings = {
+        "PUBLIC_URL": f"https://{HOST}",
+        "PROXY_PEERS": "127.0.0.1",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "PROXY_SECRET": SECRET,
+        "PROXY_SIGN_OUT_URL": "https://auth.example.com/logout",
+    }
+    server = Server(project, store)
+    server.environment |= {f"AUTH_{name}": value for name, value in settings.items()}
+    with server.running():
+        yield server
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[int]:
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Portal)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield listener.server_port
+    listener.shutdown()
+    listener.server_close()
+
+
+@pytest.fixture(scope="module", params=["passwords", "portal"])
+def proxied(request: pytest.FixtureRequest, server: Server, portal: int) -> Iterator[Site]:
+    """Run nginx as nobody, on ports of its own."""
+    assert NGINX, "nginx is missing: apt-get install nginx-light"
+    written = {"passwords": PASSWORDS, "portal": PORTAL}[request.param] + DOOR
+    site = Site(server, free_port(), free_port())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificate = trustme.CA().issue_cert(HOST)
+        certificate.private_key_and_cert_chain_pem.write_to_path(folder / "certificate.pem")
+        hashed = "{PLAIN}" + PASSWORD
+        (folder / "people").write_text("".join(f"{who}:{hashed}\n" for who in ("alice", "bob")))
+        for here, there in {
+            "listen 443 ssl": f"listen 127.0.0.1:{site.port} ssl",
+            "listen 127.0.0.1:8443 ssl": f"listen 127.0.0.1:{site.door_port} ssl",
+            "/etc/ssl/mcp.example.com.pem": f"{folder}/certificate.pem",
+            "/etc/ssl/mcp.example.com.key": f"{folder}/certificate.pem",
+            "/etc/nginx/people": f"{folder}/people",
+            "http://127.0.0.1:8000": f"http://127.0.0.1:{server.port}",
+            "http://127.0.0.1:9091": f"http://127.0.0.1:{portal}",
+        }.items():
+            written = written.replace(here, there)
+        temporary = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (folder / "nginx.conf").write_text(
+            f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off;\n{temporary}{written}}}\n"
+        )
+        user = None
+        if os.geteuid() == 0:
+            user = "nobody"
+            for path in (folder, *folder.iterdir()):
+                shutil.chown(path, user)
+        command = [NGINX, "-p", name, "-e", "stderr", "-c", str(folder / "nginx.conf")]
+        with subprocess.Popen(command, user=user) as process:
+            wait_for(site.port, process)
+            yield site
+            process.terminate()
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    while True:
+        assert process.poll() is None, "nginx did not start"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+
+
+def lead(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    connect = socket.create_connection
+
+    def create_connection(address: tuple[str, int], *rest: object, **more: object) -> socket.socket:
+        return connect(("127.0.0.1", port) if address == (HOST, 443) else address, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+
+
+@pytest.fixture
+def site(proxied: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The public name leads to nginx."""
+    lead(monkeypatch, proxied.port)
+    return proxied
+
+
+def visitor(site: Site, name: str, **headers: str) -> Person:
+    """Somebody whom nginx and the portal know, and who says more than they should."""
+    person = Person(site, name)
+    person.browser.auth = BasicAuth(name, PASSWORD)
+    person.browser.cookies.set("portal", name)
+    person.browser.headers.update(headers)
+    return person
+
+
+def test_the_projects_readme_says_the_same() -> None:
+    readme = (TEMPLATE / "README.md.jinja").read_text(encoding="utf-8")
+    assert textwrap.indent(PASSWORDS, "    ") in readme
+
+
+def test_every_path_is_for_people_or_for_programs() -> None:
+    """A program fails at a challenge; a page without one is of no use."""
+    for written in (PASSWORDS, PORTAL):
+        [programs] = re.findall(r"location ~ (\S+) {", written)
+        for route in AuthorizationServer([Scope("x", "X.", default=True)], Settings()).get_routes("/mcp"):
+            people = route.path.startswith((*_COOKIE_PATHS, "/assets/"))
+            assert people != bool(re.search(programs, route.path)), route.path
+        assert all(re.search(programs, path) for path in ("/mcp", "/mcp/"))
+        assert not any(re.search(programs, path) for path in ("/mcp/x", "/tokens", "/x/token", "/login"))
+
+
+def test_a_person_consents_and_a_program_passes(site: Site) -> None:
+    client = OAuthClient(site)  # registers without a challenge
+    person = visitor(site, "alice")
+    page = person.get(client.authorization_url())
+    assert "<bdi>alice</bdi>" in page.text
+    location = person.submit(page, "decision", decision="allow").headers["location"]
+    tokens = client.redeem(answered(location)["code"]).json()
+    assert result(call(site, tokens["access_token"], name="list_notes", arguments={}))["isError"] is False
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    assert client.http.get("/.well-known/oauth-authorization-server").json()["issuer"] == site.url
+    assert client.http.post("/mcp").headers["www-authenticate"].startswith("Bearer")
+    page = person.submit(person.get("/account"))
+    assert "https://auth.example.com/logout" in page.text
+
+
+def test_who_is_not_known_is_asked_by_the_proxy(site: Site) -> None:
+    """Attack 11d: visit the pages without having signed in at the proxy. Source: RFC 9110 17.2."""
+    stranger = Person(site)
+    for path in ("/login", "/account", "/consent", "/login/", "/Account"):
+        answer = stranger.browser.get(path)
+        challenged = answer.status_code == 401
+        assert challenged or answer.headers["location"].startswith("https://auth.example.com/?rd=")
+
+
+def test_what_a_visitor_says_about_themselves_is_dropped(site: Site) -> None:
+    """Attack 11d: send the proxy's headers through the proxy. Source: RFC 9110 17.2."""
+    forged = {
+        "Remote-User": "admin",
+        "Remote_User": "admin",
+        "Auth-Proxy-Secret": SECRET,
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-User": "admin",
+    }
+    assert "<bdi>bob</bdi>" in visitor(site, "bob", **forged).get("/account").text
+    assert "admin" not in site.server.command("users", "list")
+
+
+def test_a_name_that_nobody_checked_is_not_handed_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 11d: name oneself where the proxy asks nobody. Source: RFC 9110 17.2, 11.6.2."""
+    lead(monkeypatch, site.door_port)
+    guest = Person(site)
+    guest.browser.auth = BasicAuth("admin", "a wrong password")
+    guest.browser.headers.update({"Remote-User": "admin", "Auth-Proxy-Secret": SECRET})
+    page = guest.get("/account")
+    assert page.status_code == 403
+    assert "did not say who you are" in page.text
+    assert "admin" not in site.server.command("users", "list")
+
+
+def test_an_operator_gets_in_when_the_proxy_lets_nobody_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = site.server.command("users", "invite", f"operator{site.port}").strip()
+    lead(monkeypatch, site.door_port)
+    operator = Person(site)
+    assert operator.submit(operator.get(link)).url.path == "/account"
+    assert "code" in answered(operator.allow(OAuthClient(site).authorization_url()))
+
+
+def test_in_a_real_browser(site: Site) -> None:
+    assert CHROMIUM, "Chromium is missing: apt-get install chromium"
+    client = OAuthClient(site, redirect_uris=["https://client.example/cb"])
+    with sync_playwright() as playwright:
+        rule = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{site.port}"
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", rule],
+        )
+        context = browser.new_context(
+            ignore_https_errors=True, http_credentials={"username": "alice", "password": PASSWORD}
+        )
+        context.add_cookies([{"name": "portal", "value": "alice", "url": site.url}])
+        context.route("https://client.example/**", lambda route: route.fulfill(body="Back"))
+        page = context.new_page()
+        page.goto(client.authorization_url())
+        expect(page.get_by_role("heading", level=1)).to_have_text("Allow access?")
+        with page.expect_response(f"{site.url}/consent") as answer:
+            page.get_by_role("button", name="Allow").click()
+        expect(page.get_by_text("Back")).to_be_visible()
+        assert client.redeem(answered(answer.value.headers["location"])["code"]).status_code == 200
+        page.goto(f"{site.url}/account")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("link")).to_have_attribute("href", "https://auth.example.com/logout")
+        browser.close()
