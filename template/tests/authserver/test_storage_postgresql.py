@@ -82,8 +82,10 @@ def created(url: str, **settings: Any) -> engine.PostgreSQLStorage:
 async def opened(url: str, **settings: Any) -> AsyncIterator[engine.PostgreSQLStorage]:
     storage = created(url, **settings)
     await storage.open()
-    yield storage
-    await storage.close()
+    try:
+        yield storage
+    finally:
+        await storage.close()
 
 
 @pytest.fixture
@@ -483,6 +485,7 @@ async def test_codes_and_refresh_tokens_have_one_winner_among_several_processes(
     """Several pools stand for several processes: the server knows only connections."""
     async with opened(url) as one, opened(url) as two, opened(url) as three:
         all_three = [one, two, three] * 20
+        await asyncio.gather(*(storage.recall("nothing") for storage in all_three))  # all are connected
         _, tokens = await granted(one)
         rotations = await asyncio.gather(*(rotate(storage, tokens.refresh or b"") for storage in all_three))
         rotated = [verdict for verdict in rotations if isinstance(verdict, Rotated)]
