@@ -86,7 +86,10 @@ class Server:
         """Return the settings that lead to a database."""
         if store not in self._stores:
             self._stores[store] = time.time()
-            self.ask(f'CREATE DATABASE "{self._prefix}{store}"')
+            self.ask(
+                f'CREATE DATABASE "{self._prefix}{store}"'
+                " TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
         return {
             "storage_url": self.url_of(store),
             "secret_key": "the key of the tests, which nobody else has",
@@ -270,8 +273,7 @@ class OwnServer(Server):
         shutil.rmtree(self.folder)
 
     def contents(self, store: str) -> bytes:
-        """Return what lies in the files of the database, and in the write-ahead log since it was made."""
-        self.ask("CHECKPOINT")
+        """Return what lies in the write-ahead log since the database was made, and in its files."""
         [[number]] = self.ask(f"SELECT oid FROM pg_database WHERE datname = '{self._prefix}{store}'")
         files = [file for file in (self.data / "pg_wal").iterdir() if file.is_file()]
         files = [file for file in files if file.stat().st_mtime >= self._stores[store] - 1]

@@ -22,6 +22,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _OPERATION_SECONDS = 4.0
 _RELEASE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.05
 _MIGRATION_SECONDS = 60.0
 
 _MINIMUM_VERSION = 130_000
@@ -108,18 +109,22 @@ class Connections:
     ) -> Sequence[asyncpg.Record]:
         """Run one statement and return its rows; raises StorageUnavailable, after 5 seconds at the latest.
 
-        What the server rolled back for the sake of another operation is done again. So is, if it is
+        What the server rolled back for the sake of another operation is done again. So is, once and if it is
         `repeatable`, what may or may not have happened when its connection broke.
         """
-        again = (*_ROLLED_BACK, *_LOST) if repeatable else _ROLLED_BACK
         with translated():
             async with asyncio.timeout(_OPERATION_SECONDS):
-                try:
-                    return await self._run(statement, values)
-                except TimeoutError:
-                    raise
-                except again:
-                    return await self._run(statement, values)
+                while True:
+                    try:
+                        return await self._run(statement, values)
+                    except TimeoutError:
+                        raise
+                    except _ROLLED_BACK:
+                        await asyncio.sleep(_PAUSE_SECONDS)  # the other one goes first
+                    except _LOST:
+                        if not repeatable:
+                            raise
+                        repeatable = False
 
     async def _run(self, statement: str, values: Sequence[object]) -> Sequence[asyncpg.Record]:
         if self._pool is None:

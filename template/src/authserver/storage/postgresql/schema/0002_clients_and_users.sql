@@ -29,6 +29,7 @@ CREATE FUNCTION authserver.add_client(
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
+    _oldest text;
     _now double precision;
 BEGIN
     PERFORM pg_advisory_xact_lock(2, 0);
@@ -37,15 +38,16 @@ BEGIN
         RETURN true;
     END IF;
     IF (SELECT count(*) FROM authserver.clients WHERE completed_at IS NULL) >= _unused_limit THEN
-        DELETE FROM authserver.clients WHERE completed_at IS NULL AND client_id = (
-            SELECT client_id FROM authserver.clients
-            WHERE completed_at IS NULL AND created_at < _now - _unused_age AND address = (
-                SELECT address FROM authserver.clients WHERE completed_at IS NULL
-                GROUP BY address ORDER BY count(*) DESC LIMIT 1)
-            ORDER BY created_at LIMIT 1);
+        SELECT client_id INTO _oldest FROM authserver.clients
+        WHERE completed_at IS NULL AND created_at < _now - _unused_age AND address = (
+            SELECT address FROM authserver.clients WHERE completed_at IS NULL
+            GROUP BY address ORDER BY count(*) DESC LIMIT 1)
+        ORDER BY created_at LIMIT 1 FOR UPDATE;
         IF NOT FOUND THEN
             RETURN false;
         END IF;
+        PERFORM FROM authserver.grants WHERE client_id = _oldest ORDER BY grant_id FOR UPDATE;
+        DELETE FROM authserver.clients WHERE client_id = _oldest;
     END IF;
     INSERT INTO authserver.clients
         (client_id, metadata, secret_digest, address, created_at, approved_at, completed_at)
