@@ -170,6 +170,7 @@ def compare(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sides = [Side("none", {}, stack)]
         for storage in storages or choices("storage"):
+            (folder / storage).mkdir()
             engine = stack.enter_context(engines.running(storage, folder / storage))
             sides += [
                 Side(f"{storage},{tokens}", engine.settings(tokens), stack) for tokens in choices("tokens")

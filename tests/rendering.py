@@ -32,6 +32,11 @@ def combinations(*names: str) -> list[Answers]:
     return [dict(zip(names, values, strict=True)) for values in itertools.product(*map(choices, names))]
 
 
+def differences(answers: Answers) -> int:
+    """Return in how many answers a combination differs from the default one."""
+    return sum(answer != choices(name)[0] for name, answer in answers.items())
+
+
 def title(answers: Answers) -> str:
     """Return the name of a combination."""
     return "-".join(answers.values())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -33,7 +34,7 @@ from servers import Server
 
 @pytest.fixture(scope="module")
 def server(stored_project: Path, engine: Engine) -> Iterator[Server]:
-    with Server(stored_project, engine.settings("clients")).running() as running:
+    with Server(stored_project, engine.settings(uuid4().hex)).running() as running:
         yield running
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from balancer import balancing
@@ -45,7 +46,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(shared_project: Path, shared_engine: Engine) -> Iterator[Cluster]:
     with ExitStack() as stack:
-        yield Cluster(shared_project, shared_engine.settings("nodes"), stack)
+        yield Cluster(shared_project, shared_engine.settings(uuid4().hex), stack)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -19,7 +20,7 @@ Form = dict[str, str]
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["1-worker", "4-workers"])
 def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine) -> Iterator[Server]:
-    server = Server(stored_project, engine.settings(f"races-{request.param}"))
+    server = Server(stored_project, engine.settings(uuid4().hex))
     with server.running("--workers", str(request.param)) as running:
         yield running
 

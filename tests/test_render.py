@@ -7,7 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from rendering import AXES, TEMPLATE, Answers, choices, combinations, files, questions, render, title
+from rendering import (
+    AXES,
+    TEMPLATE,
+    Answers,
+    choices,
+    combinations,
+    differences,
+    files,
+    questions,
+    render,
+    title,
+)
 
 _ILLEGAL_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE
@@ -15,7 +26,16 @@ _ILLEGAL_ON_WINDOWS = re.compile(
 _QUESTIONS = [name for name, question in questions().items() if "choices" in question]
 
 
-@pytest.fixture(scope="module", params=combinations(*_QUESTIONS), ids=title)
+# Every combination of the axes; what is no axis changes with the default ones only.
+_COMBINATIONS = [
+    answers
+    for answers in combinations(*_QUESTIONS)
+    if differences({name: answers[name] for name in _QUESTIONS if name not in AXES}) == 0
+    or differences({name: answers[name] for name in AXES}) == 0
+]
+
+
+@pytest.fixture(scope="module", params=_COMBINATIONS, ids=title)
 def answers(request: pytest.FixtureRequest) -> Answers:
     chosen: Answers = request.param
     return chosen
