@@ -1,7 +1,6 @@
 """A real Chromium with virtual authenticators: enrol, sign in, consent, add, remove, recover, and attacks."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,7 @@ from logins.passkey import decode
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from rendering import AXES, choices
 from servers import Server
-from test_browser import (
-    answer_of,
-    authorization_url,
-    callback,
-    chromium,
-    complaints,
-    context,
-    watch,
-)
+from test_browser import answer_of, authorization_url, callback, chromium, context
 
 __all__ = ["callback", "chromium", "context"]
 

@@ -52,9 +52,7 @@ def page(chromium: Browser, language: str) -> Iterator[Page]:
 
 
 @pytest.fixture
-def serve(
-    template: Path, shared: Path, running_engines: Callable[[str], Engine]
-) -> Iterator[Serve]:
+def serve(template: Path, shared: Path, running_engines: Callable[[str], Engine]) -> Iterator[Serve]:
     """Return a function that starts a server with a login."""
     with ExitStack() as stack:
 
@@ -233,9 +231,7 @@ def branded(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def test_with_all_of_the_branding(
-    serve: Serve, page: Page, axe: str, language: str, branded: str
-) -> None:
+def test_with_all_of_the_branding(serve: Serve, page: Page, axe: str, language: str, branded: str) -> None:
     server = serve("password", PYTHONPATH=branded)
     page.goto(f"{server.url}/login")
     Looks(axe, "branded", language)(page, "sign-in")
