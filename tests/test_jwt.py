@@ -249,8 +249,8 @@ def move(project: Path, tokens: str) -> None:
     copier.run_update(project, data={"tokens": tokens}, defaults=True, overwrite=True, quiet=True)
     assert git(project, "ls-files", "-u") == ""
     save(project, f"Move to {tokens}")
-    modules = {path.stem for path in (project / "src/authserver/tokens").iterdir()} - {"__pycache__"}
-    assert modules == {"__init__", tokens}
+    names = git(project, "ls-files", "src/authserver/tokens").split()
+    assert {Path(name).parts[3].removesuffix(".py") for name in names} == {"__init__", tokens}
 
 
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")

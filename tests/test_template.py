@@ -68,7 +68,7 @@ def test_no_python_file_asks_which_answer_was_given() -> None:
 def test_no_words_of_error_pages_lie_about() -> None:
     source = TEMPLATE / "src" / "authserver"
     code = "\n".join(path.read_text() for path in source.rglob("*.py"))
-    used = set(re.findall(r'(?:problem|message)\(\s*request, "([a-z_]+)"', code))
+    used = set(re.findall(r'(?:(?:problem|message)\(\s*request, |Refusal\(\s*)"([a-z_]+)"', code))
     assert used == set(tomllib.loads((source / "pages/strings/en.toml").read_text())["message"])
 
 

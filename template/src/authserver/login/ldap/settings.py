@@ -12,6 +12,8 @@ from authserver.login.ldap.directory import is_attribute, is_dn, is_filter
 from authserver.second_factor import Settings as SecondFactorSettings
 from authserver.settings import LOOPBACK_HOSTS, SettingsError, split
 
+_SCHEMES = ("ldap", "ldaps")
+
 
 class Settings(SecondFactorSettings):
     """What this login needs to know of an LDAP directory or an Active Directory."""
@@ -50,7 +52,7 @@ class Settings(SecondFactorSettings):
             url = urlsplit(server)
             if f"{url.scheme}://{url.netloc}" != server or not url.hostname or "@" in url.netloc:
                 raise ValueError(f"{server!r} is no address of a directory (scheme, host and port)")
-            if url.scheme not in ("ldap", "ldaps") or url.port == 0:
+            if url.scheme not in _SCHEMES or url.port == 0:
                 raise ValueError(f"{server!r} must begin with ldaps:// or ldap://, and have a port or none")
         if not value:
             raise ValueError("at least one server is needed")
