@@ -42,7 +42,7 @@ def language(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def page(chromium: Browser, language: str) -> Iterator[Page]:
     """A page of a browser whose user prefers that language, and that asks nobody but the server."""
-    context = chromium.new_context(locale=language)
+    context = chromium.new_context(locale=language, reduced_motion="reduce")
     context.set_default_timeout(10_000)
     page = context.new_page()
     watch(page)
@@ -192,6 +192,8 @@ def test_with_a_directory(serve: Serve, page: Page, axe: str, language: str) -> 
     look(page, "sign-in")
     fill(page, username="alice", password=PASSWORD)
     look(page, "sign-in-without-directory")
+    assert all("status of 503" in complaint for complaint in complaints)
+    complaints.clear()
     page.goto(f"{server.url}/invite/x")
     look(page, "no-invitations")
 
