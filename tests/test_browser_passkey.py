@@ -1,7 +1,6 @@
 """A real Chromium with virtual authenticators: enrol, sign in, consent, add, remove, recover, and attacks."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,7 @@ from logins.passkey import decode
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from rendering import AXES, choices
 from servers import Server
-from test_browser import (
-    answer_of,
-    authorization_url,
-    callback,
-    chromium,
-    complaints,
-    context,
-    watch,
-)
+from test_browser import answer_of, authorization_url, callback, chromium, context
 
 __all__ = ["callback", "chromium", "context"]
 
@@ -347,55 +338,3 @@ def test_a_copy_that_counts_from_the_start_is_refused(server: Server, context: B
     page.goto(f"{server.url}/login")
     press(page)
     expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
-
-
-# ---------------------------------------------------------------------------------------------- looks
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
-def test_pages_fit_any_screen_and_ask_nobody_else(
-    server: Server, chromium: Browser, callback: str, scheme: str, width: int
-) -> None:
-    context = chromium.new_context(
-        viewport={"width": width, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
-    )
-    context.on("page", watch)
-    asked: list[str] = []
-    context.on("request", lambda asking: asked.append(asking.url))
-    pictures = os.environ.get("PICTURES")
-
-    def look(name: str) -> None:
-        fits = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-        assert fits, f"{name} scrolls sideways at {width}"
-        if pictures:
-            page.screenshot(path=f"{pictures}/passkey-{name}-{scheme}-{width}.png", full_page=True)
-
-    page, device = opened(context, server.command("users", "invite", f"{scheme}{width}").strip())
-    look("invite")
-    page.get_by_role("button", name=CREATE).click()
-    page.wait_for_url(f"{server.url}/account")
-    expect(page.get_by_text("There is only this one")).to_be_visible()
-    look("account")
-    page.get_by_role("link", name="Add a passkey").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Add a passkey")
-    look("add")
-    page.get_by_role("button", name=CREATE).click()
-    expect(page.get_by_text("This device has")).to_be_visible()
-    look("add-again")
-    device.send("removeVirtualAuthenticator")
-    Device(page, transport="usb")
-    page.get_by_role("button", name=CREATE).click()
-    page.wait_for_url(f"{server.url}/account")
-    expect(page.get_by_role("button", name="Remove")).to_have_count(2)
-    look("account-two")
-    sign_out(page)
-    page.goto(authorization_url(context, server, callback, client_name="Example app"))
-    look("sign-in")
-    change(page, rpId="example.com")
-    press(page)
-    expect(page.get_by_text("The browser could not do this.")).to_be_visible()
-    look("sign-in-wrong")
-    assert all(url.startswith(server.url) for url in asked)
-    assert not complaints
-    context.close()

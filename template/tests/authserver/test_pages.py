@@ -181,7 +181,7 @@ def test_all_of_the_branding_is_on_every_page(
     page = server.http().get("/consent", headers={"Accept": "text/html"})
     for part in (
         "<span>A &amp; B</span>",
-        '<p class="banner">&lt;Be&gt; careful</p>',
+        '<header class="banner">&lt;Be&gt; careful</header>',
         '<a href="https://example.com/?a&amp;b">Im&lt;print</a>',
     ):
         assert part in page.text
