@@ -169,6 +169,7 @@ async def list_users(*, as_json: Json = False) -> None:
                 "scopes": "(default)" if user.scopes is None else " ".join(user.scopes),
                 "created_at": _time(user.created_at),
                 "disabled_at": _time(user.disabled_at),
+                "disabled_by": user.disabled_by,
                 "subject": user.subject,
             }
             for user in await server.storage.list_users()

@@ -23,13 +23,17 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person with an account. `scopes` is what they may grant: None for the default scopes."""
+    """A person with an account. `scopes` is what they may grant: None for the default scopes.
+
+    `disabled_by` is "operator" or whatever else keeps accounts, such as a directory.
+    """
 
     subject: str
     name: str
     scopes: tuple[str, ...] | None
     created_at: float
     disabled_at: float | None
+    disabled_by: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -631,6 +631,19 @@ def test_who_an_operator_disabled_stays_so(start: Start) -> None:
     assert accounts(server)["banned"].disabled_at is not None
 
 
+def test_who_an_operator_disabled_after_the_directory_stays_so(start: Start) -> None:
+    """Attack 12: come back when the directory enables whom an operator disabled. Source: CWE-863."""
+    server = start()
+    get_in(server, "twice")
+    directory().change(named("twice"), userAccountControl="514")
+    check(server)
+    anyio.run(server.on_storage, lambda storage: storage.disable_user("twice"))
+    directory().change(named("twice"), userAccountControl="512")
+    check(server)
+    assert sign_in(server, "twice").status_code == 401
+    assert accounts(server)["twice"].disabled_by == "operator"
+
+
 @pytest.mark.parametrize(
     ("other", "down"), [("", True), ("sizelimit 1", False)], indirect=["other"], ids=["down", "partly"]
 )

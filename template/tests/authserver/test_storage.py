@@ -318,6 +318,31 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     assert await storage.get_session(b"session") is None
 
 
+async def test_what_an_operator_disables_nobody_else_enables(storage: Storage) -> None:
+    """Attack 12: come back when a directory enables whom an operator disabled. Source: CWE-863."""
+    await add_user(storage)
+
+    async def disabled_by() -> str | None:
+        user = await storage.get_user("alice")
+        assert user is not None
+        assert (user.disabled_at is None) == (user.disabled_by is None)
+        return user.disabled_by
+
+    assert not await storage.enable_user("alice", by="directory")
+    assert await storage.disable_user("alice", by="directory")
+    assert await disabled_by() == "directory"
+    assert not await storage.enable_user("alice", by="elsewhere")
+    assert await storage.enable_user("alice", by="directory")
+    assert await disabled_by() is None
+    for one, then in (("directory", "operator"), ("operator", "directory")):
+        assert await storage.disable_user("alice", by=one)
+        assert await storage.disable_user("alice", by=then)
+        assert await disabled_by() == "operator"
+        assert not await storage.enable_user("alice", by="directory")
+        assert await storage.enable_user("alice")
+        assert await disabled_by() is None
+
+
 async def test_deleting_a_user_deletes_what_is_theirs(storage: Storage) -> None:
     user, tokens = await granted(storage)
     await storage.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
@@ -412,6 +437,19 @@ async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -
     assert not await storage.delete_credential(subject, "passkey:one")
     assert not await storage.delete_credential("nobody", "password")
     assert list(await storage.list_credentials(subject)) == ["passkey:two", "password"]
+
+
+async def test_of_credentials_that_are_deleted_only_beside_others_one_is_left(storage: Storage) -> None:
+    subject = (await add_user(storage)).subject
+    kinds = [f"passkey:{number}" for number in range(10)]
+    for kind in kinds:
+        assert await storage.put_credential(subject, kind, b"", counter=0)
+    deletions = (storage.delete_credential(subject, kind, beside="passkey:") for kind in kinds)
+    assert sum(await asyncio.gather(*deletions)) == 9
+    left, password = await storage.list_credentials(subject)
+    assert (left in kinds, password) == (True, "password")
+    assert not await storage.delete_credential(subject, left, beside="passkey:")
+    assert await storage.delete_credential(subject, left, beside="password")
 
 
 async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:

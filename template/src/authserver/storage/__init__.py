@@ -133,6 +133,7 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "scopes": str,
             "created_at": float,
             "disabled_at": float,
+            "disabled_by": str,
         },
         "invitations": {
             "digest": bytes,
@@ -202,6 +203,10 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
     }
 )
 """What a backup holds, in the order in which it can be restored. Any column but the first may be None."""
+
+
+OPERATOR = "operator"
+"""Who disables and enables users, unless a login does."""
 
 
 class NotEmpty(Exception):
@@ -282,11 +287,17 @@ class Storage(Protocol):
     async def set_user_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         """Set what the user may grant (None: the default scopes); False if there is no such user."""
 
-    async def disable_user(self, name: str) -> bool:
-        """Disable a user, end their sessions, revoke their grants; False if there is no such user."""
+    async def disable_user(self, name: str, *, by: str = OPERATOR) -> bool:
+        """Disable a user, end their sessions, revoke their grants; False if there is no such user.
 
-    async def enable_user(self, name: str) -> bool:
-        """Let a disabled user sign in again; False if there is no such user."""
+        Who is disabled already stays as they are, but an operator's word stands over that of others.
+        """
+
+    async def enable_user(self, name: str, *, by: str = OPERATOR) -> bool:
+        """Let a disabled user sign in again; False if there is no such user.
+
+        Others than an operator only undo what they did themselves: False where somebody else did it.
+        """
 
     async def delete_user(self, name: str) -> bool:
         """Delete a user with all that is theirs; False if there is no such user."""
@@ -328,8 +339,11 @@ class Storage(Protocol):
     async def list_credentials(self, subject: str) -> dict[str, Credential]:
         """Return all credentials of the user, by kind."""
 
-    async def delete_credential(self, subject: str, kind: str) -> bool:
-        """Delete the user's credential of that kind; False if there is none."""
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
+        """Delete the user's credential of that kind; False if there is none.
+
+        With `beside`, only where the user has another one whose kind begins so: else False.
+        """
 
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         """Store something that can be taken once."""

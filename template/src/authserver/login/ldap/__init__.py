@@ -37,8 +37,8 @@ __all__ = ["Settings", "create"]
 ENTRY = "directory entry"
 """The kind of the credential that holds the id of an account's entry."""
 
-DISABLED = "directory disabled"
-"""The kind of the credential that says that the directory disabled an account, and not an operator."""
+DIRECTORY = "directory"
+"""Who disabled an account, where it was not an operator."""
 
 # Facts that lead from the id of an entry to the subject of its account.
 _ACCOUNT = "account of directory entry "
@@ -198,8 +198,7 @@ class DirectoryLogin(Login):
         storage = self._server.storage
         if entry is None or not entry.active:
             if account.disabled_at is None:
-                await storage.put_credential(account.subject, DISABLED, b"", counter=0)
-                await storage.disable_user(account.name)
+                await storage.disable_user(account.name, by=DIRECTORY)
                 audit("account disabled by the directory", subject=account.subject)
             return
         if account.disabled_at is not None:
@@ -211,10 +210,7 @@ class DirectoryLogin(Login):
 
     async def _enable(self, account: User) -> bool:
         """Enable an account that the directory had disabled; False if an operator had."""
-        storage = self._server.storage
-        if await storage.get_credential(account.subject, DISABLED) is None:
+        if not await self._server.storage.enable_user(account.name, by=DIRECTORY):
             return False
-        await storage.enable_user(account.name)
-        await storage.delete_credential(account.subject, DISABLED)
         audit("account enabled by the directory", subject=account.subject)
         return True

@@ -319,12 +319,12 @@ class PasskeyLogin(Login):
         form, session = await posted_form(self._server, request)
         if again := sign_in.fresh(self._server, request, session):
             return again
-        known = await self._passkeys(session.subject)
         kind = form.get("passkey", "")
-        if known.keys() == {kind}:
-            return problem(request, "last_passkey", status=400)
-        if kind in known and await self._server.storage.delete_credential(session.subject, kind):
-            audit("passkey removed", subject=session.subject)
+        if kind.startswith(KIND):
+            if await self._server.storage.delete_credential(session.subject, kind, beside=KIND):
+                audit("passkey removed", subject=session.subject)
+            elif kind in await self._passkeys(session.subject):
+                return problem(request, "last_passkey", status=400)
         return account.back(self._server, "passkey_removed")
 
 

@@ -27,6 +27,7 @@ from authserver.records import (
 )
 from authserver.settings import CoreSettings
 from authserver.storage import (
+    OPERATOR,
     TABLES,
     Bucket,
     Gone,
@@ -221,7 +222,7 @@ class PostgreSQLStorage:
             "INSERT INTO authserver.users AS stored (subject, folded_name, name, scopes, created_at)"
             " VALUES ($1, $2, $3, $4, authserver.now())"
             " ON CONFLICT (folded_name) DO UPDATE SET name = stored.name"
-            " RETURNING subject, name, scopes, created_at, disabled_at",
+            " RETURNING subject, name, scopes, created_at, disabled_at, disabled_by",
             str(uuid.uuid4()),
             _fold(name),
             name,
@@ -246,16 +247,21 @@ class PostgreSQLStorage:
         )
         return bool(rows)
 
-    async def disable_user(self, name: str) -> bool:
+    async def disable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Disable a user, end their sessions, revoke their grants."""
-        return await self._said("SELECT authserver.disable_user($1)", _fold(name), repeatable=True)
+        return await self._said(
+            "SELECT authserver.disable_user($1, $2, $3)", _fold(name), by, by == OPERATOR, repeatable=True
+        )
 
-    async def enable_user(self, name: str) -> bool:
+    async def enable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Let a disabled user sign in again."""
         rows = await self._run(
-            "UPDATE authserver.users SET disabled_at = NULL WHERE folded_name = $1 RETURNING true",
+            "UPDATE authserver.users SET disabled_at = NULL, disabled_by = NULL"
+            " WHERE folded_name = $1 AND ($3 OR disabled_by = $2) RETURNING true",
             _fold(name),
-            repeatable=True,
+            by,
+            by == OPERATOR,
+            repeatable=by == OPERATOR,
         )
         return bool(rows)
 
@@ -342,14 +348,9 @@ class PostgreSQLStorage:
         )
         return {row["kind"]: Credential(value=row["value"], counter=row["counter"]) for row in rows}
 
-    async def delete_credential(self, subject: str, kind: str) -> bool:
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
         """Delete the user's credential of that kind."""
-        rows = await self._run(
-            "DELETE FROM authserver.credentials WHERE subject = $1 AND kind = $2 RETURNING true",
-            subject,
-            kind,
-        )
-        return bool(rows)
+        return await self._said("SELECT authserver.delete_credential($1, $2, $3)", subject, kind, beside)
 
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         """Store something that can be taken once."""

@@ -12,7 +12,7 @@ from authserver.storage import Issued
 T = TypeVar("T")
 
 CLIENT = "SELECT client_id, metadata, secret_digest, address, created_at, approved_at, completed_at"
-USER = "SELECT subject, name, scopes, created_at, disabled_at"
+USER = "SELECT subject, name, scopes, created_at, disabled_at, disabled_by"
 AUTHORIZATION_REQUEST = (
     "SELECT client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource, address"
 )

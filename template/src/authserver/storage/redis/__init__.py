@@ -26,6 +26,7 @@ from authserver.records import (
 )
 from authserver.settings import CoreSettings
 from authserver.storage import (
+    OPERATOR,
     TABLES,
     Bucket,
     Gone,
@@ -243,13 +244,15 @@ class RedisStorage:
         """Set what the user may grant."""
         return bool(await self._run("set_user_scopes", _fold(name), {"scopes": rows.text(scopes)}))
 
-    async def disable_user(self, name: str) -> bool:
+    async def disable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Disable a user, end their sessions, revoke their grants."""
-        return bool(await self._run("disable_user", _fold(name), again=True))
+        who = {"by": by, "over_others": by == OPERATOR}
+        return bool(await self._run("disable_user", _fold(name), who, again=True))
 
-    async def enable_user(self, name: str) -> bool:
+    async def enable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Let a disabled user sign in again."""
-        return bool(await self._run("enable_user", _fold(name)))
+        who = {"by": by, "over_others": by == OPERATOR}
+        return bool(await self._run("enable_user", _fold(name), who))
 
     async def delete_user(self, name: str) -> bool:
         """Delete a user with all that is theirs."""
@@ -307,9 +310,10 @@ class RedisStorage:
         """Return all credentials of the user."""
         return {row["kind"]: rows.credential(row) for row in await self._rows("list_credentials", subject)}
 
-    async def delete_credential(self, subject: str, kind: str) -> bool:
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
         """Delete the user's credential of that kind."""
-        return bool(await self._run("delete_credential", {"subject": subject, "kind": kind}))
+        row = {"subject": subject, "kind": kind}
+        return bool(await self._run("delete_credential", row, beside or ""))
 
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         """Store something that can be taken once."""

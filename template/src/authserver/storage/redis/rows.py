@@ -38,6 +38,7 @@ def user(row: Columns) -> User:
         scopes=scopes(row.get("scopes")),
         created_at=row["created_at"],
         disabled_at=row.get("disabled_at"),
+        disabled_by=row.get("disabled_by"),
     )
 
 

@@ -30,6 +30,7 @@ from authserver.records import (
 )
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import (
+    OPERATOR,
     TABLES,
     Bucket,
     Gone,
@@ -310,14 +311,15 @@ class SQLiteStorage:
 
         return await self._write(set_scopes)
 
-    async def disable_user(self, name: str) -> bool:
+    async def disable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Disable a user, end their sessions, revoke their grants."""
 
         def disable(db: sqlite3.Connection, now: float) -> bool:
             row = db.execute(
-                "UPDATE users SET disabled_at = coalesce(disabled_at, ?) WHERE folded_name = ?"
-                " RETURNING subject",
-                (now, _fold(name)),
+                "UPDATE users SET disabled_at = coalesce(disabled_at, :now),"
+                " disabled_by = CASE :by WHEN :operator THEN :by ELSE coalesce(disabled_by, :by) END"
+                " WHERE folded_name = :folded_name RETURNING subject",
+                {"now": now, "by": by, "operator": OPERATOR, "folded_name": _fold(name)},
             ).fetchone()
             if row is None:
                 return False
@@ -327,11 +329,15 @@ class SQLiteStorage:
 
         return await self._write(disable)
 
-    async def enable_user(self, name: str) -> bool:
+    async def enable_user(self, name: str, *, by: str = OPERATOR) -> bool:
         """Let a disabled user sign in again."""
 
         def enable(db: sqlite3.Connection, now: float) -> bool:
-            cursor = db.execute("UPDATE users SET disabled_at = NULL WHERE folded_name = ?", (_fold(name),))
+            cursor = db.execute(
+                "UPDATE users SET disabled_at = NULL, disabled_by = NULL"
+                " WHERE folded_name = ? AND (? = ? OR disabled_by IS ?)",
+                (_fold(name), by, OPERATOR, by),
+            )
             return cursor.rowcount > 0
 
         return await self._write(enable)
@@ -453,11 +459,17 @@ class SQLiteStorage:
         )
         return {row["kind"]: Credential(value=row["value"], counter=row["counter"]) for row in found}
 
-    async def delete_credential(self, subject: str, kind: str) -> bool:
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
         """Delete the user's credential of that kind."""
 
         def delete(db: sqlite3.Connection, now: float) -> bool:
-            cursor = db.execute("DELETE FROM credentials WHERE subject = ? AND kind = ?", (subject, kind))
+            cursor = db.execute(
+                "DELETE FROM credentials WHERE subject = :subject AND kind = :kind"
+                " AND (:beside IS NULL OR EXISTS (SELECT 1 FROM credentials AS other"
+                " WHERE other.subject = :subject AND other.kind <> :kind"
+                " AND substr(other.kind, 1, length(:beside)) = :beside))",
+                {"subject": subject, "kind": kind, "beside": beside},
+            )
             return cursor.rowcount > 0
 
         return await self._write(delete)

@@ -26,6 +26,7 @@ def user(row: sqlite3.Row) -> User:
         scopes=scopes(row["scopes"]),
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
+        disabled_by=row["disabled_by"],
     )
 
 

@@ -40,7 +40,8 @@ CREATE TABLE authserver.users (
     name text NOT NULL,
     scopes text,
     created_at double precision NOT NULL,
-    disabled_at double precision
+    disabled_at double precision,
+    disabled_by text
 );
 
 CREATE TABLE authserver.invitations (

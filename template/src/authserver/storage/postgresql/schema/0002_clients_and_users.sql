@@ -85,7 +85,7 @@ EXCEPTION WHEN unique_violation THEN
     RETURN false;
 END $$;
 
-CREATE FUNCTION authserver.disable_user(_folded_name text) RETURNS boolean
+CREATE FUNCTION authserver.disable_user(_folded_name text, _by text, _over_others boolean) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     _subject text;
@@ -101,7 +101,10 @@ BEGIN
     _now := extract(epoch FROM clock_timestamp());
     PERFORM authserver.end_grants(_grants, _now);
     DELETE FROM authserver.sessions WHERE subject = _subject;
-    UPDATE authserver.users SET disabled_at = coalesce(disabled_at, _now) WHERE subject = _subject;
+    UPDATE authserver.users SET
+        disabled_at = coalesce(disabled_at, _now),
+        disabled_by = CASE WHEN _over_others THEN _by ELSE coalesce(disabled_by, _by) END
+    WHERE subject = _subject;
     RETURN true;
 END $$;
 
@@ -121,6 +124,18 @@ BEGIN
     PERFORM authserver.end_grants(_grants, extract(epoch FROM clock_timestamp())::double precision);
     DELETE FROM authserver.users WHERE subject = _subject;
     RETURN true;
+END $$;
+
+-- The user's row keeps two deletions apart: each sees what the other left.
+CREATE FUNCTION authserver.delete_credential(_subject text, _kind text, _beside text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    PERFORM FROM authserver.users WHERE subject = _subject FOR NO KEY UPDATE;
+    DELETE FROM authserver.credentials
+    WHERE subject = _subject AND kind = _kind AND (_beside IS NULL OR EXISTS (
+        SELECT FROM authserver.credentials
+        WHERE subject = _subject AND kind <> _kind AND starts_with(kind, _beside)));
+    RETURN FOUND;
 END $$;
 
 CREATE FUNCTION authserver.add_invitation(

@@ -22,7 +22,8 @@ CREATE TABLE users (
     name TEXT NOT NULL,
     scopes TEXT,
     created_at REAL NOT NULL,
-    disabled_at REAL
+    disabled_at REAL,
+    disabled_by TEXT
 );
 
 CREATE TABLE invitations (

@@ -1,8 +1,10 @@
-local user = user_named(argument())
+local user, who = user_named(argument()), row_argument()
 if not user then
   return false
 end
-redis.call("HSETNX", record_key("users", user.subject), "disabled_at", text(now))
+local key = record_key("users", user.subject)
+redis.call("HSETNX", key, "disabled_at", text(now))
+redis.call(who.over_others == "1" and "HSET" or "HSETNX", key, "disabled_by", who.by)
 erase_by("sessions", "subject", user.subject)
 revoke_by("subject", user.subject)
 return true
