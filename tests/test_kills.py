@@ -13,7 +13,7 @@ import httpx2
 from counting import Count
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person, Site
+from person import Person, Site, http_client
 from servers import Server
 
 ROUNDS = 20
@@ -174,7 +174,7 @@ def test_every_answer_outlives_a_kill_of_the_database(
 def recovered(server: Site) -> None:
     """Wait until the server, which was not restarted, answers again."""
     deadline = time.monotonic() + 30
-    with httpx2.Client(base_url=server.url) as http:
+    with http_client(server) as http:
         while http.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)

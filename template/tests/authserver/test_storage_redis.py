@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import engines
 import pytest
 from engines.redis import RedisEngine, own
 from ports import free_port
@@ -49,12 +50,13 @@ PASSWORD = "correct/horse"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisEngine]:
+def server() -> Iterator[RedisEngine]:
     """A server that these tests alone stop, kill and spoil."""
-    engine = own(tmp_path_factory.mktemp("redis"))
-    engine.start()
-    yield engine
-    engine.close()
+    with engines.scratch() as folder:
+        engine = own(folder)
+        engine.start()
+        yield engine
+        engine.close()
 
 
 @pytest.fixture
@@ -202,8 +204,8 @@ def low_port() -> int:
     return next(port for port in iter(free_port, None) if port < 50_000)
 
 
-async def test_a_cluster_is_refused(tmp_path: Path, name: str) -> None:
-    cluster = own(tmp_path, **{"cluster-enabled": "yes", "port": str(low_port())})
+async def test_a_cluster_is_refused(folder: Path, name: str) -> None:
+    cluster = own(folder, **{"cluster-enabled": "yes", "port": str(low_port())})
     cluster.start()
     try:
         with pytest.raises(SettingsError, match=r"^AUTH_STORAGE_URL: .*Cluster.* Example: "):
@@ -394,12 +396,11 @@ async def test_a_server_that_became_a_replica_is_unavailable_for_reads_too(
 
 
 async def test_replicas_have_what_was_answered_where_that_is_set(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_WAIT_MILLISECONDS", 1000)
     port = low_port()
-    (tmp_path / "second").mkdir()
-    first, second = own(tmp_path, port=str(port)), own(tmp_path / "second")
+    first, second = own(folder, port=str(port)), own(folder / "second")
     first.start()
     second.start()
     try:
@@ -457,7 +458,7 @@ class Cutter:
 
 
 @pytest.fixture
-async def cutter(server: RedisEngine, tmp_path: Path) -> AsyncIterator[Cutter]:
+async def cutter(server: RedisEngine) -> AsyncIterator[Cutter]:
     cutter = Cutter(server.socket)
     listening = await asyncio.start_unix_server(cutter.serve, server.socket.with_name("cutter"))
     yield cutter

