@@ -35,6 +35,7 @@ from test_storage import (
     records,
     redeem,
     rotate,
+    round_trips,
 )
 
 from authserver.secret_values import new_seed
@@ -429,17 +430,19 @@ async def test_replicas_have_what_was_answered_where_that_is_set(
 
 
 class Cutter:
-    """Stands between: it can let the server do what it is asked and keep the answer to itself."""
+    """Stands between: it counts what is sent; it can let the server work and keep the answer to itself."""
 
     def __init__(self, behind: Path) -> None:
         self._behind = behind
         self.cuts = 0
+        self.sent = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_unix_connection(self._behind)
 
         async def forward() -> None:
             while data := await reader.read(65536):
+                self.sent += 1
                 back.write(data)
             back.close()
 
@@ -523,6 +526,10 @@ async def test_an_operation_that_cannot_tell_is_unavailable_after_a_cut(
     assert await behind.take_attempt([bucket]) > 0
     assert await behind.get_user("alice") is not None
     assert await behind.get_client("client") is None
+
+
+async def test_an_operation_is_one_round_trip(behind: module.RedisStorage, cutter: Cutter) -> None:
+    assert set(await round_trips(behind, lambda: cutter.sent)) == {1}
 
 
 async def test_an_operation_is_repeated_once_only(behind: module.RedisStorage, cutter: Cutter) -> None:

@@ -21,6 +21,9 @@ class Engine(Protocol):
     def kill(self) -> None:
         """Kill it at once, as a power cut does."""
 
+    def cut(self) -> None:
+        """Cut all connections, whatever is going on in them."""
+
     def close(self) -> None:
         """Stop it and delete what it kept outside of its folder."""
 

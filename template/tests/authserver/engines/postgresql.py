@@ -91,6 +91,13 @@ class Server:
         """It is not ours to kill."""
         pytest.skip("the server of TEST_STORAGE_URL is not ours to kill")
 
+    def cut(self) -> None:
+        """Cut all connections to our databases."""
+        self.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE starts_with(datname, '{self._prefix}')"
+        )
+
     def close(self) -> None:
         """Delete the databases."""
         for store in self._stores:

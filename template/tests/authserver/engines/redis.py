@@ -116,6 +116,11 @@ class RedisEngine:
             self.process.kill()
             self.process.wait(60)
 
+    def cut(self) -> None:
+        """Cut all connections but that of the one who asks."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+
     def close(self) -> None:
         """Stop the server; on one that is not ours, delete the stores."""
         if self.process is None:
