@@ -59,7 +59,7 @@ def broken_since(old: Settings, new: Settings) -> Iterator[str]:
         for choice in set(asked.get("choices", {}).values()) - set(question.get("choices", {}).values()):
             yield f"{name}: {choice} is no choice any more: projects would silently get the default"
         if asked.get("when") is not False and question["default"] != asked["default"]:
-            yield f"{name}: the default was {asked['default']}: only by `born` may that of new projects differ"
+            yield f"{name}: the default was {asked['default']}: only new projects may get another, by `born`"
 
 
 def missing_paths(old: set[str], new: set[str], version: str, upgrading: str) -> Iterator[str]:

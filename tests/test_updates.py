@@ -9,6 +9,7 @@ from promises import missing_paths
 from rendering import (
     REPOSITORY,
     Answers,
+    clone,
     commit,
     covering,
     files,
@@ -104,3 +105,81 @@ def test_an_update_gives_a_fresh_project_and_keeps_the_edits(
     edit(fresh)
     assert without_git(project) == without_git(fresh)
     record_property("updates", 2)
+
+
+# ---------------------------------------------------------------- what Copier does, as docs/updating.md says
+
+LINES = ["one", "two", "three", "four", "five"]
+PATH = "src/authserver/lines.txt"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The template with one more file, in a release of its own."""
+    source = clone(tmp_path / "copier-fastmcp-oauth", "999.0.0")
+    write(source / "template", LINES)
+    commit(source, "Lines")
+    git(source, "tag", "999.1.0")
+    return source
+
+
+@pytest.fixture
+def project(source: Path, tmp_path: Path) -> Path:
+    made = render(source, tmp_path / "my-server")
+    git(made, "init", "--quiet")
+    commit(made, "Start")
+    return made
+
+
+def write(folder: Path, lines: list[str]) -> None:
+    (folder / PATH).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def fix(source: Path, lines: list[str]) -> None:
+    write(source / "template", lines)
+    commit(source, "Fix")
+    git(source, "tag", "999.2.0")
+
+
+@pytest.mark.parametrize(("mine", "merges"), [("three", True), ("two", False)], ids=["two away", "next line"])
+def test_an_edit_two_lines_away_merges_and_one_line_away_conflicts(
+    source: Path, project: Path, mine: str, merges: bool
+) -> None:
+    write(project, [line.replace(mine, "mine") for line in LINES])
+    commit(project, "Mine")
+    fix(source, ["fixed", *LINES[1:]])
+    update(project)
+    assert (git(project, "ls-files", "--unmerged") == "") is merges
+    merged = (project / PATH).read_text(encoding="utf-8")
+    assert ("<<<<<<< before updating\n" in merged) is not merges
+    assert "fixed" in merged
+    assert "mine" in merged
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "deleted"])
+def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path, moved: bool) -> None:
+    """So each fix comes with a new test: see docs/advisories."""
+    elsewhere = project / "src/app/lines.txt"
+    if moved:
+        (project / PATH).rename(elsewhere)
+    else:
+        (project / PATH).unlink()
+    commit(project, "Mine")
+    fix(source, ["fixed", *LINES[1:]])
+    update(project)
+    assert git(project, "status", "--porcelain").split() == ["M", ".copier-answers.yml"]
+    assert not moved or elsewhere.read_text(encoding="utf-8").split() == LINES
+
+
+def test_a_default_of_a_later_generation_is_for_new_projects_only(
+    source: Path, project: Path, tmp_path: Path
+) -> None:
+    asked = source / "copier.yml"
+    text = asked.read_text(encoding="utf-8")
+    asked.write_text(text.replace("born | default(1)", "born | default(2)"), encoding="utf-8")
+    commit(source, "A new generation")
+    git(source, "tag", "999.2.0")
+    update(project)
+    new = render(source, tmp_path / "new")
+    born = [files(made)[ANSWERS_FILE].splitlines()[-1] for made in (project, new)]
+    assert born == [b"born: 1", b"born: 2"]
