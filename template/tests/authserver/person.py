@@ -25,7 +25,8 @@ def http_client(site: Site, **options: Any) -> httpx2.Client:
     """Return a client for one site. They are made by the dozen and never closed: nothing is kept alive."""
     # No TLS here: loading certificates for each client would take most of the time.
     limits = httpx2.Limits(max_keepalive_connections=0)
-    return httpx2.Client(base_url=site.url, verify=False, limits=limits, **options)
+    # A busy machine is slow, not wrong.
+    return httpx2.Client(base_url=site.url, verify=False, limits=limits, timeout=60, **options)
 
 
 class Form(HTMLParser):
