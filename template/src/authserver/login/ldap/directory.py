@@ -6,8 +6,11 @@ never followed: they lead to servers that nobody configured.
 """
 
 import math
+import os
 import re
+import socket
 import ssl
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -239,12 +242,26 @@ class Directory:
         )
         try:
             connection.open(read_server_info=False)
-            if server.tls and not encrypted and not connection.start_tls(read_server_info=False):
-                raise _Trouble("StartTLS was refused")
+            if server.tls and not encrypted:
+                with self._in_time(connection):
+                    connection.start_tls(read_server_info=False)
             yield connection
         finally:
             if connection.socket is not None:
                 connection.socket.close()
+
+    @contextmanager
+    def _in_time(self, connection: ldap3.Connection) -> Iterator[None]:
+        """Cut the connection when time is up: ldap3 waits for ever for an answer that comes byte by byte."""
+        # Of the descriptor, which stays the same when TLS begins on it.
+        line = socket.socket(fileno=os.dup(connection.socket.fileno()))
+        timer = threading.Timer(self._settings.ldap_timeout_seconds, _cut, [line])
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            line.close()
 
     def _bind_to_search(self, connection: ldap3.Connection, name: str, password: str) -> None:
         """Become the service account, or the user by the template; raises NotRight and _Trouble."""
@@ -262,11 +279,11 @@ class Directory:
         """Become somebody; return '' or, where the directory says no, why. Raises _Trouble."""
         if connection.server.tls and not isinstance(connection.socket, ssl.SSLSocket):
             raise _Trouble("the connection is not encrypted")
-        if not dn or not password:
-            raise _Trouble("an anonymous bind was about to be made")
         # As bytes: a string would go through SASLprep (RFC 4013), which refuses some and changes others.
+        # An empty name or password, with which a bind is anonymous, ldap3 refuses.
         connection.user, connection.password = dn, password.encode()
-        connection.bind(read_server_info=False)
+        with self._in_time(connection):
+            connection.bind(read_server_info=False)
         code = connection.result["result"]
         if code not in (RESULT_SUCCESS, *_REFUSALS):
             raise _Trouble(f"the answer to a bind was {RESULT_CODES.get(code, code)}")
@@ -280,13 +297,14 @@ class Directory:
         attributes: list[str],
     ) -> list[dict[str, Any]]:
         """Return what is found; raises _Trouble where something may be missing."""
-        connection.search(
-            base,
-            condition,
-            dereference_aliases=ldap3.DEREF_NEVER,
-            attributes=attributes,
-            time_limit=self._settings.ldap_timeout_seconds,
-        )
+        with self._in_time(connection):
+            connection.search(
+                base,
+                condition,
+                dereference_aliases=ldap3.DEREF_NEVER,
+                attributes=attributes,
+                time_limit=self._settings.ldap_timeout_seconds,
+            )
         code = connection.result["result"]
         if code != RESULT_SUCCESS:
             raise _Trouble(f"the answer to a search was {RESULT_CODES.get(code, code)}")
@@ -309,6 +327,11 @@ class _Tls(ldap3.Tls):
         connection.socket = self._context.wrap_socket(
             connection.socket, server_hostname=connection.server.host
         )
+
+
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def is_dn(text: str) -> bool:
