@@ -45,7 +45,7 @@ class CannotMutate(Exception):
 
 @dataclass(frozen=True)
 class Mutation:
-    """One guard: where its text is, what stands there without it, which test must notice, with which login."""
+    """One guard: where its text is, what stands there without it, and which test must notice, by login."""
 
     name: str
     file: str
