@@ -225,7 +225,9 @@ async def test_a_store_of_a_newer_release_is_left_alone(server: RedisEngine, nam
         pass
     with server.client() as client:
         client.set(f"{server.prefix(name)}schema", 99)
-    with pytest.raises(StorageUnavailable, match=r"schema 99, this release knows 1: run the newer release"):
+    with pytest.raises(
+        StorageUnavailable, match=r"schema 99, this release knows 1: run the newer release, or restore"
+    ):
         await made(server, name).open()
 
 

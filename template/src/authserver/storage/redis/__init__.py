@@ -131,7 +131,8 @@ class RedisStorage:
             await self._undo_fill(token)
         elif state != "ready":
             raise StorageUnavailable(
-                f"the database has {state}, this release knows {_SCHEMA}: run the newer release"
+                f"the database has {state}, this release knows {_SCHEMA}:"
+                " run the newer release, or restore the backup that was made before the update"
             )
 
     async def close(self) -> None:
