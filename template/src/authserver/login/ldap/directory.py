@@ -6,7 +6,6 @@ never followed: they lead to servers that nobody configured.
 """
 
 import math
-import os
 import re
 import socket
 import ssl
@@ -254,7 +253,7 @@ class Directory:
     def _in_time(self, connection: ldap3.Connection) -> Iterator[None]:
         """Cut the connection when time is up: ldap3 waits for ever for an answer that comes byte by byte."""
         # Of the descriptor, which stays the same when TLS begins on it.
-        line = socket.socket(fileno=os.dup(connection.socket.fileno()))
+        line = socket.socket(fileno=socket.dup(connection.socket.fileno()))
         timer = threading.Timer(self._settings.ldap_timeout_seconds, _cut, [line])
         timer.start()
         try:
