@@ -17,6 +17,7 @@ import pytest
 import structlog
 import trustme
 from conftest import SCOPES, Command, Live, ended, new_person
+from ldap3.utils.dn import escape_rdn
 from logins.ldap import GROUPS, PEOPLE, SERVICE_PASSWORD, OpenLDAP, another, directory, named
 from oauth_client import OAuthClient, alive
 from operators import Operator
@@ -582,6 +583,25 @@ def test_groups_can_be_searched_for(start: Start, groups_filter: str) -> None:
         )
         assert sign_in(server, NASTY).url.path == "/account"
         assert accounts(server)[NASTY].scopes == ("read", "write")
+    directory().remove(group)
+
+
+def test_a_group_is_the_same_however_its_name_is_escaped(start: Start) -> None:
+    dn = directory().person("escaped", PASSWORD)
+    group = directory().group(r"Grüße\, \2b \=", dn)
+    server = start(ldap_group_scopes={rf"CN=GRÜSSE\2c \+ \3d, {GROUPS}": "write"})
+    assert sign_in(server, "escaped").url.path == "/account"
+    assert accounts(server)["escaped"].scopes == ("read", "write")
+    directory().remove(group)
+
+
+def test_a_group_whose_name_reads_like_anothers_is_not_that_one(start: Start) -> None:
+    """Attack 11c: be in a group whose name holds the whole name of another. Source: RFC 4514 2.4."""
+    dn = directory().person("climber", PASSWORD)
+    group = directory().group(escape_rdn(f"admins,{GROUPS}"), dn)
+    server = start(ldap_group_scopes={f"cn=admins,{GROUPS},{GROUPS}": "admin"})
+    assert sign_in(server, "climber").url.path == "/account"
+    assert accounts(server)["climber"].scopes is None
     directory().remove(group)
 
 

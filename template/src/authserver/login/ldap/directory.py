@@ -48,6 +48,9 @@ _NAME_LENGTH = 256
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")
 
+# What stands for a byte in a distinguished name: RFC 4514 section 3, `pair`.
+_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
+
 # How directories say no to a password, in RFC 4511 appendix A's words. All else is trouble.
 _REFUSALS = (
     RESULT_CONSTRAINT_VIOLATION,
@@ -342,10 +345,18 @@ def is_dn(text: str) -> bool:
 
 
 def normalised(dn: str) -> str:
-    """Return a distinguished name in one case and without spaces between its parts."""
+    """Return a distinguished name in one case, escaped in one way, without spaces between its parts."""
     return "".join(
-        f"{kind.lower()}={value.casefold()}{separator}" for kind, value, separator in parse_dn(dn, strip=True)
+        f"{kind.lower()}={escape_rdn(_unescaped(value).casefold())}{separator}"
+        for kind, value, separator in parse_dn(dn, strip=True)
     )
+
+
+def _unescaped(value: str) -> str:
+    """Return what a value of a distinguished name stands for (RFC 4514 section 2.4)."""
+    return _ESCAPED.sub(
+        lambda found: bytes.fromhex(found[1].decode()) if len(found[1]) > 1 else found[1], value.encode()
+    ).decode(errors="replace")
 
 
 def is_filter(text: str) -> bool:
