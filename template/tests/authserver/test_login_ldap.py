@@ -452,7 +452,7 @@ def test_a_server_that_hangs_is_left_and_asked_last(start: Start, listen: Callab
     assert hanging.connections == 1
 
 
-@pytest.mark.parametrize("at", ["StartTLS", "bind", "search"])
+@pytest.mark.parametrize("at", ["TLS", "StartTLS", "bind", "search"])
 def test_a_server_that_drips_is_cut_off(start: Start, listen: Callable[..., Listener], at: str) -> None:
     """Attack 11c: answer byte by byte, each in time, and hold the threads of sign-ins. Source: CWE-400."""
     ran_dry: list[bool] = []
@@ -461,14 +461,15 @@ def test_a_server_that_drips_is_cut_off(start: Start, listen: Callable[..., List
         if at == "search" and BIND_REQUEST in request:
             yield response(request, 0, BIND_RESPONSE)
             return
-        yield b"\x30\x84\x00\x0f\xff\xff"  # a megabyte is to follow
+        # As much is to follow as a record of TLS holds, or a megabyte.
+        yield b"\x16\x03\x03\x40\x00" if at == "TLS" else b"\x30\x84\x00\x0f\xff\xff"
         for _ in range(200):
             time.sleep(0.1)
             yield b"\x00"
         ran_dry.append(True)
 
     server = start(
-        ldap_servers=f"ldap://127.0.0.1:{listen(drip).port}",
+        ldap_servers=f"{'ldaps' if at == 'TLS' else 'ldap'}://127.0.0.1:{listen(drip).port}",
         ldap_start_tls=at == "StartTLS",
         ldap_timeout_seconds=1,
     )
