@@ -111,13 +111,14 @@ def clone(to: Path, tag: str) -> Path:
     git(REPOSITORY, "clone", "--quiet", "--no-tags", str(REPOSITORY), str(to))
     for version, released in releases().items():
         git(to, "tag", version, released)
-    for name in git(REPOSITORY, "ls-files", "-z").split("\0"):
-        if name and not (REPOSITORY / name).exists():
-            (to / name).unlink()
-    for name in git(REPOSITORY, "ls-files", "-z", "--modified", "--others", "--exclude-standard").split("\0"):
-        if name and (REPOSITORY / name).exists():
+    changed = git(REPOSITORY, "diff", "--name-only", "--no-renames", "-z", "HEAD")
+    new = git(REPOSITORY, "ls-files", "-z", "--others", "--exclude-standard")
+    for name in filter(None, f"{changed}{new}".split("\0")):
+        if (REPOSITORY / name).exists():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, to / name)
+        else:
+            (to / name).unlink()
     commit(to, "What is not committed yet")
     git(to, "tag", tag)
     return to

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from counting import Count
+from promises import missing_paths
 from rendering import (
     REPOSITORY,
     Answers,
@@ -82,6 +83,8 @@ def test_an_update_gives_a_fresh_project_and_keeps_the_edits(
     git(project, "init", "--quiet")
     commit(project, "Start")
     fresh = render(template, tmp_path / "fresh" / "my-server", **answers)
+    upgrading = (REPOSITORY / "UPGRADING.md").read_text(encoding="utf-8")
+    assert not list(missing_paths(set(without_git(project)), set(files(fresh)), release, upgrading))
     for name in files(fresh):
         if name.startswith(SEEDS):
             (fresh / name).unlink()
