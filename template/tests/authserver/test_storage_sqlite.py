@@ -18,6 +18,7 @@ from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
+from authserver.storage.sqlite.place import file_system
 from authserver.storage.sqlite.writer import connect
 
 pytestmark = pytest.mark.anyio
@@ -210,7 +211,7 @@ async def test_several_openers_write_at_once(path: Path) -> None:
 
 
 async def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(engine, "file_system", lambda _: "nfs4")
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .*network file system.*Example: "):
         engine.create(engine.Settings(data_dir=path.parent))
 
@@ -230,9 +231,9 @@ def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(Path, "exists", lambda self: True)
-    assert engine._file_system(Path("/mnt/nfs/data")) == "nfs4"
-    assert engine._file_system(Path("/mnt/nfsx")) == "ext4"
-    assert engine._file_system(Path("/home")) == "ext4"
+    assert file_system(Path("/mnt/nfs/data")) == "nfs4"
+    assert file_system(Path("/mnt/nfsx")) == "ext4"
+    assert file_system(Path("/home")) == "ext4"
 
 
 # ------------------------------------------------------------------- the secret key beside the data
