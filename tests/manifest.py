@@ -20,6 +20,11 @@ PATH = "src/authserver/manifest.json"
 _FOLDERS = ("src/authserver/", "tests/authserver/")
 
 
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def release(changelog: str) -> str:
     """Return the newest release that a changelog names, and whether there is more since."""
     heading = re.search(r"^## (\d+\.\d+\.\d+)$", changelog, re.MULTILINE)
@@ -37,10 +42,10 @@ def manifest(template: Path) -> str:
             project = render(plain, Path(folder) / title(answers) / "my-server", **answers)
             for path, content in files(project).items():
                 if path.startswith(_FOLDERS) and path != PATH:
-                    written[path, hashlib.sha256(content).hexdigest()].append(answers)
+                    written[path, sha256(content)].append(answers)
     entries = ",\n".join(
-        json.dumps({"path": path, "sha256": sha256} | _with_answers(written[path, sha256]))
-        for path, sha256 in sorted(written, key=lambda key: (key[0], title(written[key][0])))
+        json.dumps({"path": path, "sha256": found} | _with_answers(written[path, found]))
+        for path, found in sorted(written, key=lambda key: (key[0], title(written[key][0])))
     )
     number = release((template / "CHANGELOG.md").read_text(encoding="utf-8"))
     return f'{{"release": {json.dumps(number)}, "files": [\n{entries}\n]}}\n'
