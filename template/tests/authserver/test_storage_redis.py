@@ -810,7 +810,7 @@ async def test_a_restore_that_died_is_undone_by_whoever_opens_the_store_next(
     ],
 )
 def test_doctor_demands_verified_tls_and_a_password_off_this_machine(url: str, unsafe: int) -> None:
-    found = [finding for finding in module.checks(module.Settings.model_validate({"storage_url": url}))]
+    found = list(module.checks(module.Settings.model_validate({"storage_url": url})))
     assert sum(not finding.harmless for finding in found) == unsafe
     assert {finding.about for finding in found} <= {"AUTH_STORAGE_URL"}
 

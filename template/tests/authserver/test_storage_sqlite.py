@@ -283,14 +283,14 @@ def doctor(folder: Path) -> set[str]:
 
 def test_doctor_names_a_folder_that_others_can_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judgement, "file_system", lambda _: "ext4")
-    path.parent.chmod(0o700)
+    path.parent.mkdir(mode=0o700)
     assert doctor(path.parent) == set()
     path.parent.chmod(0o750)
     assert doctor(path.parent) == {"unsafe: others can read"}
 
 
 def test_doctor_names_a_disk_that_fills_or_does_not_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path.parent.chmod(0o700)
+    path.parent.mkdir(mode=0o700)
     monkeypatch.setattr(judgement, "file_system", lambda _: "tmpfs")
     for free, said in ((50, "unsafe: only 50 MiB are free in"), (500, "note: only 500 MiB are free in")):
         usage = SimpleNamespace(free=free << 20)
