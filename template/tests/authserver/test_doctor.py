@@ -22,8 +22,14 @@ HEALTHY = {"public_url": "https://mcp.example.com"}
 
 
 @pytest.fixture
-def healthy(store: dict[str, str], operator: Operator) -> Operator:
-    """The operator of a server that is ready for production."""
+def healthy(store: dict[str, str], operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    """The operator of a server that is ready for production, but that the tests' store may be anywhere."""
+    checks: Any = getattr(choices.storage, "checks", list)
+
+    def without_its_place(settings: Settings) -> list[Finding]:
+        return [finding for finding in checks(settings) if finding.about != "AUTH_STORAGE_URL"]
+
+    monkeypatch.setattr(choices.storage, "checks", without_its_place, raising=False)
     return operator.at(store | HEALTHY)
 
 
@@ -33,12 +39,23 @@ def test_a_server_that_is_ready_is_called_so(healthy: Operator) -> None:
     assert all(line.startswith("note: ") for line in said[:-1]), said
 
 
-def test_what_is_unsafe_ends_with_1(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    assert operator.fails("doctor") == "1"
+def test_what_is_unsafe_ends_with_1(healthy: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    del healthy.store["public_url"]
+    assert healthy.fails("doctor") == "1"
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "1 unsafe"
     [unsafe] = [line for line in said if line.startswith("unsafe: ")]
     assert unsafe.startswith("unsafe: AUTH_PUBLIC_URL: ")
+
+
+@pytest.mark.parametrize("axis", choices.__all__)
+def test_each_choice_has_its_say(
+    healthy: Operator, axis: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = Finding(Level.UNSAFE, axis, "it is not well")
+    monkeypatch.setattr(getattr(choices, axis), "checks", lambda settings: [finding], raising=False)
+    assert healthy.fails("doctor") == "1"
+    assert f"unsafe: {axis}: it is not well.\n" in capsys.readouterr().out
 
 
 def test_programs_read_it_as_json(healthy: Operator) -> None:
