@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import advisory
-import copier
 import pytest
 from manifest import PATH, entries, sha256
-from rendering import clone, commit, git
+from rendering import clone, commit, git, render, update
 
 FLAWED_FILE = "src/authserver/clients.py"
 SOUND = "if asked == registered:"
@@ -54,7 +53,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     source.write_text(source.read_text().replace(FLAWED, SOUND))
     (template / "template" / CANARY).write_text(CANARY_TEXT)
     _release(template, "9.0.1")
-    project = _project(template, template.parent, "9.0.0")
+    project = render(template, template.parent / "my-server", "9.0.0")
     git(project, "init", "--quiet")
     commit(project, "Start")
     return Channel(template, project, advisory.write(template, _asked()))
@@ -69,9 +68,8 @@ def _asked(*more: str) -> list[str]:
 def _release(template: Path, version: str) -> None:
     """Commit a release: its heading, its hashes, its tag."""
     changelog = template / "CHANGELOG.md"
-    changelog.write_text(
-        re.sub(r"^## ", f"## {version}\n\n* Work.\n\n## ", changelog.read_text(), count=1, flags=re.MULTILINE)
-    )
+    text = changelog.read_text().replace("## Unreleased\n\n", "")
+    changelog.write_text(text.replace("\n## ", f"\n## {version}\n\n* Work.\n\n## ", 1))
     manifest = template / "template" / PATH
     text = re.sub(r'"release": "[^"]+"', f'"release": "{version}"', manifest.read_text())
     for entry in entries(text):
@@ -160,15 +158,9 @@ def test_the_flaw_is_found_wherever_it_went(
     assert ("1 passed" if mended else "1 failed") in canary.stdout
 
 
-def _project(template: Path, folder: Path, release: str) -> Path:
-    project = folder / "my-server"
-    copier.run_copy(str(template), project, vcs_ref=release, defaults=True, quiet=True)
-    return project
-
-
 def _update(project: Path) -> None:
     """Update; where the fix and the user's work conflict, the user's work stays."""
-    copier.run_update(project, defaults=True, overwrite=True, quiet=True, vcs_ref="9.0.1")
+    update(project)
     for name in set(git(project, "diff", "--name-only", "--diff-filter=U").split()):
         (project / name).write_text(git(project, "show", f"HEAD:{name}"))
     commit(project, "Update")
@@ -213,6 +205,6 @@ def test_other_answers_may_not_have_the_file(channel: Channel, tmp_path: Path) -
     file |= {"path": "src/authserver/login/ldap/directory.py", "answers": {"login": ["ldap"]}}
     other = tmp_path / "other.json"
     other.write_text(json.dumps(told))
-    project = _project(channel.template, tmp_path, "9.0.1")
+    project = render(channel.template, tmp_path / "my-server", "9.0.1")
     assert _doctor(project, other) == (0, "not affected: src/authserver/login/ldap/directory.py")
     assert _doctor(project, channel.advisory) == (0, "fixed: src/authserver/clients.py")

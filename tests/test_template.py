@@ -11,7 +11,7 @@ import pytest
 import yaml
 from authserver.pages import languages
 from authserver.upstream import TESTED
-from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, questions, render
+from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, render
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
 JINJA = [
@@ -77,23 +77,6 @@ def test_no_words_of_error_pages_lie_about() -> None:
 def test_python_is_python() -> None:
     """Jinja only in files that carry a name or an answer."""
     assert [path.name for path in JINJA if path.suffixes[:1] == [".py"]] == ["choices.py.jinja"]
-
-
-@pytest.mark.parametrize(
-    "key", ["_tasks", "_migrations", "_jinja_extensions", "_secret_questions", "_envops"]
-)
-def test_nothing_here_needs_trust(key: str) -> None:
-    """One tag with a task would poison every later update."""
-    assert key not in SETTINGS
-
-
-def test_exclusions_read_every_answer_with_a_default() -> None:
-    """A question that an old project never answered would break its update."""
-    code = "\n".join(re.findall(r"{{.*?}}|{%.*?%}", "\n".join(SETTINGS["_exclude"])))
-    without_texts = re.sub(r"'/[^']*'", "''", code)
-    for name, question in questions().items():
-        default = re.escape(f" | default('{question['default']}')")
-        assert not re.search(rf"\b{name}\b(?!{default})", without_texts), name
 
 
 def test_seeds_are_skipped_by_updates_and_by_recopies() -> None:
