@@ -6,9 +6,11 @@ import sys
 import tomllib
 from pathlib import Path
 
+import manifest
 import pytest
 import yaml
 from authserver.pages import languages
+from authserver.upstream import TESTED
 from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, render
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
@@ -102,8 +104,35 @@ def test_both_repositories_have_the_same_hooks() -> None:
     here, there = (
         yaml.safe_load((folder / ".pre-commit-config.yaml").read_text()) for folder in (REPOSITORY, TEMPLATE)
     )
+    own = here["repos"][0]["hooks"].pop()
+    assert own["id"] == "manifest"
     assert here == there
     assert {repo["repo"] for repo in here["repos"]} == {"local"}
+
+
+def test_the_manifest_is_that_of_the_files(template: Path) -> None:
+    """By which `doctor` says what was altered."""
+    made = (TEMPLATE / manifest.PATH).read_text(encoding="utf-8")
+    assert made == manifest.manifest(template), "run: uv run python tests/manifest.py"
+
+
+@pytest.mark.parametrize(
+    ("changelog", "release"),
+    [
+        ("# Changelog\n\n## 1.2.3\n\n* New.\n\n## 1.2.2\n", "1.2.3"),
+        ("# Changelog\n\n## Unreleased\n\n## 1.2.3\n", "1.2.3"),
+        ("# Changelog\n\n## Unreleased\n\n* New.\n\n## 1.2.3\n", "1.2.3+unreleased"),
+        ("# Changelog\n\n## Unreleased\n\n* New.\n", "0.0.0+unreleased"),
+    ],
+)
+def test_the_manifest_is_that_of_the_newest_release(changelog: str, release: str) -> None:
+    assert manifest.release(changelog) == release
+
+
+def test_doctor_knows_the_versions_of_fastmcp_that_are_asked_for() -> None:
+    project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text())["project"]
+    first, end = (".".join(map(str, version)) for version in TESTED)
+    assert f"fastmcp>={first},<{end}" in project["dependencies"]
 
 
 def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:

@@ -948,3 +948,22 @@ def test_the_service_accounts_password_may_come_from_a_file(
     server = start(ldap_bind_password=None, ldap_bind_password_file=file)
     directory().person("filed", PASSWORD)
     assert sign_in(server, "filed").url.path == "/account"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ["AUTH_LDAP_FILTER"]),
+        ({"ldap_filter": "(memberOf=cn=mcp,dc=example,dc=com)"}, []),
+        (
+            {"ldap_bind_dn": None, "ldap_bind_template": "{name}@example.com"},
+            ["AUTH_LDAP_BIND_TEMPLATE", "AUTH_LDAP_FILTER"],
+        ),
+        ({"ldap_check_minutes": 600}, ["AUTH_LDAP_CHECK_MINUTES", "AUTH_LDAP_FILTER"]),
+    ],
+)
+def test_doctor_says_who_gets_in_and_how_late_they_are_shut_out(
+    changes: dict[str, Any], said: list[str]
+) -> None:
+    settings = {**directory().settings(), "second_factor": "required", **changes}
+    assert [finding.about for finding in login.checks(login.Settings.model_validate(settings))] == said

@@ -13,7 +13,8 @@ from operators import Operator
 from person import Form, Person
 
 from authserver.configuration import Settings, load_settings
-from authserver.login.proxy import identity
+from authserver.login.proxy import Settings as ProxySettings
+from authserver.login.proxy import checks, identity
 from authserver.settings import SettingsError
 
 SECRET = "what only the proxy knows, 32 characters"
@@ -411,3 +412,16 @@ def test_the_secret_may_come_from_a_file(
     person = named(Person(server), "alice", **{"Auth-Proxy-Secret": SECRET})
     assert person.get("/login").url.path == "/account"
     assert SECRET not in repr(Settings.model_validate(store | {"proxy_secret": SECRET}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"proxy_peers": "127.0.0.1"}, ["note: AUTH_PROXY_SECRET"]),
+        ({"proxy_peers": "10.0.0.0/8"}, ["unsafe: AUTH_PROXY_PEERS"]),
+        ({"proxy_peers": "10.0.0.0/8", "proxy_secret": "s" * 40}, []),
+    ],
+)
+def test_doctor_says_who_can_pass_for_the_proxy(settings: dict[str, str], said: list[str]) -> None:
+    found = checks(ProxySettings.model_validate(settings))
+    assert [f"{finding.level}: {finding.about}" for finding in found] == said

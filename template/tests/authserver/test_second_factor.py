@@ -403,3 +403,9 @@ def test_a_new_account_sets_it_up_where_it_is_demanded(start: Callable[..., Live
     assert 'name="seed"' in page.text
     assert codes_on(person.submit(page, "seed", code=App(page).code()))
     assert person.get("/account").url.path == "/account"
+
+
+def test_doctor_says_when_a_password_is_enough() -> None:
+    [finding] = second_factor.checks(second_factor.Settings())
+    assert finding.about == "AUTH_SECOND_FACTOR"
+    assert list(second_factor.checks(second_factor.Settings(second_factor="required"))) == []
