@@ -12,9 +12,8 @@ from rendering import (
     TEMPLATE,
     Answers,
     choices,
-    combinations,
-    differences,
     files,
+    projects,
     questions,
     render,
     title,
@@ -23,19 +22,9 @@ from rendering import (
 _ILLEGAL_ON_WINDOWS = re.compile(
     r'[<>:"|?*\\\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE
 )
-_QUESTIONS = [name for name, question in questions().items() if "choices" in question]
 
 
-# Every combination of the axes; what is no axis changes with the default ones only.
-_COMBINATIONS = [
-    answers
-    for answers in combinations(*_QUESTIONS)
-    if differences({name: answers[name] for name in _QUESTIONS if name not in AXES}) == 0
-    or differences({name: answers[name] for name in AXES}) == 0
-]
-
-
-@pytest.fixture(scope="module", params=_COMBINATIONS, ids=title)
+@pytest.fixture(scope="module", params=projects(), ids=title)
 def answers(request: pytest.FixtureRequest) -> Answers:
     chosen: Answers = request.param
     return chosen

@@ -6,10 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import manifest
 import pytest
 import yaml
 from authserver.pages import languages
-from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, questions, render
+from authserver.upstream import TESTED
+from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, render
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
 JINJA = [
@@ -84,23 +86,6 @@ def test_python_is_python() -> None:
     assert [path.name for path in JINJA if path.suffixes[:1] == [".py"]] == ["choices.py.jinja"]
 
 
-@pytest.mark.parametrize(
-    "key", ["_tasks", "_migrations", "_jinja_extensions", "_secret_questions", "_envops"]
-)
-def test_nothing_here_needs_trust(key: str) -> None:
-    """One tag with a task would poison every later update."""
-    assert key not in SETTINGS
-
-
-def test_exclusions_read_every_answer_with_a_default() -> None:
-    """A question that an old project never answered would break its update."""
-    code = "\n".join(re.findall(r"{{.*?}}|{%.*?%}", "\n".join(SETTINGS["_exclude"])))
-    without_texts = re.sub(r"'/[^']*'", "''", code)
-    for name, question in questions().items():
-        default = re.escape(f" | default('{question['default']}')")
-        assert not re.search(rf"\b{name}\b(?!{default})", without_texts), name
-
-
 def test_seeds_are_skipped_by_updates_and_by_recopies() -> None:
     """`_exclude` for updates, `_skip_if_exists` for recopies: the same files."""
     [seeds] = [entry for entry in SETTINGS["_exclude"] if "_copier_operation == 'update'" in entry]
@@ -126,8 +111,35 @@ def test_both_repositories_have_the_same_hooks() -> None:
     here, there = (
         yaml.safe_load((folder / ".pre-commit-config.yaml").read_text()) for folder in (REPOSITORY, TEMPLATE)
     )
+    own = here["repos"][0]["hooks"].pop()
+    assert own["id"] == "manifest"
     assert here == there
     assert {repo["repo"] for repo in here["repos"]} == {"local"}
+
+
+def test_the_manifest_is_that_of_the_files(template: Path) -> None:
+    """By which `doctor` says what was altered."""
+    made = (TEMPLATE / manifest.PATH).read_text(encoding="utf-8")
+    assert made == manifest.manifest(template), "run: uv run python tests/manifest.py"
+
+
+@pytest.mark.parametrize(
+    ("changelog", "release"),
+    [
+        ("# Changelog\n\n## 1.2.3\n\n* New.\n\n## 1.2.2\n", "1.2.3"),
+        ("# Changelog\n\n## Unreleased\n\n## 1.2.3\n", "1.2.3"),
+        ("# Changelog\n\n## Unreleased\n\n* New.\n\n## 1.2.3\n", "1.2.3+unreleased"),
+        ("# Changelog\n\n## Unreleased\n\n* New.\n", "0.0.0+unreleased"),
+    ],
+)
+def test_the_manifest_is_that_of_the_newest_release(changelog: str, release: str) -> None:
+    assert manifest.release(changelog) == release
+
+
+def test_doctor_knows_the_versions_of_fastmcp_that_are_asked_for() -> None:
+    project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text())["project"]
+    first, end = (".".join(map(str, version)) for version in TESTED)
+    assert f"fastmcp>={first},<{end}" in project["dependencies"]
 
 
 def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
@@ -137,6 +149,28 @@ def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
             text = path.read_text()
             assert not re.search(r"/wor[k]/|/roo[t]/|pypi\.or[g]|files\.pythonhoste[d]", text), name
     assert not list(REPOSITORY.glob("pylock*"))
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", "template/.github/workflows/authserver.yml"),
+        ("github-workflows", "template/.github/workflows/authserver-update.yml"),
+        ("gitlab-ci", "template/.gitlab-ci.yml"),
+        ("gitlab-ci", "template/.gitlab/authserver.yml"),
+        ("renovate", "docs/renovate.json"),
+    ],
+)
+def test_what_forges_read_is_valid(schema: str, path: str) -> None:
+    command = ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", path]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_changelog_is_in_each_project_as_it_is(template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "my-server")
+    assert (project / "src/authserver/CHANGELOG.md").read_text() == (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 def test_only_one_action_is_used_and_it_is_pinned() -> None:

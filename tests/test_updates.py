@@ -1,52 +1,185 @@
-"""`copier update`: from one release to the next, with the user's own changes."""
+"""`copier update`: from every release to what is here, for every combination, with the user's own changes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import copier
 import pytest
-from rendering import clone, commit, files, git, render
+from counting import Count
+from promises import missing_paths
+from rendering import (
+    REPOSITORY,
+    Answers,
+    clone,
+    commit,
+    covering,
+    files,
+    git,
+    projects,
+    releases,
+    render,
+    title,
+    update,
+)
+
+ANSWERS_FILE = ".copier-answers.yml"
+SEEDS = ("src/app/", "tests/app/", "README.md", ".gitignore", ".gitlab-ci.yml", ".pre-commit-config.yaml")
+
+
+def past() -> list[tuple[str, Answers]]:
+    """Return the releases before this commit: the last with all combinations, the others with some."""
+    here = git(REPOSITORY, "rev-parse", "HEAD").strip()
+    found = {version: at for version, at in releases().items() if at != here} or releases()
+    *others, last = found
+    some = [(version, answers) for version in others for answers in covering(projects(found[version]))]
+    return some + [(last, answers) for answers in projects(found[last])]
+
+
+def replacing(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new)
+
+
+def edit(project: Path) -> None:
+    """Do what users do: tools, branding, settings, tests, dependencies, texts, and a patch of authserver."""
+
+    def change(name: str, change: Callable[[str], str]) -> None:
+        path = project / name
+        before = path.read_text(encoding="utf-8")
+        path.write_text(change(before), encoding="utf-8")
+        assert path.read_text(encoding="utf-8") != before
+
+    def add(name: str, text: str) -> None:
+        (project / name).write_text(text, encoding="utf-8")
+
+    change("src/app/server.py", lambda text: f"{text}\n\n@mcp.tool\ndef mine() -> str:\n    return ''\n")
+    add("src/app/tools.py", "MINE = True\n")
+    change("src/app/branding/branding.toml", lambda text: f'{text}name = "Mine"\n')
+    add("src/app/branding/style.css", "main { border-radius: 0 }\n")
+    add("tests/app/test_tools.py", "def test_mine() -> None:\n    assert True\n")
+    change("README.md", lambda _: "# Mine\n")
+    change(".env.example", lambda text: f"{text}# NOTES_FOLDER=notes\n")
+    for option, requirement in (("", "rich>=13"), (" --dev", "tox>=4")):
+        line = f"    # below: yours, uv add{option} writes here\n"
+        mine = f'{line}    "{requirement}",\n'
+        change("pyproject.toml", replacing(line, mine))
+    change("pyproject.toml", lambda text: f"{text}\n[tool.mine]\nvalue = 1\n")
+    change(
+        "src/authserver/cli.py",
+        lambda text: text.replace("INVITATION_SECONDS = 3600", "INVITATION_SECONDS = 600"),
+    )
+    add("src/authserver/mine.py", '"""Mine."""\n')
+
+
+def without_git(project: Path) -> dict[str, bytes]:
+    return {name: content for name, content in files(project).items() if not name.startswith(".git/")}
+
+
+@pytest.mark.parametrize(
+    ("release", "answers"), [pytest.param(*case, id=f"{case[0]}-{title(case[1])}") for case in past()]
+)
+def test_an_update_gives_a_fresh_project_and_keeps_the_edits(
+    template: Path, tmp_path: Path, release: str, answers: Answers, record_property: Count
+) -> None:
+    project = render(template, tmp_path / "my-server", release, **answers)
+    seeds = {name: content for name, content in files(project).items() if name.startswith(SEEDS)}
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    fresh = render(template, tmp_path / "fresh" / "my-server", **answers)
+    upgrading = (REPOSITORY / "UPGRADING.md").read_text(encoding="utf-8")
+    assert not list(missing_paths(set(without_git(project)), set(files(fresh)), release, upgrading))
+    for name in files(fresh):
+        if name.startswith(SEEDS):
+            (fresh / name).unlink()
+    for name, content in seeds.items():
+        (fresh / name).write_bytes(content)
+
+    update(project)
+    assert git(project, "ls-files", "--unmerged") == ""
+    assert without_git(project) == without_git(fresh)
+
+    git(project, "reset", "--quiet", "--hard")
+    git(project, "clean", "--quiet", "-df")
+    edit(project)
+    commit(project, "Mine")
+    update(project)
+    assert git(project, "ls-files", "--unmerged") == ""
+    edit(fresh)
+    assert without_git(project) == without_git(fresh)
+    record_property("updates", 2)
+
+
+# ---------------------------------------------------------------- what Copier does, as docs/updating.md says
+
+LINES = ["one", "two", "three", "four", "five"]
+PATH = "src/authserver/lines.txt"
 
 
 @pytest.fixture
-def next_release(tmp_path: Path) -> tuple[Path, Path]:
-    """A project of this release, committed, with edits; and a newer release of the template."""
-    template = clone(tmp_path / "template", "1.0.0")
-    project = render(template, tmp_path / "my-server")
-    git(project, "init", "--quiet")
-    commit(project, "Start")
-    provider = template / "template/src/authserver/provider.py"
-    provider.write_text(provider.read_text() + "# a fix\n")
-    server = template / "template/src/app/server.py"
-    server.write_text("# a new example\n")
-    questions = template / "copier.yml"
-    questions.write_text(questions.read_text().replace("born | default(1)", "born | default(2)"))
-    commit(template, "Fix")
-    git(template, "tag", "1.1.0")
-    return template, project
+def source(tmp_path: Path) -> Path:
+    """The template with one more file, in a release of its own."""
+    source = clone(tmp_path / "copier-fastmcp-oauth", "999.0.0")
+    write(source / "template", LINES)
+    commit(source, "Lines")
+    git(source, "tag", "999.1.0")
+    return source
 
 
-def test_a_fix_arrives_and_what_is_the_users_stays(next_release: tuple[Path, Path]) -> None:
-    _, project = next_release
-    server = project / "src/app/server.py"
-    server.write_text(server.read_text() + "# mine\n")
-    pyproject = project / "pyproject.toml"
-    mark = "    # below: yours, uv add writes here\n"
-    pyproject.write_text(pyproject.read_text().replace(mark, f'{mark}    "rich>=13",\n', 1))
-    (project / "README.md").write_text("# Mine\n")
+@pytest.fixture
+def project(source: Path, tmp_path: Path) -> Path:
+    made = render(source, tmp_path / "my-server")
+    git(made, "init", "--quiet")
+    commit(made, "Start")
+    return made
+
+
+def write(folder: Path, lines: list[str]) -> None:
+    (folder / PATH).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def fix(source: Path, lines: list[str]) -> None:
+    write(source / "template", lines)
+    commit(source, "Fix")
+    git(source, "tag", "999.2.0")
+
+
+@pytest.mark.parametrize(("mine", "merges"), [("three", True), ("two", False)], ids=["two away", "next line"])
+def test_an_edit_two_lines_away_merges_and_one_line_away_conflicts(
+    source: Path, project: Path, mine: str, merges: bool
+) -> None:
+    write(project, [line.replace(mine, "mine") for line in LINES])
     commit(project, "Mine")
-    before = files(project)
-
-    copier.run_update(project, defaults=True, overwrite=True, quiet=True)
-
-    assert git(project, "ls-files", "-u") == ""
-    after = files(project)
-    changed = {name for name in after if not name.startswith(".git/") and after[name] != before.get(name)}
-    assert changed == {"src/authserver/provider.py", ".copier-answers.yml"}
-    assert after["src/authserver/provider.py"].endswith(b"# a fix\n")
-    assert b"born: 1\n" in after[".copier-answers.yml"]
+    fix(source, ["fixed", *LINES[1:]])
+    update(project)
+    assert (git(project, "ls-files", "--unmerged") == "") is merges
+    merged = (project / PATH).read_text(encoding="utf-8")
+    assert ("<<<<<<< before updating\n" in merged) is not merges
+    assert "fixed" in merged
+    assert "mine" in merged
 
 
-def test_new_projects_are_of_the_new_generation(next_release: tuple[Path, Path], tmp_path: Path) -> None:
-    template, _ = next_release
-    project = render(template, tmp_path / "new")
-    assert b"born: 2\n" in files(project)[".copier-answers.yml"]
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "deleted"])
+def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path, moved: bool) -> None:
+    """So each fix comes with a new test: see docs/advisories."""
+    elsewhere = project / "src/app/lines.txt"
+    if moved:
+        (project / PATH).rename(elsewhere)
+    else:
+        (project / PATH).unlink()
+    commit(project, "Mine")
+    fix(source, ["fixed", *LINES[1:]])
+    update(project)
+    assert git(project, "status", "--porcelain").split() == ["M", ".copier-answers.yml"]
+    assert not moved or elsewhere.read_text(encoding="utf-8").split() == LINES
+
+
+def test_a_default_of_a_later_generation_is_for_new_projects_only(
+    source: Path, project: Path, tmp_path: Path
+) -> None:
+    asked = source / "copier.yml"
+    text = asked.read_text(encoding="utf-8")
+    asked.write_text(text.replace("born | default(1)", "born | default(2)"), encoding="utf-8")
+    commit(source, "A new generation")
+    git(source, "tag", "999.2.0")
+    update(project)
+    new = render(source, tmp_path / "new")
+    born = [files(made)[ANSWERS_FILE].splitlines()[-1] for made in (project, new)]
+    assert born == [b"born: 1", b"born: 2"]

@@ -23,6 +23,9 @@ from authserver.browser.apps import disconnect
 from authserver.browser.devices import describe
 from authserver.clients import AUTH_METHODS, parse_registration, resource_server
 from authserver.configuration import Settings, load_settings
+from authserver.doctor.advisories import AdvisoryError, judge, read_advisory
+from authserver.doctor.manifest import compare, load_manifest, this_project
+from authserver.doctor.state import examine
 from authserver.endpoints.register import new_client
 from authserver.keys import check_value, store_check_value, verify_key
 from authserver.login import USER_NAME
@@ -53,7 +56,7 @@ def main() -> None:
     logs.configure()
     try:
         app(sys.argv[1:])
-    except (SettingsError, StorageUnavailable, CommandError) as error:
+    except (SettingsError, StorageUnavailable, CommandError, AdvisoryError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
 
@@ -255,10 +258,25 @@ async def credentials(name: str, /, *, as_json: Json = False) -> None:
 
 @users.command
 async def remove_credential(name: str, kind: str, /) -> None:
-    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere."""
+    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    kind
+        What `users credentials` shows, or what stands before its colon: all of those.
+    """
     async with _opened() as server:
         user = await _user(server, name)
-        _found(await server.storage.delete_credential(user.subject, kind), f"{name} has no {kind}")
+        found = [
+            one
+            for one in await server.storage.list_credentials(user.subject)
+            if kind in (one, one.partition(":")[0])
+        ]
+        _found(bool(found), f"{name} has no {kind}")
+        for one in found:
+            await server.storage.delete_credential(user.subject, one)
         await server.storage.end_sessions(user.subject)
 
 
@@ -460,6 +478,36 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
     print(f"{source.count} records restored, of {_time(source.made_at)}, {hours:.1f} hours ago.")
     if not revoke_all:
         print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
+
+
+# -------------------------------------------------------------------------------------------- doctor
+
+
+@app.command
+async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None:
+    """Say what is unsafe for production, and which files are not as the template wrote them.
+
+    Ends with 1 when something is unsafe.
+
+    Parameters
+    ----------
+    advisory
+        Say instead whether this advisory concerns the project. Ends with 1 unless its flaw is fixed.
+    """
+    project, manifest = this_project(), load_manifest()
+    if advisory is not None:
+        found = list(judge(read_advisory(advisory), project, manifest))
+    else:
+        async with _opened() as server:
+            found = [finding async for finding in examine(server)]
+        found += compare(project, manifest)
+    for finding in found:
+        print(json.dumps(asdict(finding)) if as_json else finding)
+    harmful = sum(not finding.harmless for finding in found)
+    if not as_json:
+        print(f"{harmful or 'nothing'} unsafe")
+    if harmful:
+        sys.exit(1)
 
 
 async def _user(server: AuthorizationServer, name: str) -> User:

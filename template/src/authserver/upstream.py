@@ -4,6 +4,7 @@ The tests are in `tests/authserver/test_upstream.py`. What is not here but in `e
 whole; the reasons are in the same tests.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from fastmcp import FastMCP
@@ -18,7 +19,16 @@ from authserver.scopes import scopes_required_by
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
-__all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes"]
+__all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes", "is_tested"]
+
+TESTED = ((4, 1, 2), (5,))
+"""The versions of FastMCP that all this was tested with: from the first, before the last."""
+
+
+def is_tested(version: str) -> bool:
+    """Say whether a version of FastMCP is in the range that is tested."""
+    first, end = TESTED
+    return first <= tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < end
 
 
 class BearerBackend(BearerAuthBackend):

@@ -61,12 +61,14 @@ class Person:
         return self.follow(response)
 
     def follow(self, response: httpx2.Response) -> httpx2.Response:
-        while response.is_redirect and response.has_redirect_location:
+        for _ in range(20):
+            if not (response.is_redirect and response.has_redirect_location):
+                return response
             location = str(response.next_request.url) if response.next_request else ""
             if not location.startswith(self.url):
-                break
+                return response
             response = self.browser.get(location)
-        return response
+        raise AssertionError("the browser is sent round in circles")
 
     def submit(self, page: httpx2.Response, holding: str = "csrf", **values: str) -> httpx2.Response:
         form = Form(page.text, holding)

@@ -13,7 +13,8 @@ from operators import Operator
 from person import Form, Person
 
 from authserver.configuration import Settings, load_settings
-from authserver.login.proxy import identity
+from authserver.login.proxy import Settings as ProxySettings
+from authserver.login.proxy import checks, identity
 from authserver.settings import SettingsError
 
 SECRET = "what only the proxy knows, 32 characters"
@@ -377,10 +378,10 @@ def test_the_command_makes_the_link(operator: Operator, start: Callable[..., Liv
     ],
 )
 def test_a_wrong_setting_is_named_with_an_example(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
-    monkeypatch.setenv("AUTH_PROXY_PEERS", "127.0.0.1")
-    monkeypatch.setenv(f"AUTH_PROXY_{name.upper()}", value)
+    for setting, given in (store | {f"proxy_{name}": value}).items():
+        monkeypatch.setenv(f"AUTH_{setting.upper()}", given)
     with pytest.raises(SettingsError) as refusal:
         load_settings()
     assert str(refusal.value).startswith(f"AUTH_PROXY_{name.upper()}: ")
@@ -402,10 +403,25 @@ def test_what_cannot_be_judged_before_stops_the_start_too(start: Callable[..., L
             start(**settings)
 
 
-def test_the_secret_may_come_from_a_file(start: Callable[..., Live], tmp_path: Path) -> None:
+def test_the_secret_may_come_from_a_file(
+    start: Callable[..., Live], store: dict[str, str], tmp_path: Path
+) -> None:
     file = tmp_path / "secret"
     file.write_text(SECRET + "\n")
     server = start(proxy_secret_file=file)
     person = named(Person(server), "alice", **{"Auth-Proxy-Secret": SECRET})
     assert person.get("/login").url.path == "/account"
-    assert SECRET not in repr(Settings.model_validate({"proxy_peers": "127.0.0.1", "proxy_secret": SECRET}))
+    assert SECRET not in repr(Settings.model_validate(store | {"proxy_secret": SECRET}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"proxy_peers": "127.0.0.1"}, ["note: AUTH_PROXY_SECRET"]),
+        ({"proxy_peers": "10.0.0.0/8"}, ["unsafe: AUTH_PROXY_PEERS"]),
+        ({"proxy_peers": "10.0.0.0/8", "proxy_secret": "s" * 40}, []),
+    ],
+)
+def test_doctor_says_who_can_pass_for_the_proxy(settings: dict[str, str], said: list[str]) -> None:
+    found = checks(ProxySettings.model_validate(settings))
+    assert [f"{finding.level}: {finding.about}" for finding in found] == said

@@ -5,6 +5,7 @@ The tests know no engine. Time is the engine's, so what is to expire gets a life
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -966,6 +967,10 @@ async def test_purge_takes_idle_clients_only_where_that_is_set(storage: Storage)
 
 async def test_the_engine_answers_when_asked_whether_it_can_write(storage: Storage) -> None:
     await storage.ping()
+
+
+async def test_the_engine_tells_its_time(storage: Storage) -> None:
+    assert abs(await storage.now() - time.time()) < 600
 
 
 # -------------------------------------------------------------------------------------------- backup

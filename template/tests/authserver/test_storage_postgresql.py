@@ -782,3 +782,34 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
         await created(f"{other_name}?sslmode=verify-full&sslrootcert={own}").open()
     with pytest.raises(StorageUnavailable, match="No such file"):
         await created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere").open()
+
+
+# ------------------------------------------------------------------------------------------- doctor
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("postgresql://name@127.0.0.1/db", True),
+        ("postgresql:///db?host=/run/postgresql", True),
+        ("postgresql://name@db.example.com/db?sslmode=verify-full", True),
+        ("postgresql://name@db.example.com/db?sslmode=verify-ca", True),
+        ("postgresql://name@db.example.com/db?sslmode=require", False),
+        ("postgresql://name@db.example.com/db", False),
+        ("postgresql://name@localhost,db.example.com:5433/db", False),
+        ("postgresql:///db?host=db.example.com", False),
+    ],
+)
+def test_doctor_demands_tls_that_is_verified_off_this_machine(
+    url: str, safe: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    monkeypatch.delenv("PGHOST", raising=False)
+    found = [str(finding) for finding in engine.checks(engine.Settings.model_validate({"storage_url": url}))]
+    assert [line.startswith("unsafe: AUTH_STORAGE_URL: ") for line in found] == [True] * (not safe)
+
+
+def test_doctor_knows_the_variables_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = engine.Settings.model_validate({"storage_url": "postgresql://db.example.com/db"})
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert list(engine.checks(settings)) == []

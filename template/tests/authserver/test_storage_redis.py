@@ -228,7 +228,9 @@ async def test_a_store_of_a_newer_release_is_left_alone(server: RedisEngine, nam
         pass
     with server.client() as client:
         client.set(f"{server.prefix(name)}schema", 99)
-    with pytest.raises(StorageUnavailable, match=r"schema 99, this release knows 1: run the newer release"):
+    with pytest.raises(
+        StorageUnavailable, match=r"schema 99, this release knows 1: run the newer release, or restore"
+    ):
         await made(server, name).open()
 
 
@@ -797,3 +799,31 @@ async def test_a_restore_that_died_is_undone_by_whoever_opens_the_store_next(
         assert await dumped(other) == [("facts", {"name": "own", "value": b"1"})]
         await other.fill(again(dump))
         assert records(await dumped(other)) == records(dump)
+
+
+# ------------------------------------------------------------------------------------------- doctor
+
+
+@pytest.mark.parametrize(
+    ("url", "unsafe"),
+    [
+        ("redis://:password@127.0.0.1:6379/0", 0),
+        ("redis://127.0.0.1:6379/0", 0),
+        ("unix:///run/redis.sock", 0),
+        ("rediss://:password@redis.example.com", 0),
+        ("rediss://:password@redis.example.com?ssl_cert_reqs=none", 1),
+        ("rediss://redis.example.com", 1),
+        ("redis://:password@redis.example.com", 1),
+        ("redis://redis.example.com", 2),
+    ],
+)
+def test_doctor_demands_verified_tls_and_a_password_off_this_machine(url: str, unsafe: int) -> None:
+    found = list(module.checks(module.Settings.model_validate({"storage_url": url})))
+    assert sum(not finding.harmless for finding in found) == unsafe
+    assert {finding.about for finding in found} <= {"AUTH_STORAGE_URL"}
+
+
+def test_doctor_says_what_accepted_loss_means() -> None:
+    settings = {"storage_url": "redis://:password@127.0.0.1", "storage_durability": "accept-loss"}
+    [finding] = module.checks(module.Settings.model_validate(settings))
+    assert str(finding).startswith("note: AUTH_STORAGE_DURABILITY: ")

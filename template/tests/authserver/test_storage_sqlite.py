@@ -16,8 +16,10 @@ from authserver.keys import load_keys
 from authserver.settings import SettingsError
 from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
+from authserver.storage.sqlite import doctor as judgement
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
+from authserver.storage.sqlite.place import file_system
 from authserver.storage.sqlite.writer import connect
 
 pytestmark = pytest.mark.anyio
@@ -210,7 +212,7 @@ async def test_several_openers_write_at_once(path: Path) -> None:
 
 
 async def test_a_network_file_system_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_file_system", lambda _: "nfs4")
+    monkeypatch.setattr(engine, "file_system", lambda _: "nfs4")
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .*network file system.*Example: "):
         engine.create(engine.Settings(data_dir=path.parent))
 
@@ -230,9 +232,9 @@ def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(Path, "exists", lambda self: True)
-    assert engine._file_system(Path("/mnt/nfs/data")) == "nfs4"
-    assert engine._file_system(Path("/mnt/nfsx")) == "ext4"
-    assert engine._file_system(Path("/home")) == "ext4"
+    assert file_system(Path("/mnt/nfs/data")) == "nfs4"
+    assert file_system(Path("/mnt/nfsx")) == "ext4"
+    assert file_system(Path("/home")) == "ext4"
 
 
 # ------------------------------------------------------------------- the secret key beside the data
@@ -266,3 +268,33 @@ async def test_a_data_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: .* cannot be made .*Example: "):
         engine.create(engine.Settings(data_dir=tmp_path / "file"))
+
+
+# ------------------------------------------------------------------------------------------- doctor
+
+
+def doctor(folder: Path) -> set[str]:
+    """Return what doctor says of a data folder: how bad, and the first words."""
+    return {
+        f"{finding.level}: {finding.what}".partition(f" {folder}")[0]
+        for finding in engine.checks(engine.Settings(data_dir=folder))
+    }
+
+
+def test_doctor_names_a_folder_that_others_can_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judgement, "file_system", lambda _: "ext4")
+    path.parent.mkdir(mode=0o700)
+    assert doctor(path.parent) == set()
+    path.parent.chmod(0o750)
+    assert doctor(path.parent) == {"unsafe: others can read"}
+
+
+def test_doctor_names_a_disk_that_fills_or_does_not_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.parent.mkdir(mode=0o700)
+    monkeypatch.setattr(judgement, "file_system", lambda _: "tmpfs")
+    for free, said in ((50, "unsafe: only 50 MiB are free in"), (500, "note: only 500 MiB are free in")):
+        usage = SimpleNamespace(free=free << 20)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, usage=usage: usage)
+        assert said in doctor(path.parent)
+    lasting = engine.checks(engine.Settings(data_dir=path.parent))
+    assert any("lies on tmpfs" in finding.what for finding in lasting)

@@ -824,3 +824,20 @@ def test_signing_keys_outlive_a_change_of_the_secret_key(
     assert alive(new, tokens["access_token"])
     assert len(list(key_set(new))) == 1
     new.stop()
+
+
+# ------------------------------------------------------------------------------------------- doctor
+
+
+def test_doctor_says_who_can_read_the_key_and_who_takes_revoked_tokens(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.touch(0o600)
+    safe = {"signing_key_file": key}
+    assert list(chosen.checks(chosen.Settings.model_validate(safe))) == []
+    key.chmod(0o644)
+    [finding] = chosen.checks(chosen.Settings.model_validate(safe))
+    assert finding.about == "AUTH_SIGNING_KEY_FILE"
+    public_half = safe | {"signing_key_command": "sign"}
+    assert list(chosen.checks(chosen.Settings.model_validate(public_half))) == []
+    [finding] = chosen.checks(chosen.Settings.model_validate({"access_token_seconds": 7200}))
+    assert finding.about == "AUTH_ACCESS_TOKEN_SECONDS"

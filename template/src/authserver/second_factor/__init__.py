@@ -4,6 +4,7 @@ A login includes `Settings` and `routes`, calls `finish` in place of `browser.si
 `section` on the account page, by `second_factor_section.html`.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from authserver.browser.cookies import (
     start_session,
 )
 from authserver.browser.endpoint import endpoint
+from authserver.doctor.findings import Finding, note
 from authserver.forms import BadRequest, parse_parameters, read_form
 from authserver.records import Session, User
 from authserver.second_factor import enrolment, waiting
@@ -40,6 +42,16 @@ class Settings(CoreSettings):
     """Whether people may set up a second factor, or must."""
 
     second_factor: Literal["optional", "required"] = Field(default="optional", examples=["required"])
+
+
+def checks(settings: Settings) -> Iterator[Finding]:
+    """Judge whether a stolen password is enough."""
+    if settings.second_factor == "optional":
+        yield note(
+            "AUTH_SECOND_FACTOR",
+            "who has somebody's password is that person, unless they set up a second factor",
+            "Set required",
+        )
 
 
 class SecondFactor:

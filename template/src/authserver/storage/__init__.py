@@ -229,6 +229,9 @@ class Storage(Protocol):
     async def ping(self) -> None:
         """Return if the engine can write now."""
 
+    async def now(self) -> float:
+        """Return the time by the clock that decides what has expired, in seconds since 1970."""
+
     async def recall(self, name: str) -> bytes | None:
         """Return what is stored under `name`."""
 

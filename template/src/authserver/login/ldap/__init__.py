@@ -20,6 +20,7 @@ from authserver.browser.problems import problem
 from authserver.forms import read_form
 from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable, normalised
+from authserver.login.ldap.doctor import checks
 from authserver.login.ldap.settings import Settings
 from authserver.pool import Pool
 from authserver.records import Session, User
@@ -32,7 +33,7 @@ from authserver.storage import Bucket
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
-__all__ = ["Settings", "create"]
+__all__ = ["Settings", "checks", "create"]
 
 ENTRY = "directory entry"
 """The kind of the credential that holds the id of an account's entry."""

@@ -26,12 +26,14 @@ from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from authserver.pool import Busy
 from authserver.records import Credential, Invitation, Session, User
-from authserver.second_factor import SecondFactor
+from authserver.second_factor import SecondFactor, checks
 from authserver.second_factor import Settings as SecondFactorSettings
 from authserver.secret_values import Kind, digest
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
+
+__all__ = ["KIND", "Settings", "checks", "create"]
 
 KIND = "password"
 

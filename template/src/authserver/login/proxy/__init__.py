@@ -21,6 +21,7 @@ from authserver.browser.problems import Refusal
 from authserver.forms import parse_parameters, read_form
 from authserver.keys import configured_key
 from authserver.login import Login
+from authserver.login.proxy.doctor import checks
 from authserver.login.proxy.identity import Identity, identify, is_name
 from authserver.login.proxy.settings import Settings
 from authserver.records import Invitation, Session, User
@@ -31,7 +32,7 @@ from authserver.settings import SettingsError
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
-__all__ = ["Settings", "create"]
+__all__ = ["Settings", "checks", "create"]
 
 # The credential that holds the digest of the one session which a one-time link began.
 _WITHOUT_PROXY = "session without proxy"

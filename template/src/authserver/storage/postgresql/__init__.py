@@ -41,6 +41,7 @@ from authserver.storage import (
     Row,
 )
 from authserver.storage.postgresql.connections import Connection, Connections, translated
+from authserver.storage.postgresql.doctor import checks
 from authserver.storage.postgresql.rows import (
     AUTHORIZATION_REQUEST,
     CLIENT,
@@ -53,6 +54,8 @@ from authserver.storage.postgresql.rows import (
     text,
 )
 from authserver.storage.postgresql.upkeep import DUMP, FILL, PURGE, PURGE_SALTS
+
+__all__ = ["Settings", "checks", "create"]
 
 _SCHEMES = {"postgresql", "postgres"}
 _HOST = re.compile(r"([^:\[\]@]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
@@ -120,6 +123,14 @@ class PostgreSQLStorage:
             " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             repeatable=True,
         )
+
+    async def now(self) -> float:
+        """Return the time of the database."""
+        [row] = await self._run(
+            "SELECT extract(epoch FROM clock_timestamp())::float8 AS now", repeatable=True
+        )
+        now: float = row["now"]
+        return now
 
     async def recall(self, name: str) -> bytes | None:
         """Return what is stored under `name`."""

@@ -42,8 +42,11 @@ from authserver.storage import (
 )
 from authserver.storage.redis import rows
 from authserver.storage.redis.address import Address, parse_address
+from authserver.storage.redis.doctor import checks
 from authserver.storage.redis.server import Server, check_server
 from authserver.storage.redis.values import Argument, decode
+
+__all__ = ["Settings", "checks", "create"]
 
 _SCHEMA = 1
 _LEASE_MILLISECONDS = 60_000
@@ -131,7 +134,8 @@ class RedisStorage:
             await self._undo_fill(token)
         elif state != "ready":
             raise StorageUnavailable(
-                f"the database has {state}, this release knows {_SCHEMA}: run the newer release"
+                f"the database has {state}, this release knows {_SCHEMA}:"
+                " run the newer release, or restore the backup that was made before the update"
             )
 
     async def close(self) -> None:
@@ -158,6 +162,10 @@ class RedisStorage:
     async def ping(self) -> None:
         """Write, also while a backup runs: it is the server that is asked."""
         await self._connected().command(b"SET", "ping", b"1", writes=True)
+
+    async def now(self) -> float:
+        """Return the time of the server."""
+        return await self._connected().time()
 
     async def recall(self, name: str) -> bytes | None:
         """Return what is stored under `name`."""

@@ -67,6 +67,11 @@ class Server:
         command = (name, self._prefix + encode(key)[0], *words)
         return await self._judge(await self.exchange(command, again=True, writes=writes))
 
+    async def time(self) -> float:
+        """Return the time of the server, in seconds since 1970."""
+        seconds, microseconds = await self._judge(await self.exchange((b"TIME",), again=True))
+        return int(seconds) + int(microseconds) / 1e6
+
     async def exchange(self, *commands: Command, again: bool, writes: bool = False) -> list[Any]:
         """Send commands in one round trip; return the answers, a refusal among them as an error."""
         if writes and self._replicas:

@@ -45,11 +45,15 @@ from authserver.storage import (
     StorageUnavailable,
 )
 from authserver.storage.sqlite import rows
+from authserver.storage.sqlite.doctor import checks
 from authserver.storage.sqlite.lock import FileLock
+from authserver.storage.sqlite.place import file_system
 from authserver.storage.sqlite.rows import SESSIONS
 from authserver.storage.sqlite.schema import migrate
 from authserver.storage.sqlite.upkeep import DUMP, FILL, PURGE, neutral
 from authserver.storage.sqlite.writer import Writer, connect
+
+__all__ = ["Settings", "checks", "create"]
 
 T = TypeVar("T")
 
@@ -81,23 +85,13 @@ def create(settings: Settings) -> "SQLiteStorage":
             f"AUTH_DATA_DIR: {settings.data_dir} cannot be made ({error.strerror})."
             " Example: AUTH_DATA_DIR=/var/lib/my-server"
         ) from None
-    kind = _file_system(settings.data_dir.resolve())
+    kind = file_system(settings.data_dir.resolve())
     if kind in _NETWORK_FILE_SYSTEMS:
         raise SettingsError(
             f"AUTH_DATA_DIR: {settings.data_dir} lies on a network file system ({kind}), where SQLite's locks"
             " do not hold. Example: AUTH_DATA_DIR=/var/lib/my-server"
         )
     return SQLiteStorage(settings.data_dir / "authserver.sqlite")
-
-
-def _file_system(path: Path) -> str:
-    """Return the kind of file system `path` lies on, '' where the machine does not tell."""
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    found = [line.split()[1:3] for line in mounts.read_text(errors="replace").splitlines()]
-    holding = [(point, kind) for point, kind in found if path.is_relative_to(point)]
-    return max(holding, key=lambda mount: len(mount[0]), default=("", ""))[1]
 
 
 def _fold(name: str) -> str:
@@ -162,6 +156,10 @@ class SQLiteStorage:
             )
 
         await self._write(ping)
+
+    async def now(self) -> float:
+        """Return the time of this machine: there is no other clock."""
+        return time.time()
 
     async def recall(self, name: str) -> bytes | None:
         """Return what is stored under `name`."""

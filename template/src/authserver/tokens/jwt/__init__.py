@@ -1,15 +1,20 @@
 """JWT access tokens (RFC 9068): signed, checked without the storage, and revoked within two seconds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from authserver.doctor.findings import Finding, note
+from authserver.doctor.private import open_to_others
 from authserver.settings import CoreSettings
 from authserver.tokens.jwt.access_tokens import JWTAccessTokens
 from authserver.tokens.jwt.given_keys import GivenKeys
 from authserver.tokens.jwt.stored_keys import StoredKeys
+
+_LONG_SECONDS = 3600
 
 
 class Settings(CoreSettings):
@@ -39,6 +44,19 @@ class Settings(CoreSettings):
                     " Example: AUTH_SIGNING_KEY_FILE=/run/secrets/signing_key.pem"
                 )
         return self
+
+
+def checks(settings: Settings) -> Iterator[Finding]:
+    """Judge who can read the key, and how long other services take a token that was revoked."""
+    key = settings.signing_key_file
+    if key is not None and settings.signing_key_command is None and open_to_others(key):
+        yield note("AUTH_SIGNING_KEY_FILE", f"others can read {key}", f"chmod 600 {key}")
+    if settings.access_token_seconds > _LONG_SECONDS:
+        yield note(
+            "AUTH_ACCESS_TOKEN_SECONDS",
+            "services that verify tokens by themselves take a revoked one as long as it lasts",
+            "Set an hour or less, or let them ask /introspect",
+        )
 
 
 def create(settings: Settings) -> JWTAccessTokens:

@@ -27,7 +27,8 @@ async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
                 await connection.execute("INSERT INTO authserver.schema_versions VALUES ($1)", number)
     if version > len(scripts):
         raise StorageUnavailable(
-            f"the database has schema {version}, this release knows {len(scripts)}: run the newer release"
+            f"the database has schema {version}, this release knows {len(scripts)}:"
+            " run the newer release, or restore the backup that was made before the update"
         )
 
 

@@ -20,7 +20,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(scripts):
             raise StorageUnavailable(
-                f"the database has schema {version}, this release knows {len(scripts)}: run the newer release"
+                f"the database has schema {version}, this release knows {len(scripts)}:"
+                " run the newer release, or restore the backup that was made before the update"
             )
         for script in scripts[version:]:
             for statement in _statements(script.read_text(encoding="utf-8")):

@@ -1,0 +1,38 @@
+"""What doctor says of the directory."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from authserver import second_factor
+from authserver.doctor.findings import Finding, note
+
+if TYPE_CHECKING:
+    from authserver.login.ldap.settings import Settings
+
+_SLOW_MINUTES = 60
+
+
+def checks(settings: "Settings") -> Iterator[Finding]:
+    """Judge who may sign in, and how soon an account that is closed there ends here.
+
+    A way to it without encryption is refused at the start, off loopback.
+    """
+    if settings.ldap_bind_template is not None:
+        yield note(
+            "AUTH_LDAP_BIND_TEMPLATE",
+            "without a service account, who is closed in the directory keeps apps until they expire",
+            "Set AUTH_LDAP_BIND_DN instead",
+        )
+    elif settings.ldap_check_minutes > _SLOW_MINUTES:
+        yield note(
+            "AUTH_LDAP_CHECK_MINUTES",
+            f"who is closed in the directory keeps access for up to {settings.ldap_check_minutes} minutes",
+            "Lower it",
+        )
+    if settings.ldap_filter == type(settings).model_fields["ldap_filter"].default:
+        yield note(
+            "AUTH_LDAP_FILTER",
+            f"everybody under {settings.ldap_base} may sign in",
+            "Narrow it to a group where only some should",
+        )
+    yield from second_factor.checks(settings)

@@ -1,0 +1,30 @@
+"""What doctor says of the way to the database."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+from authserver.doctor.findings import Finding, unsafe
+from authserver.settings import LOOPBACK_HOSTS
+
+if TYPE_CHECKING:
+    from authserver.storage.postgresql import Settings
+
+_VERIFIED = ("verify-ca", "verify-full")
+
+
+def checks(settings: "Settings") -> Iterator[Finding]:
+    """Judge whether what leaves this machine is encrypted, for a server that proved who it is."""
+    url = urlsplit(settings.storage_url.get_secret_value())
+    options = parse_qs(url.query)
+    listed = url.netloc.rpartition("@")[2] or ",".join(options.get("host", [os.environ.get("PGHOST", "")]))
+    hosts = [urlsplit(f"//{host}").hostname for host in listed.split(",") if not host.startswith("/")]
+    elsewhere = [host for host in hosts if host and host not in LOOPBACK_HOSTS]
+    mode = options.get("sslmode", [os.environ.get("PGSSLMODE", "prefer")])[-1]
+    if elsewhere and mode not in _VERIFIED:
+        yield unsafe(
+            "AUTH_STORAGE_URL",
+            f"with sslmode={mode}, whoever is on the way to {elsewhere[0]} can read and change all",
+            "Add sslmode=verify-full and, for a CA of your own, sslrootcert",
+        )
