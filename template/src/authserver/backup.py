@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TextIO, cast
 
+from authserver.keys import CHECK
+from authserver.sealing import SECOND_FACTOR, SIGNING_KEY
 from authserver.storage import TABLES, Row, Storage, Value
 
 _FORMAT = 1
@@ -84,6 +86,15 @@ async def without_access(records: Records) -> Records:
                 ended: Row = {"grant_id": row["grant_id"], "until": row["access_until"]}
                 yield "revocations", ended | {"revoked_at": time.time()}
         elif table not in _ACCESS:
+            yield table, row
+
+
+async def without_sealed(records: Records) -> Records:
+    """Leave out what opens with the lost secret key only, and the check value of that key."""
+    async for table, row in records:
+        fact = str(row.get("name")) if table == "facts" else ""
+        factor = table == "credentials" and row.get("kind") == SECOND_FACTOR
+        if not factor and not fact.startswith((SIGNING_KEY, CHECK)):
             yield table, row
 
 

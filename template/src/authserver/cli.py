@@ -449,7 +449,7 @@ async def back_up(file: Path, /) -> None:
 
 
 @app.command
-async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
+async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted: bool = False) -> None:
     """Fill an empty store from a backup, whatever storage it was made with.
 
     Parameters
@@ -458,6 +458,8 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
         A backup.
     revoke_all
         Restore accounts and clients, but no session, grant or token.
+    discard_encrypted
+        The secret key is lost: restore under a new one, without signing keys and second factors.
     """
     settings = load_settings()
     storage: Storage = choices.storage.create(settings)
@@ -465,8 +467,11 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
     try:
         with file.open(encoding="ascii") as lines:
             source = backup.Backup(lines)
-            verify_key(settings, source.check)
             records = source.records()
+            if discard_encrypted:
+                records = backup.without_sealed(records)
+            else:
+                verify_key(settings, source.check)
             await storage.fill(backup.without_access(records) if revoke_all else records)
     except NotEmpty:
         raise CommandError("the store is not empty: restore into a new one") from None
@@ -476,6 +481,8 @@ async def restore(file: Path, /, *, revoke_all: bool = False) -> None:
         await storage.close()
     hours = (time.time() - source.made_at) / 3600
     print(f"{source.count} records restored, of {_time(source.made_at)}, {hours:.1f} hours ago.")
+    if discard_encrypted:
+        print("Signing keys and second factors were left out: whoever had one signs in without it now.")
     if not revoke_all:
         print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
 

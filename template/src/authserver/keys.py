@@ -25,7 +25,7 @@ from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage, StorageUnavailable
 
 _MINIMUM_LENGTH = 32
-_CHECK = "secret key check "
+CHECK = "secret key check "
 """The name of the fact, with the number of the key: each rotation adds the next and forgets the last."""
 
 
@@ -63,8 +63,8 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     """
     check = await check_value(storage)
     keys = _secret_keys(settings, new_allowed=not check)
-    value = derive(keys[0], _CHECK)
-    _verify(keys, check or await storage.remember(f"{_CHECK}1", value))
+    value = derive(keys[0], CHECK)
+    _verify(keys, check or await storage.remember(f"{CHECK}1", value))
     return Keys(
         browser=derive(keys[0], "browser binding"),
         names=derive(keys[0], "names in counters"),
@@ -76,16 +76,16 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
 
 async def check_value(storage: Storage) -> bytes:
     """Return what the store keeps of its secret key, to tell whether another one is it."""
-    checks = await storage.list_facts(_CHECK)
+    checks = await storage.list_facts(CHECK)
     return checks[max(checks, key=_number)] if checks else b""
 
 
 async def store_check_value(storage: Storage, keys: Keys) -> None:
     """Let the store know its new secret key: it opens with the previous one alone no more."""
-    checks = await storage.list_facts(_CHECK)
+    checks = await storage.list_facts(CHECK)
     last = max(checks, key=_number)
     if checks[last] != keys.check:
-        last = f"{_CHECK}{_number(last) + 1}"
+        last = f"{CHECK}{_number(last) + 1}"
         await storage.remember(last, keys.check)
     for name in checks.keys() - {last}:
         await storage.forget(name)
@@ -97,11 +97,11 @@ def verify_key(settings: CoreSettings, check: bytes) -> None:
 
 
 def _number(name: str) -> int:
-    return int(name.removeprefix(_CHECK))
+    return int(name.removeprefix(CHECK))
 
 
 def _verify(keys: list[bytes], check: bytes) -> None:
-    if not any(hmac.compare_digest(derive(key, _CHECK), check) for key in keys):
+    if not any(hmac.compare_digest(derive(key, CHECK), check) for key in keys):
         raise _wrong_key()
 
 

@@ -12,6 +12,12 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from authserver.secret_values import derive
 
+SIGNING_KEY = "signing key "
+"""Facts whose names begin so are sealed, and no others."""
+
+SECOND_FACTOR = "second-factor"
+"""Credentials of this kind are sealed, and no others."""
+
 NAME_LENGTH = 4
 _NONCE_LENGTH = 12
 

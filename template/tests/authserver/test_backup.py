@@ -109,6 +109,24 @@ def test_a_backup_is_refused_without_the_key_it_was_made_with(
     )
 
 
+def test_without_its_key_a_backup_comes_back_but_for_what_was_encrypted(
+    stores: Stores, start: Callable[..., Live], operator: Operator, tmp_path: Path
+) -> None:
+    old, new = stores
+    server, client, tokens, _ = used(old)
+    server.stop()
+    file = str(tmp_path / "backup")
+    operator.at(old).types("backup", file)
+    new |= {"secret_key": "another key of the right length, as it were"}
+    said = operator.at(new).types("restore", file, "--discard-encrypted")
+    assert "whoever had one signs in without it" in said
+    moved = start(port=server.port, **new)
+    answer = client.refresh(tokens["refresh_token"])
+    assert alive(moved, answer.json()["access_token"])
+    again = Person(moved)
+    assert again.enter(again.get("/account")).status_code == 200
+
+
 def cut(text: str) -> str:
     return text[: len(text) // 2]
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -16,15 +17,16 @@ import httpx2
 import pyotp
 import pytest
 import structlog
-from conftest import Live, invite, new_person
+from conftest import Live, invite, new_person, new_store
+from engines import Engine
 from oauth_client import OAuthClient, answered
 from operators import Operator
 from person import Form, Person
 
 from authserver import second_factor
-from authserver.sealing import CannotUnseal, Seal
+from authserver.sealing import SECOND_FACTOR, CannotUnseal, Seal
 from authserver.second_factor.factor import enrolled
-from authserver.second_factor.kept import KIND, Kept
+from authserver.second_factor.kept import Kept
 
 NOW = 2_000_000_000
 
@@ -282,8 +284,8 @@ async def test_a_factor_opens_for_its_user_only(storage: Any) -> None:
     found = enrolled("A" * 32, pyotp.TOTP("A" * 32).now())
     assert found
     assert await kept.put(one.subject, found[0], 0)
-    moved = await storage.get_credential(one.subject, KIND)
-    assert await storage.put_credential(other.subject, KIND, moved.value, counter=0)
+    moved = await storage.get_credential(one.subject, SECOND_FACTOR)
+    assert await storage.put_credential(other.subject, SECOND_FACTOR, moved.value, counter=0)
     assert await kept.get(one.subject) == (found[0], 1)
     with pytest.raises(CannotUnseal):
         await kept.get(other.subject)
@@ -301,6 +303,20 @@ def test_factors_outlive_a_change_of_the_secret_key(
     assert operator.types("keys", "rewrap").startswith("0 secrets")
     person, page = half_way(start(**new), "alice")
     assert person.submit(page, "code", code=app.code()).url.path == "/account"
+
+
+def test_without_the_secret_key_accounts_come_back_from_a_backup_without_their_factors(
+    start: Callable[..., Live], operator: Operator, engine: Engine, tmp_path: Path
+) -> None:
+    server = start()
+    set_up(new_person(server, "alice"))
+    file = str(tmp_path / "backup")
+    operator.types("backup", file)
+    restored = new_store(engine) | {"secret_key": "n" * 40}
+    operator.at(restored).types("restore", file, "--discard-encrypted")
+    person = Person(start(**restored), "alice")
+    assert person.enter(person.get("/account")).url.path == "/account"
+    assert "Set up a second factor" in person.get("/account").text
 
 
 # ----------------------------------------------------------------------------------------- setting up
@@ -352,7 +368,7 @@ def test_an_operator_takes_it_away(start: Callable[..., Live], operator: Operato
     server = start()
     set_up(new_person(server, "alice"))
     half_way(server, "alice")
-    operator.types("users", "remove-credential", "alice", KIND)
+    operator.types("users", "remove-credential", "alice", SECOND_FACTOR)
     person = Person(server, "alice")
     assert person.sign_in(person.get("/login")).url.path == "/account"
 

@@ -1,10 +1,8 @@
 """Where second factors are kept: sealed, each for its user only."""
 
-from authserver.sealing import Seal
+from authserver.sealing import SECOND_FACTOR, Seal
 from authserver.second_factor.factor import Factor
 from authserver.storage import Storage
-
-KIND = "second-factor"
 
 
 class Kept:
@@ -16,7 +14,7 @@ class Kept:
 
     async def get(self, subject: str) -> tuple[Factor | None, int]:
         """Return the user's factor and its counter (0: there is none); raises CannotUnseal."""
-        stored = await self._storage.get_credential(subject, KIND)
+        stored = await self._storage.get_credential(subject, SECOND_FACTOR)
         if stored is None:
             return None, 0
         return Factor.from_bytes(self._seal.unseal(stored.value, _purpose(subject))), stored.counter
@@ -24,11 +22,11 @@ class Kept:
     async def put(self, subject: str, factor: Factor, counter: int) -> bool:
         """Store the factor unless somebody changed it since it was read."""
         sealed = self._seal.seal(factor.to_bytes(), _purpose(subject))
-        return await self._storage.put_credential(subject, KIND, sealed, counter=counter)
+        return await self._storage.put_credential(subject, SECOND_FACTOR, sealed, counter=counter)
 
     async def delete(self, subject: str) -> bool:
         """Take the factor away; False if there is none."""
-        return await self._storage.delete_credential(subject, KIND)
+        return await self._storage.delete_credential(subject, SECOND_FACTOR)
 
     async def rewrap(self) -> int:
         """Seal again what the previous secret key sealed; return how many factors."""
@@ -41,7 +39,7 @@ class Kept:
         return count
 
     async def _is_outdated(self, subject: str) -> bool:
-        stored = await self._storage.get_credential(subject, KIND)
+        stored = await self._storage.get_credential(subject, SECOND_FACTOR)
         return stored is not None and not self._seal.is_current(stored.value)
 
 

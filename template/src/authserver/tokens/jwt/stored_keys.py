@@ -16,12 +16,11 @@ from typing import Any
 import structlog
 
 from authserver.audit import audit
-from authserver.sealing import CannotUnseal, Seal
+from authserver.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
 from authserver.storage import Storage, StorageUnavailable
 from authserver.tokens.jwt.signing import KeyPair, Signer, make, read
 
-_PREFIX = "signing key "
 # The number of the key; after `keys rewrap` also the name of the secret key that seals it.
 _NAME = re.compile(r"signing key ([0-9]{1,9})(?: [0-9a-f]+)?")
 _SKEW_SECONDS = 60
@@ -112,11 +111,11 @@ class StoredKeys:
     async def rewrap(self) -> int:
         """Seal again under another name, then delete the old one: at no moment is a key missing."""
         count = 0
-        facts = await self._storage.list_facts(_PREFIX)
+        facts = await self._storage.list_facts(SIGNING_KEY)
         for name, sealed in facts.items():
             found = _NAME.fullmatch(name)
             if found and not self._seal.is_current(sealed):
-                purpose = f"{_PREFIX}{found[1]}"
+                purpose = f"{SIGNING_KEY}{found[1]}"
                 try:
                     value = self._seal.unseal(sealed, purpose)
                 except CannotUnseal:
@@ -139,7 +138,7 @@ class StoredKeys:
 
     async def _read(self) -> dict[str, int]:
         """Read the records that are new, drop those that are gone; return the names of all, with numbers."""
-        facts = await self._storage.list_facts(_PREFIX)
+        facts = await self._storage.list_facts(SIGNING_KEY)
         names = {name: int(found[1]) for name in facts if (found := _NAME.fullmatch(name))}
         records = {record.number: record for record in self._records if record.number in names.values()}
         for name, number in names.items():
@@ -155,11 +154,11 @@ class StoredKeys:
 
     async def _make(self, number: int, *, signs_at: float) -> None:
         record = {"private": make(self._algorithm).decode(), "made_at": time.time(), "signs_at": signs_at}
-        purpose = f"{_PREFIX}{number}"
+        purpose = f"{SIGNING_KEY}{number}"
         await self._storage.remember(purpose, self._seal.seal(json.dumps(record).encode(), purpose))
 
     def _unsealed(self, number: int, sealed: bytes) -> _Record:
-        record = json.loads(self._seal.unseal(sealed, f"{_PREFIX}{number}"))
+        record = json.loads(self._seal.unseal(sealed, f"{SIGNING_KEY}{number}"))
         pair = read(record["private"].encode())
         return _Record(number, record["made_at"], record["signs_at"], pair)
 
