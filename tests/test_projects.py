@@ -55,8 +55,14 @@ def test_its_own_tests_pass(project: Path, answers: Answers, tmp_path: Path, rec
 @pytest.mark.parametrize(
     "answers", [found for found in combinations(*AXES) if differences(found) < 2], ids=title
 )
-def test_its_own_hooks_pass_without_a_forge(project: Path, answers: Answers) -> None:
-    """Of the others `test_render.py` says the same, with one cache for all."""
+def test_its_own_hooks_pass_without_a_forge(
+    project: Path,
+    answers: Answers,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the others `test_render.py` says the same. One cache for all."""
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
     if not (project / ".git").exists():
         git(project, "init", "--quiet")
     commit(project, "Start")

@@ -36,7 +36,14 @@ def test_what_carries_an_answer_stands_twice(name: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "format", "--check"], ["ruff", "check"], ["mypy"], ["pytest", "-q"]],
+    [
+        ["ruff", "format", "--check"],
+        ["ruff", "check"],
+        ["mypy"],
+        # All are found and load; each is run in the projects that have it, letter by letter the same.
+        ["pytest", "-q", "-n0", "--collect-only"],
+        ["pytest", "-q", "-n0", "tests/app", "tests/authserver/test_flow.py"],
+    ],
     ids=" ".join,
 )
 def test_the_template_runs_in_place(command: list[str]) -> None:

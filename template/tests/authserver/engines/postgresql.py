@@ -245,6 +245,7 @@ class OwnServer(Server):
             "unix_socket_directories": "",
             "max_connections": "300",
             "shared_buffers": "32MB",
+            "dynamic_shared_memory_type": "mmap",  # in the data folder, so that a kill leaves nothing behind
             "checkpoint_timeout": "1h",
             "fsync": "on",
         }
