@@ -167,11 +167,9 @@ def compare(
         Only these storages.
     """
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sides = [Side("none", {}, stack)]
         for storage in storages or choices("storage"):
-            (folder / storage).mkdir()
-            engine = stack.enter_context(engines.running(storage, folder / storage))
+            engine = stack.enter_context(engines.running(storage, Path(tempfile.gettempdir())))
             sides += [
                 Side(f"{storage},{tokens}", engine.settings(tokens), stack) for tokens in choices("tokens")
             ]

@@ -103,13 +103,13 @@ def shared_project(template: Path, shared: Path, shared_storage: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
+def running_engines() -> Iterator[Callable[[str], Engine]]:
     """Return a function that gives the engine of a storage, started once for each test process."""
     with ExitStack() as stack:
 
         @cache
         def running(storage: str) -> Engine:
-            return stack.enter_context(engines.running(storage, tmp_path_factory.mktemp("engine")))
+            return stack.enter_context(engines.running(storage))
 
         yield running
 

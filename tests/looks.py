@@ -47,6 +47,8 @@ class Looks:
                 page.set_viewport_size({"width": width, "height": 800})
                 assert page.evaluate(_FITS), f"{name} scrolls sideways at {width}"
                 self._take_picture(page, f"{name}-{scheme}-{width}")
+            if self._pictures:
+                page.locator("main").screenshot(path=self._path(f"{name}-{scheme}"))
             found = page.evaluate(_AXE, _RULES)["violations"]
             assert not found, (name, scheme, [(one["id"], one["nodes"]) for one in found])
         page.emulate_media(color_scheme="light", contrast="more")
@@ -68,5 +70,7 @@ class Looks:
 
     def _take_picture(self, page: Page, name: str) -> None:
         if self._pictures:
-            path = f"{self._pictures}/{self._name}-{self._language}-{name}.png"
-            page.screenshot(path=path, full_page=True)
+            page.screenshot(path=self._path(name), full_page=True)
+
+    def _path(self, name: str) -> str:
+        return f"{self._pictures}/{self._name}-{self._language}-{name}.png"

@@ -120,10 +120,12 @@ class Server:
 
     @property
     def first_account_link(self) -> str:
-        """The one-time link that the first start prints."""
-        found = re.search(rf"{re.escape(self.url)}/invite/\S+", self.printed)
-        assert found, self.printed
-        return found[0]
+        """The one-time link that the first start prints, and that may be read after the server answers."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not (found := re.search(rf"({re.escape(self.url)}/invite/\S+)\s", self.printed)):
+            assert time.monotonic() < deadline, self.printed
+            time.sleep(0.05)
+        return found[1]
 
     def _ready(self) -> bool:
         try:

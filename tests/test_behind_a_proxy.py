@@ -269,6 +269,14 @@ def test_in_a_real_browser(site: Site) -> None:
         expect(page.get_by_text("Back")).to_be_visible()
         assert client.redeem(answered(answer.value.headers["location"])["code"]).status_code == 200
         page.goto(f"{site.url}/account")
-        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Disconnect").click()
+        expect(page.get_by_role("status")).to_have_text("The app is disconnected.")
+        page.goto(client.authorization_url())
+        with page.expect_response(f"{site.url}/consent") as answer:
+            page.get_by_role("button", name="Deny").click()
+        expect(page.get_by_text("Back")).to_be_visible()
+        assert answered(answer.value.headers["location"])["error"] == "access_denied"
+        page.goto(f"{site.url}/account")
+        page.get_by_role("button", name="Sign out", exact=True).click()
         expect(page.get_by_role("link")).to_have_attribute("href", "https://auth.example.com/logout")
         browser.close()

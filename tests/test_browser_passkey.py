@@ -125,6 +125,9 @@ def test_the_first_account_is_made_used_and_asked_for_consent(
     page.get_by_role("button", name="Allow").click()
     expect(page.get_by_role("heading")).to_have_text("Back")
     assert answer_of(page.url)["code"].startswith("mcpac_")
+    page.goto(f"{server.url}/account")
+    page.get_by_role("button", name="Disconnect").click()
+    expect(page.get_by_role("status")).to_have_text("The app is disconnected.")
 
 
 def test_refusing_tells_the_client(server: Server, context: BrowserContext, callback: str) -> None:

@@ -13,7 +13,7 @@ import httpx2
 from counting import Count
 from engines import Engine
 from oauth_client import OAuthClient, alive
-from person import Person, Site
+from person import Person, Site, http_client
 from servers import Server
 
 ROUNDS = 20
@@ -171,10 +171,30 @@ def test_every_answer_outlives_a_kill_of_the_database(
     record_property("kill rounds", DATABASE_ROUNDS)
 
 
+def test_every_answer_outlives_connections_that_are_cut(shared_project: Path, shared_engine: Engine) -> None:
+    """Attack 18, 28: cut the connections to the database under load, thirty times.
+    Source: clients drop credentials on any other error than 503.
+    """
+    server = Server(shared_project, shared_engine.settings("cuts"))
+    dice = seeded()
+    with server.running("--workers", "2"):
+        owner = Person(server, "owner")
+        assert owner.join(server.first_account_link).status_code == 200
+        apps = [App(server, owner) for _ in range(APPS)]
+        with at_work(apps, dice):
+            for _ in range(30):
+                time.sleep(dice.uniform(0.02, 0.1))
+                shared_engine.cut()
+        recovered(server)
+        for app in apps:
+            app.check()
+            assert app.answers > 10
+
+
 def recovered(server: Site) -> None:
     """Wait until the server, which was not restarted, answers again."""
     deadline = time.monotonic() + 30
-    with httpx2.Client(base_url=server.url) as http:
+    with http_client(server) as http:
         while http.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)

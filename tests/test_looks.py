@@ -102,7 +102,7 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "sign-in")
     fill(page, username="nobody", password="a wrong password")
     look(page, "sign-in-wrong")
-    fill(page, username="guest", password=PASSWORD)
+    fill(page, username="owner", password=PASSWORD)
     page.wait_for_url("**/consent?*")
     look(page, "consent")
     page.locator("button[value=allow]").click()

@@ -144,6 +144,28 @@ def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
     assert not list(REPOSITORY.glob("pylock*"))
 
 
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", "template/.github/workflows/authserver.yml"),
+        ("github-workflows", "template/.github/workflows/authserver-update.yml"),
+        ("gitlab-ci", "template/.gitlab-ci.yml"),
+        ("gitlab-ci", "template/.gitlab/authserver.yml"),
+        ("renovate", "docs/renovate.json"),
+    ],
+)
+def test_what_forges_read_is_valid(schema: str, path: str) -> None:
+    command = ["check-jsonschema", "--builtin-schema", f"vendor.{schema}", path]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_changelog_is_in_each_project_as_it_is(template: Path, tmp_path: Path) -> None:
+    project = render(template, tmp_path / "my-server")
+    assert (project / "src/authserver/CHANGELOG.md").read_text() == (REPOSITORY / "CHANGELOG.md").read_text()
+
+
 def test_only_one_action_is_used_and_it_is_pinned() -> None:
     for path in [*REPOSITORY.glob(".github/workflows/*"), *TEMPLATE.glob(".github/workflows/*")]:
         for used in re.findall(r"uses: (\S+)", path.read_text()):

@@ -258,10 +258,25 @@ async def credentials(name: str, /, *, as_json: Json = False) -> None:
 
 @users.command
 async def remove_credential(name: str, kind: str, /) -> None:
-    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere."""
+    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    kind
+        What `users credentials` shows, or what stands before its colon: all of those.
+    """
     async with _opened() as server:
         user = await _user(server, name)
-        _found(await server.storage.delete_credential(user.subject, kind), f"{name} has no {kind}")
+        found = [
+            one
+            for one in await server.storage.list_credentials(user.subject)
+            if kind in (one, one.partition(":")[0])
+        ]
+        _found(bool(found), f"{name} has no {kind}")
+        for one in found:
+            await server.storage.delete_credential(user.subject, one)
         await server.storage.end_sessions(user.subject)
 
 

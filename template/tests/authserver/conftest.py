@@ -77,11 +77,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Engine]:
+def engine() -> Iterator[engines.Engine]:
     """The engine of the chosen storage, one for each test process."""
     storage = choices.storage.__name__.rpartition(".")[2]
-    with engines.running(storage, tmp_path_factory.mktemp("engine")) as running:
+    with engines.running(storage) as running:
         yield running
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for another engine."""
+    with engines.scratch() as folder:
+        yield folder
 
 
 def new_store(engine: engines.Engine, name: str | None = None) -> dict[str, str]:

@@ -25,7 +25,8 @@ def http_client(site: Site, **options: Any) -> httpx2.Client:
     """Return a client for one site. They are made by the dozen and never closed: nothing is kept alive."""
     # No TLS here: loading certificates for each client would take most of the time.
     limits = httpx2.Limits(max_keepalive_connections=0)
-    return httpx2.Client(base_url=site.url, verify=False, limits=limits, **options)
+    # A busy machine is slow, not wrong.
+    return httpx2.Client(base_url=site.url, verify=False, limits=limits, timeout=60, **options)
 
 
 class Form(HTMLParser):
@@ -60,12 +61,14 @@ class Person:
         return self.follow(response)
 
     def follow(self, response: httpx2.Response) -> httpx2.Response:
-        while response.is_redirect and response.has_redirect_location:
+        for _ in range(20):
+            if not (response.is_redirect and response.has_redirect_location):
+                return response
             location = str(response.next_request.url) if response.next_request else ""
             if not location.startswith(self.url):
-                break
+                return response
             response = self.browser.get(location)
-        return response
+        raise AssertionError("the browser is sent round in circles")
 
     def submit(self, page: httpx2.Response, holding: str = "csrf", **values: str) -> httpx2.Response:
         form = Form(page.text, holding)

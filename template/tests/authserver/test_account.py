@@ -250,12 +250,17 @@ def test_operators_take_credentials_away(start: Callable[..., Live], operator: O
 
     async def add(storage: Any) -> None:
         user = await storage.get_user("alice")
-        assert await storage.put_credential(user.subject, "lost", b"x", counter=0)
+        for kind in ("lost", "key:1", "key:2", "keyring"):
+            assert await storage.put_credential(user.subject, kind, b"x", counter=0)
+
+    def kinds() -> set[str]:
+        return {row["kind"] for row in operator.rows("users", "credentials", "alice")}
 
     anyio.run(server.on_storage, add)
-    assert {"kind": "lost"} in operator.rows("users", "credentials", "alice")
-    operator.types("users", "remove-credential", "alice", "lost")
-    assert {"kind": "lost"} not in operator.rows("users", "credentials", "alice")
+    others = kinds() - {"lost", "key:1", "key:2"}
+    for kind, left in (("lost", {"key:1", "key:2"}), ("key", set())):
+        operator.types("users", "remove-credential", "alice", kind)
+        assert kinds() == others | left
     assert not is_in(person)
     assert "has no lost" in operator.fails("users", "remove-credential", "alice", "lost")
     for command in ("sessions", "sign-out", "credentials"):

@@ -4,8 +4,9 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import structlog
 import trustme
 from conftest import SCOPES, Command, Live, ended, new_person
+from ldap3.utils.dn import escape_rdn
 from logins.ldap import GROUPS, PEOPLE, SERVICE_PASSWORD, OpenLDAP, another, directory, named
 from oauth_client import OAuthClient, alive
 from operators import Operator
@@ -64,10 +66,17 @@ def check(server: Live) -> None:
     anyio.run(run)
 
 
-class Listener:
-    """A server that keeps what it is sent, and answers the first bytes with what `answer` makes of them."""
+Answer = Callable[[bytes], Iterable[bytes]]
 
-    def __init__(self, answer: Callable[[bytes], bytes] | None = None) -> None:
+
+def nothing(_: bytes) -> Iterable[bytes]:
+    return ()
+
+
+class Listener:
+    """A server that keeps what it is sent, and answers with what `answer` makes of it."""
+
+    def __init__(self, answer: Answer = nothing) -> None:
         self.received: list[bytes] = []
         self.connections = 0
         self._answer = answer
@@ -85,20 +94,12 @@ class Listener:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(OSError):
             connection.settimeout(30)
-            first = True
-            while True:
-                try:
-                    data = connection.recv(65536)
-                except OSError:
-                    return
-                if not data:
-                    return
+            while data := connection.recv(65536):
                 self.received.append(data)
-                if first and self._answer:
-                    connection.sendall(self._answer(data))
-                first = False
+                for piece in self._answer(data):
+                    connection.sendall(piece)
 
     def close(self) -> None:
         self._socket.close()
@@ -109,7 +110,7 @@ def listen() -> Iterator[Callable[..., Listener]]:
     """Start listeners."""
     started: list[Listener] = []
 
-    def start_one(answer: Callable[[bytes], bytes] | None = None) -> Listener:
+    def start_one(answer: Answer = nothing) -> Listener:
         started.append(Listener(answer))
         return started[-1]
 
@@ -396,19 +397,23 @@ def test_a_certificate_for_another_host_is_refused(start: Start, url: str) -> No
     is_refused_for_the_directory(sign_in(server, "victim"))
 
 
-def extended_response(request: bytes, code: int) -> bytes:
-    """Answer an extended request, such as StartTLS (RFC 4511 section 4.12), with this result code."""
+# RFC 4511 section 4: how messages and their parts begin.
+BIND_REQUEST, BIND_RESPONSE, EXTENDED_RESPONSE = b"\x02\x01\x03\x04", 0x61, 0x78
+
+
+def response(request: bytes, code: int, kind: int = EXTENDED_RESPONSE) -> bytes:
+    """Answer a short request with this result code (RFC 4511 section 4.1.9)."""
     message_id = request[2 : 4 + request[3]]
-    operation = bytes([0x78, 7, 0x0A, 1, code, 4, 0, 4, 0])
+    operation = bytes([kind, 7, 0x0A, 1, code, 4, 0, 4, 0])
     return bytes([0x30, len(message_id) + len(operation)]) + message_id + operation
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        lambda request: extended_response(request, 2),  # protocolError: no StartTLS here
-        lambda request: extended_response(request, 53),  # unwillingToPerform
-        lambda request: extended_response(request, 0) + extended_response(request, 0),
+        lambda request: response(request, 2),  # protocolError: no StartTLS here
+        lambda request: response(request, 53),  # unwillingToPerform
+        lambda request: response(request, 0) + response(request, 0),
         lambda request: b"\x30\x84\xff\xff\xff\xff",
         lambda request: b"HTTP/1.1 400 Bad Request\r\n\r\n",
         lambda request: b"\x30\x00",
@@ -419,7 +424,7 @@ def test_where_tls_is_stripped_no_password_is_sent(
     start: Start, listen: Callable[..., Listener], answer: Callable[[bytes], bytes]
 ) -> None:
     """Attack 11c: stand between, and strip StartTLS. Source: RFC 4513 3.1.5, 5.1.1; CVE-2011-0411."""
-    between = listen(answer)
+    between = listen(lambda request: [answer(request)])
     server = start(ldap_servers=f"ldap://127.0.0.1:{between.port}", ldap_timeout_seconds=1)
     is_refused_for_the_directory(sign_in(server, "victim"))
     assert between.connections == 1
@@ -427,6 +432,14 @@ def test_where_tls_is_stripped_no_password_is_sent(
     assert b"1.3.6.1.4.1.1466.20037" in sent
     for secret in (PASSWORD, SERVICE_PASSWORD, "victim", "cn=service"):
         assert secret.encode() not in sent
+
+
+def test_no_bind_goes_without_tls(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 11c: have the library take a failed StartTLS for a success. Source: RFC 4513 5.1.1, CWE-319."""
+    monkeypatch.setattr(ldap3.Connection, "start_tls", lambda *_, **__: True)
+    server = start(ldap_servers=f"ldap://localhost:{directory().port}")
+    directory().person("victim", PASSWORD)
+    is_refused_for_the_directory(sign_in(server, "victim"))
 
 
 def test_a_server_that_hangs_is_left_and_asked_last(start: Start, listen: Callable[..., Listener]) -> None:
@@ -437,6 +450,45 @@ def test_a_server_that_hangs_is_left_and_asked_last(start: Start, listen: Callab
     for _ in range(3):
         assert sign_in(server, "patient").url.path == "/account"
     assert hanging.connections == 1
+
+
+@pytest.mark.parametrize("at", ["TLS", "StartTLS", "bind", "search"])
+def test_a_server_that_drips_is_cut_off(start: Start, listen: Callable[..., Listener], at: str) -> None:
+    """Attack 11c: answer byte by byte, each in time, and hold the threads of sign-ins. Source: CWE-400."""
+    ran_dry: list[bool] = []
+
+    def drip(request: bytes) -> Iterator[bytes]:
+        if at == "search" and BIND_REQUEST in request:
+            yield response(request, 0, BIND_RESPONSE)
+            return
+        # As much is to follow as a record of TLS holds, or a megabyte.
+        yield b"\x16\x03\x03\x40\x00" if at == "TLS" else b"\x30\x84\x00\x0f\xff\xff"
+        for _ in range(200):
+            time.sleep(0.1)
+            yield b"\x00"
+        ran_dry.append(True)
+
+    server = start(
+        ldap_servers=f"{'ldaps' if at == 'TLS' else 'ldap'}://127.0.0.1:{listen(drip).port}",
+        ldap_start_tls=at == "StartTLS",
+        ldap_timeout_seconds=1,
+    )
+    is_refused_for_the_directory(sign_in(server, "victim"))
+    assert not ran_dry
+
+
+def test_an_entry_without_a_name_is_nobodys(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 11c: have an empty name found, with which a bind is anonymous. Source: RFC 4513 5.1.1."""
+    server = start()
+    find = Directory._find
+
+    def find_nameless(*words: Any) -> Any:
+        found, reason = find(*words)
+        return found and found | {"dn": ""}, reason
+
+    directory().person("nameless", PASSWORD)
+    monkeypatch.setattr(Directory, "_find", find_nameless)
+    is_refused_for_the_directory(sign_in(server, "nameless", "a wrong password"))
 
 
 def test_the_next_server_takes_over_and_a_dead_directory_is_no_wrong_password(
@@ -532,6 +584,25 @@ def test_groups_can_be_searched_for(start: Start, groups_filter: str) -> None:
         )
         assert sign_in(server, NASTY).url.path == "/account"
         assert accounts(server)[NASTY].scopes == ("read", "write")
+    directory().remove(group)
+
+
+def test_a_group_is_the_same_however_its_name_is_escaped(start: Start) -> None:
+    dn = directory().person("escaped", PASSWORD)
+    group = directory().group(r"Grüße\, \2b \=", dn)
+    server = start(ldap_group_scopes={rf"CN=GRÜSSE\2c \+ \3d, {GROUPS}": "write"})
+    assert sign_in(server, "escaped").url.path == "/account"
+    assert accounts(server)["escaped"].scopes == ("read", "write")
+    directory().remove(group)
+
+
+def test_a_group_whose_name_reads_like_anothers_is_not_that_one(start: Start) -> None:
+    """Attack 11c: be in a group whose name holds the whole name of another. Source: RFC 4514 2.4."""
+    dn = directory().person("climber", PASSWORD)
+    group = directory().group(escape_rdn(f"admins,{GROUPS}"), dn)
+    server = start(ldap_group_scopes={f"cn=admins,{GROUPS},{GROUPS}": "admin"})
+    assert sign_in(server, "climber").url.path == "/account"
+    assert accounts(server)["climber"].scopes is None
     directory().remove(group)
 
 

@@ -23,6 +23,7 @@ from logins.passkey import (
     options_of,
 )
 from oauth_client import OAuthClient
+from operators import Operator
 from person import Form, Person
 
 from authserver.browser import sign_in
@@ -465,6 +466,18 @@ def test_a_link_recovers_an_account_and_signs_out_everywhere(live: Live) -> None
     assert WAY.asks(person.get("/account"))
     assert again.get("/account").text.count("/account/passkeys/remove") == 2
     assert is_in(answer(live, again))
+
+
+def test_an_operator_takes_all_passkeys_away(start: Callable[..., Live], operator: Operator) -> None:
+    """Attack 12: sign in with a passkey that an operator took away. Source: OWASP ASVS 5.0 7.4.3."""
+    server = start()
+    person = new_person(server, "alice")
+    first, second = key_of(person), add(person)
+    operator.types("users", "remove-credential", "alice", "passkey")
+    assert WAY.asks(person.get("/account"))
+    for key in (first, second):
+        assert was_refused(answer(server, person, key))
+    assert is_in(Person(server, "alice").join(invite(server, "alice")))
 
 
 # ------------------------------------------------------------------------------------- account page

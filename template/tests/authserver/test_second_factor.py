@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -131,9 +132,24 @@ def test_half_a_sign_in_is_good_for_one_attempt(live: Live) -> None:
 def test_half_a_sign_in_runs_out(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack 11: finish a sign-in that was left half-way. Source: OWASP ASVS 5.0 6.6.2."""
     set_up(new_person(live, "emil"))
-    monkeypatch.setattr(second_factor.waiting, "_SECONDS", -1)
+    begin = second_factor.waiting.begin
+    monkeypatch.setattr(
+        second_factor.waiting, "begin", lambda *words: replace(begin(*words), until=time.time() - 1)
+    )
     person = Person(live, "emil")
     assert "current-password" in person.sign_in(person.get("/login")).text
+
+
+def test_a_code_is_taken_only_from_a_page_of_ours(live: Live) -> None:
+    """Attack 7: have a victim's browser finish a sign-in from another page. Source: RFC 9700 4.7."""
+    app, _ = set_up(new_person(live, "fay"))
+    person, page = half_way(live, "fay")
+    form, code = Form(page.text, "code"), app.code()
+    foreign = Form(Person(live).get("/login").text).fields["csrf"]
+    for csrf in ("", "x", foreign):
+        answer = person.browser.post(form.action, data={**form.fields, "code": code, "csrf": csrf})
+        assert answer.status_code == 403
+    assert person.submit(page, "code", code=code).url.path == "/account"
 
 
 def test_a_code_works_once(live: Live) -> None:

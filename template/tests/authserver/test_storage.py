@@ -6,7 +6,7 @@ The tests know no engine. Time is the engine's, so what is to expire gets a life
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +139,43 @@ async def granted(storage: Storage) -> tuple[User, NewTokens]:
     tokens = new_tokens()
     assert isinstance(await redeem(storage, await new_code(storage, user), tokens), Redeemed)
     return user, tokens
+
+
+async def round_trips(storage: Storage, sent: Callable[[], int]) -> list[int]:
+    """Return how much is sent for each operation of a sign-in and of a grant's life, in their order."""
+    assert await add_client(storage)
+    user = await add_user(storage)
+    counts: list[int] = []
+    for _ in range(2):  # the first time, statements are prepared and scripts made known
+        counts.clear()
+        request, session, code, tokens = new_seed(), new_seed(), new_seed(), new_tokens()
+        for operation in (
+            storage.get_client("client"),
+            storage.add_authorization_request(request, REQUEST, lifetime_seconds=100, limit=100),
+            storage.take_attempt([Bucket(b"bucket", 10, 1)]),
+            storage.add_session(session, user.subject, device="", lifetime_seconds=100),
+            storage.get_session(session),
+            storage.recall_consent(REQUEST, subject=user.subject),
+            storage.create_grant(
+                request,
+                subject=user.subject,
+                scopes=("read",),
+                grant_seconds=100,
+                code=code,
+                code_seconds=100,
+            ),
+            storage.get_code(code),
+            redeem(storage, code, tokens),
+            storage.get_access_token(tokens.access or b""),
+            storage.get_refresh_token(tokens.refresh or b""),
+            rotate(storage, tokens.refresh or b""),
+            storage.disable_user("alice"),
+            storage.enable_user("alice"),
+        ):
+            before = sent()
+            await operation
+            counts.append(sent() - before)
+    return counts
 
 
 async def lives(storage: Storage, tokens: NewTokens) -> bool:

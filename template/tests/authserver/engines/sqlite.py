@@ -25,6 +25,9 @@ class SQLiteEngine:
     def kill(self) -> None:
         """There is nothing to kill."""
 
+    def cut(self) -> None:
+        """There is no connection to cut."""
+
     def close(self) -> None:
         """There is nothing to close."""
 

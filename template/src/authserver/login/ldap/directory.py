@@ -7,7 +7,9 @@ never followed: they lead to servers that nobody configured.
 
 import math
 import re
+import socket
 import ssl
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +47,9 @@ _AVOID_SECONDS = 60
 _NAME_LENGTH = 256
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")
+
+# What stands for a byte in a distinguished name: RFC 4514 section 3, `pair`.
+_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 # How directories say no to a password, in RFC 4511 appendix A's words. All else is trouble.
 _REFUSALS = (
@@ -239,12 +244,26 @@ class Directory:
         )
         try:
             connection.open(read_server_info=False)
-            if server.tls and not encrypted and not connection.start_tls(read_server_info=False):
-                raise _Trouble("StartTLS was refused")
+            if server.tls and not encrypted:
+                with self._in_time(connection):
+                    connection.start_tls(read_server_info=False)
             yield connection
         finally:
             if connection.socket is not None:
                 connection.socket.close()
+
+    @contextmanager
+    def _in_time(self, connection: ldap3.Connection) -> Iterator[None]:
+        """Cut the connection when time is up: ldap3 waits for ever for an answer that comes byte by byte."""
+        # Of the descriptor, which stays the same when TLS begins on it.
+        line = socket.socket(fileno=socket.dup(connection.socket.fileno()))
+        timer = threading.Timer(self._settings.ldap_timeout_seconds, _cut, [line])
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            line.close()
 
     def _bind_to_search(self, connection: ldap3.Connection, name: str, password: str) -> None:
         """Become the service account, or the user by the template; raises NotRight and _Trouble."""
@@ -262,11 +281,11 @@ class Directory:
         """Become somebody; return '' or, where the directory says no, why. Raises _Trouble."""
         if connection.server.tls and not isinstance(connection.socket, ssl.SSLSocket):
             raise _Trouble("the connection is not encrypted")
-        if not dn or not password:
-            raise _Trouble("an anonymous bind was about to be made")
         # As bytes: a string would go through SASLprep (RFC 4013), which refuses some and changes others.
+        # An empty name or password, with which a bind is anonymous, ldap3 refuses.
         connection.user, connection.password = dn, password.encode()
-        connection.bind(read_server_info=False)
+        with self._in_time(connection):
+            connection.bind(read_server_info=False)
         code = connection.result["result"]
         if code not in (RESULT_SUCCESS, *_REFUSALS):
             raise _Trouble(f"the answer to a bind was {RESULT_CODES.get(code, code)}")
@@ -280,13 +299,14 @@ class Directory:
         attributes: list[str],
     ) -> list[dict[str, Any]]:
         """Return what is found; raises _Trouble where something may be missing."""
-        connection.search(
-            base,
-            condition,
-            dereference_aliases=ldap3.DEREF_NEVER,
-            attributes=attributes,
-            time_limit=self._settings.ldap_timeout_seconds,
-        )
+        with self._in_time(connection):
+            connection.search(
+                base,
+                condition,
+                dereference_aliases=ldap3.DEREF_NEVER,
+                attributes=attributes,
+                time_limit=self._settings.ldap_timeout_seconds,
+            )
         code = connection.result["result"]
         if code != RESULT_SUCCESS:
             raise _Trouble(f"the answer to a search was {RESULT_CODES.get(code, code)}")
@@ -311,6 +331,11 @@ class _Tls(ldap3.Tls):
         )
 
 
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
+
 def is_dn(text: str) -> bool:
     """Say whether this is a distinguished name (RFC 4514)."""
     try:
@@ -320,10 +345,18 @@ def is_dn(text: str) -> bool:
 
 
 def normalised(dn: str) -> str:
-    """Return a distinguished name in one case and without spaces between its parts."""
+    """Return a distinguished name in one case, escaped in one way, without spaces between its parts."""
     return "".join(
-        f"{kind.lower()}={value.casefold()}{separator}" for kind, value, separator in parse_dn(dn, strip=True)
+        f"{kind.lower()}={escape_rdn(_unescaped(value).casefold())}{separator}"
+        for kind, value, separator in parse_dn(dn, strip=True)
     )
+
+
+def _unescaped(value: str) -> str:
+    """Return what a value of a distinguished name stands for (RFC 4514 section 2.4)."""
+    return _ESCAPED.sub(
+        lambda found: bytes.fromhex(found[1].decode()) if len(found[1]) > 1 else found[1], value.encode()
+    ).decode(errors="replace")
 
 
 def is_filter(text: str) -> bool:
