@@ -139,7 +139,7 @@ Change = Callable[[Path], None]
         (edited, "vulnerable: src/authserver/clients.py", "vulnerable: src/authserver/clients.py"),
         (rewritten, "altered: src/authserver/clients.py", "altered: src/authserver/clients.py"),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
+    ids=["untouched", "moved", "deleted", "edited", "rewritten"],
 )
 def test_the_flaw_is_found_wherever_it_went(
     channel: Channel, tmp_path: Path, change: Change, before: str, after: str
@@ -155,7 +155,7 @@ def test_the_flaw_is_found_wherever_it_went(
     assert _doctor(project, channel.advisory) == (int(not mended), after)
     canary = _python(project, "-m", "pytest", CANARY, "-n0", "-q", "-pno:cacheprovider")
     assert canary.returncode == int(not mended), canary.stdout + canary.stderr
-    assert ("1 passed" if mended else "1 failed") in canary.stdout
+    assert ("1 passed" if mended else "/login?request=") in canary.stdout
 
 
 def _update(project: Path) -> None:

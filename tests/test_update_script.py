@@ -10,7 +10,8 @@ import yaml
 from rendering import clone, commit, files, git, render
 
 PROVIDER = "src/authserver/provider.py"
-BRANCH = "authserver-update"
+JOB = "authserver-update"
+BRANCH = "authserver-update-999.1.0"
 ME = {
     f"GIT_{who}_{what}": "test@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
 }
@@ -85,7 +86,7 @@ def test_the_update_is_on_a_branch_with_what_changed_since(project: Path, source
     code, said = run(project)
     assert code == 0, said
     assert said.endswith("and its tests pass.\n")
-    assert git(project, "branch", "--show-current").strip() == BRANCH
+    assert git(project, "branch", "--show-current").strip() == "authserver-update-999.2.0"
     assert git(project, "status", "--porcelain") == ""
     assert (project / PROVIDER).read_text().endswith("# a fix\n# another\n")
     message = git(project, "log", "-1", "--format=%B").strip()
@@ -93,11 +94,28 @@ def test_the_update_is_on_a_branch_with_what_changed_since(project: Path, source
         "Update authserver to 999.2.0\n\n"
         "## 999.2.0\n\n* What 999.2.0 brings.\n\n## 999.1.0\n\n* What 999.1.0 brings."
     )
-    git(project, "checkout", "--quiet", "main")
-    release(source, "999.3.0", (PROVIDER, "# a third\n"))
+
+
+def test_a_branch_that_is_there_is_left_to_whoever_works_on_it(project: Path, source: Path) -> None:
+    release(source, "999.1.0", (PROVIDER, "# a fix\n"))
+    git(project, "branch", BRANCH)
+    assert run(project) == (0, f"The branch {BRANCH} is there already: merge it, or delete it.\n")
+    assert git(project, "branch", "--show-current") == "main\n"
+    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "rev-parse", BRANCH) == git(project, "rev-parse", "main")
+
+
+def test_where_copier_fails_all_is_as_before(project: Path, source: Path) -> None:
+    """It wants to be newer, here."""
+    settings = source / "copier.yml"
+    settings.write_text(
+        settings.read_text().replace('_min_copier_version: "9.19"', '_min_copier_version: "99"')
+    )
+    release(source, "999.1.0", (PROVIDER, "# a fix\n"))
     code, said = run(project)
-    assert code == 0, said
-    assert git(project, "rev-list", "--count", f"main..{BRANCH}") == "1\n"
+    assert (code, said.splitlines()[-1]) == (1, "Copier could not update; it says why above.")
+    assert git(project, "branch", "--show-current") == "main\n"
+    assert git(project, "status", "--porcelain") == ""
 
 
 def test_what_is_not_committed_is_not_touched(project: Path, source: Path) -> None:
@@ -121,7 +139,7 @@ def test_after_a_conflict_all_is_as_before(project: Path, source: Path, branch: 
     assert code == 1
     assert said.splitlines()[-1] == PROVIDER
     assert git(project, "branch", "--show-current").strip() == branch
-    assert git(project, "branch", "--list", BRANCH) == ""
+    assert git(project, "branch", "--list", f"{JOB}*") == ""
     after = files(project)
     for name in before | after:
         assert name.startswith(".git/") or before[name] == after[name], name
@@ -178,7 +196,7 @@ def forge(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("project", [{"ci": "gitlab"}], indirect=True, ids=["gitlab"])
 def test_the_pipeline_of_gitlab_asks_for_a_merge(project: Path, source: Path, forge: Path) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
-    job = yaml.safe_load((project / ".gitlab/authserver.yml").read_text())[BRANCH]
+    job = yaml.safe_load((project / ".gitlab/authserver.yml").read_text())[JOB]
     assert job["script"][-1] == "sh src/authserver/update.sh"
     given = {
         "CI_SERVER_PROTOCOL": "https",
@@ -214,9 +232,8 @@ def test_the_workflow_of_github_opens_a_pull_request(
     assert update["run"] == "sh src/authserver/update.sh"
     command = tmp_path / "commands" / "gh"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncat {tmp_path}/open\n')
+    command.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     command.chmod(0o755)
-    (tmp_path / "open").touch()
     given = {
         "PATH": f"{command.parent}:{os.environ['PATH']}",
         "GITHUB_REPOSITORY": "owner/my-server",
@@ -231,8 +248,9 @@ def test_the_workflow_of_github_opens_a_pull_request(
     code, said = run(project, push["run"], **given)
     assert code == 0, said
     assert git(forge, "rev-parse", BRANCH) == git(project, "rev-parse", BRANCH)
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[1:] == [f"pr create --fill --head {BRANCH} --base main"]
-    (tmp_path / "open").write_text("7\n")
+    once = f"pr create --fill --head {BRANCH} --base main\n"
+    assert (tmp_path / "asked").read_text() == once
+    commit(project, "Another")
     assert run(project, push["run"], **given)[0] == 0
-    assert len((tmp_path / "asked").read_text().splitlines()) == 3  # there is one already
+    assert (tmp_path / "asked").read_text() == once  # the branch is there, and stays as it is
+    assert git(forge, "rev-parse", BRANCH) != git(project, "rev-parse", BRANCH)

@@ -316,9 +316,10 @@ def test_a_file_of_other_answers_does_not_affect(
 ) -> None:
     clients_file.unlink()
     [file] = advisory.files
-    other = file.model_copy(update={"answers": {"storage": ("another",)}})
-    elsewhere = advisory.model_copy(update={"files": (other,)})
-    assert levels(elsewhere, project, manifest) == {CLIENTS: Level.NOT_AFFECTED}
+    for axis, level in (("storage", Level.NOT_AFFECTED), ("asked_by_later_releases", Level.MISSING)):
+        other = file.model_copy(update={"answers": {axis: ("another",)}})
+        elsewhere = advisory.model_copy(update={"files": (other,)})
+        assert levels(elsewhere, project, manifest) == {CLIENTS: level}
 
 
 @pytest.mark.parametrize(
@@ -336,6 +337,11 @@ def test_an_advisory_of_a_path_outside_is_refused(advisory: Advisory, operator: 
     text = advisory.model_dump_json().replace(CLIENTS, "src/authserver/../../../etc/passwd")
     Path("0001.json").write_text(text)
     assert "files.0.path" in operator.fails("doctor", "--advisory", "0001.json")
+
+
+def test_an_advisory_that_would_find_everything_is_refused(advisory: Advisory, operator: Operator) -> None:
+    Path("0001.json").write_text(advisory.model_dump_json().replace("return a.startswith(b)", " "))
+    assert "fragments.0" in operator.fails("doctor", "--advisory", "0001.json")
 
 
 def test_doctor_ends_with_1_unless_all_is_fixed(

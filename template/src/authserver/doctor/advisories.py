@@ -19,6 +19,7 @@ _LEFT_OUT = {"node_modules", "__pycache__", "tests"}
 
 Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fragment = Annotated[str, Field(pattern=r"\S")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 
 
@@ -50,7 +51,7 @@ class Advisory(BaseModel):
     affected: tuple[Version, ...] = Field(min_length=1)
     fixed: Version
     files: tuple[FlawedFile, ...] = Field(min_length=1)
-    fragments: tuple[str, ...]
+    fragments: tuple[Fragment, ...]
     canary: Annotated[str, Field(pattern=r"^tests/authserver/test_advisory_[a-z0-9_]+\.py$")]
 
 

@@ -71,8 +71,11 @@ def load_manifest() -> Manifest:
 
 
 def applies(answers: Answers) -> bool:
-    """Say whether a file that is written with these answers is one of this project."""
-    return all(_answer(axis) in accepted for axis, accepted in answers.items())
+    """Say whether a file that is written with these answers is one of this project.
+
+    A question that this release does not ask yet decides nothing.
+    """
+    return all(_answer(axis) in accepted for axis, accepted in answers.items() if hasattr(choices, axis))
 
 
 def _answer(axis: str) -> str:
