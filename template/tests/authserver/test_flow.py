@@ -131,6 +131,7 @@ def test_every_way_to_authenticate_a_client_works(live: Live, alice: Person, met
         assert ended(live, token)
 
 
+@pytest.mark.usefixtures("alice")  # who has an account, and is signed in elsewhere
 def test_two_tabs_do_not_hurt_each_other(live: Live) -> None:
     """Attack 7: a second request in the same browser takes over the first. Source: RFC 9700 4.7."""
     person = Person(live)

@@ -36,7 +36,7 @@ from authserver.storage import (
 pytestmark = pytest.mark.anyio
 
 LONG = Lifetimes(access_token_seconds=1000, refresh_token_seconds=2000)
-MOMENT = 0.05
+MOMENT = 0.2
 
 ODD_TEXTS = [
     "ünïcödé 🗝️",

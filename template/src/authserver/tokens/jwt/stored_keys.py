@@ -48,9 +48,10 @@ class StoredKeys:
         self._unreadable: set[str] = set()
 
     def open(self, storage: Storage, seal: Seal) -> None:
-        """Take the open storage, and what seals keys."""
+        """Take the open storage, and what seals keys. What is known of another store is forgotten."""
         self._storage = storage
         self._seal = seal
+        self._records = []
 
     async def catch_up(self) -> None:
         """Read the records that are new; make the first key; delete keys whose tokens have run out."""
