@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import logins
@@ -59,6 +60,14 @@ def new_project(source: Path, folder: Path, release: str | None, **answers: str)
 
 def sync(project: Path) -> None:
     subprocess.run(["uv", "sync", "--quiet"], cwd=project, check=True)
+
+
+def logged_in(server: Server) -> tuple[Person, OAuthClient, dict[str, Any]]:
+    """Return the owner of a new server, an app of theirs, and its tokens."""
+    owner = Person(server, "owner")
+    assert owner.join(server.first_account_link).status_code == 200
+    app = OAuthClient(server)
+    return owner, app, app.tokens(owner)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, login: str) -> logins.Way:
@@ -141,10 +150,7 @@ def test_another_storage_logs_nobody_out(
     )
     before = Server(project, old)
     with before.running():
-        owner = Person(before, "owner")
-        assert owner.join(before.first_account_link).status_code == 200
-        app = OAuthClient(before)
-        tokens = app.tokens(owner)
+        owner, app, tokens = logged_in(before)
     file = str(tmp_path / "backup")
     before.command("backup", file)
     change(project, template, storage=storage)
@@ -169,10 +175,7 @@ def test_other_tokens_log_nobody_out(
     store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
     before = Server(project, store)
     with before.running():
-        owner = Person(before, "owner")
-        assert owner.join(before.first_account_link).status_code == 200
-        app = OAuthClient(before)
-        tokens = app.tokens(owner)
+        owner, app, tokens = logged_in(before)
     change(project, template, tokens=new)
     after = Server(project, store, before.port)
     with after.running():
@@ -195,10 +198,7 @@ def test_another_login_leaves_apps_and_accounts_as_they_are(
     store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
     before = Server(project, store, name="localhost")
     with before.running():
-        owner = Person(before, "owner")
-        assert owner.join(before.first_account_link).status_code == 200
-        app = OAuthClient(before)
-        tokens = app.tokens(owner)
+        owner, app, tokens = logged_in(before)
         [subject] = subjects(before)
     change(project, template, login=login)
     way = use(monkeypatch, login)
