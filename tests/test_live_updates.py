@@ -206,6 +206,7 @@ def test_another_login_leaves_apps_and_accounts_as_they_are(
     after.environment |= {f"AUTH_{name.upper()}": value for name, value in way.settings().items()}
     with after.running():
         assert alive(after, tokens["access_token"])
+        assert owner.get("/account").url.path == "/account"
         tokens = app.refresh(tokens["refresh_token"]).json()
         link = ""
         with contextlib.suppress(subprocess.CalledProcessError):  # accounts may come from elsewhere
