@@ -249,7 +249,7 @@ def test_an_operator_gets_in_when_the_proxy_lets_nobody_in(
 
 def test_in_a_real_browser(site: Site) -> None:
     assert CHROMIUM, "Chromium is missing: apt-get install chromium"
-    client = OAuthClient(site, redirect_uris=["https://client.example/cb"])
+    client = OAuthClient(site, redirect_uris=["https://client.example/cb"], client_name="In a browser")
     with sync_playwright() as playwright:
         rule = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{site.port}"
         browser = playwright.chromium.launch(
@@ -269,7 +269,8 @@ def test_in_a_real_browser(site: Site) -> None:
         expect(page.get_by_text("Back")).to_be_visible()
         assert client.redeem(answered(answer.value.headers["location"])["code"]).status_code == 200
         page.goto(f"{site.url}/account")
-        page.get_by_role("button", name="Disconnect").click()
+        app = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="In a browser"))
+        app.get_by_role("button", name="Disconnect").click()
         expect(page.get_by_role("status")).to_have_text("The app is disconnected.")
         page.goto(client.authorization_url())
         with page.expect_response(f"{site.url}/consent") as answer:

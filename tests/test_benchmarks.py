@@ -4,13 +4,21 @@ import os
 import subprocess
 import sys
 
+import pytest
 from rendering import REPOSITORY, choices
 
 
-def test_the_comparison_prints_every_side() -> None:
-    folders = ("tests", "template/tests/authserver")
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        ("compare", 1 + 2 * len(choices("storage")) * len(choices("tokens"))),
+        ("storages", 2 * len(choices("storage"))),
+    ],
+)
+def test_a_comparison_prints_every_side(script: str, lines: int) -> None:
+    folders = ("template/tests/authserver", "tests")
     done = subprocess.run(
-        [sys.executable, "benchmarks/compare.py", "--seconds", "0.1", "--rounds", "1"],
+        [sys.executable, f"benchmarks/{script}.py", "--seconds", "0.1", "--rounds", "1"],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": ":".join(str(REPOSITORY / folder) for folder in folders)},
         capture_output=True,
@@ -18,5 +26,4 @@ def test_the_comparison_prints_every_side() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sides = len(choices("storage")) * len(choices("tokens"))
-    assert len(done.stdout.splitlines()) == 1 + 2 * sides
+    assert len(done.stdout.splitlines()) == lines
