@@ -1,6 +1,7 @@
 """What doctor finds, and what it leaves in peace."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -359,3 +360,11 @@ def test_doctor_ends_with_1_unless_all_is_fixed(
             operator.types(*judged) if end == "fixed: " else operator.fails(*judged) + capsys.readouterr().out
         )
         assert f"{end}{CLIENTS}: " in out
+
+
+def test_no_conflict_of_an_update_was_left_in_a_file() -> None:
+    """Copier ends well with a conflict in a file, and bots commit it. Python would not run; a page would."""
+    root = Path(__file__).parents[2]
+    mark = re.compile(rb"^(<{7} before|>{7} after) updating\r?$", re.MULTILINE)
+    files = [*root.glob("*"), *root.glob("src/**/*"), *root.glob("tests/**/*"), *root.glob(".git[hl]*/**/*")]
+    assert not [path for path in files if path.is_file() and mark.search(path.read_bytes())]
