@@ -14,12 +14,13 @@ def balancing(port: int, hosts: list[str]) -> Iterator[None]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first = next(turns)
-        for host in hosts[first:] + hosts[:first]:
-            with contextlib.suppress(OSError):
-                answers, requests = await asyncio.open_connection(host, port)
-                await asyncio.gather(relay(reader, requests), relay(answers, writer))
-                return
-        writer.close()
+        with contextlib.closing(writer):
+            for host in hosts[first:] + hosts[:first]:
+                with contextlib.suppress(OSError):
+                    answers, requests = await asyncio.open_connection(host, port)
+                    with contextlib.closing(requests):
+                        await asyncio.gather(relay(reader, requests), relay(answers, writer))
+                    return
 
     async def relay(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -34,7 +35,13 @@ def balancing(port: int, hosts: list[str]) -> Iterator[None]:
             await stopping.wait()
 
     loop, started, stopping = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+
+    def run() -> None:
+        # At its end it cancels what still relays, and closes the loop.
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(main())
+
+    thread = threading.Thread(target=run)
     thread.start()
     started.wait()
     try:
@@ -42,4 +49,3 @@ def balancing(port: int, hosts: list[str]) -> Iterator[None]:
     finally:
         loop.call_soon_threadsafe(stopping.set)
         thread.join()
-        loop.close()

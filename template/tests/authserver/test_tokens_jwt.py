@@ -484,7 +484,8 @@ async def test_what_was_missed_in_a_long_outage_is_learned_after_it(
     list_revocations = type(storage).list_revocations
 
     async def recorded(self: Storage, within_seconds: float | None) -> list[Revocation]:
-        asked.append(within_seconds)
+        if self is storage:  # servers of other tests ask, too
+            asked.append(within_seconds)
         return await list_revocations(self, within_seconds)
 
     monkeypatch.setattr(type(storage), "list_revocations", recorded)
@@ -651,7 +652,7 @@ def test_the_operator_lists_and_rotates_keys(start: Callable[..., Live], operato
     first, second = operator.rows("keys", "list")
     assert (first["signs"], second["signs"], second["kid"]) == (True, False, made)
     assert first["signs_at"] < second["signs_at"]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while server.http().get("/.well-known/jwks.json").headers["etag"] == before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
