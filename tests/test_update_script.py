@@ -118,12 +118,14 @@ def test_where_copier_fails_all_is_as_before(project: Path, source: Path) -> Non
     assert git(project, "status", "--porcelain") == ""
 
 
-def test_what_is_not_committed_is_not_touched(project: Path, source: Path) -> None:
+@pytest.mark.parametrize("name", ["README.md", "notes.md"], ids=["changed", "new, and not shown"])
+def test_what_is_not_committed_is_not_touched(project: Path, source: Path, name: str) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
-    (project / "README.md").write_text("# Mine\n")
+    git(project, "config", "status.showUntrackedFiles", "no")
+    (project / name).write_text("# Mine\n")
     code, said = run(project)
     assert (code, said.startswith("Commit your work first")) == (1, True)
-    assert (project / "README.md").read_text() == "# Mine\n"
+    assert (project / name).read_text() == "# Mine\n"
 
 
 @pytest.mark.parametrize("branch", ["main", ""], ids=["branch", "detached"])

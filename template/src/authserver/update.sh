@@ -24,7 +24,9 @@ undo() {
     git checkout --quiet "$before"
 }
 
-test -z "$(git status --porcelain)" || fail "Commit your work first: an update is merged into what is committed."
+# What git is told not to show would be lost to `undo`.
+test -z "$(git status --porcelain --untracked-files=all)" ||
+    fail "Commit your work first: an update is merged into what is committed."
 
 copier check-update --quiet && newer=0 || newer=$?
 case $newer in
@@ -35,7 +37,7 @@ esac
 
 before="$(git symbolic-ref --quiet --short HEAD || git rev-parse HEAD)"
 git checkout --quiet --detach
-copier update --defaults --quiet || { undo && fail "Copier could not update; it says why above."; }
+copier update --defaults --quiet || { undo; fail "Copier could not update; it says why above."; }
 
 # Copier ends with 0 after a conflict, too.
 conflicts="$(
