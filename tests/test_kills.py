@@ -97,6 +97,13 @@ class App:
             assert self.client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
 
 
+def hired(server: Server) -> list[App]:
+    """Return the apps of the first account, which this makes."""
+    owner = Person(server, "owner")
+    assert owner.join(server.first_account_link).status_code == 200
+    return [App(server, owner) for _ in range(APPS)]
+
+
 @contextmanager
 def at_work(apps: list[App], dice: random.Random) -> Iterator[None]:
     """Let all apps work meanwhile."""
@@ -125,9 +132,7 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
     server = Server(stored_project, engine.settings("kills"))
     dice = seeded()
     with server.running():
-        owner = Person(server, "owner")
-        assert owner.join(server.first_account_link).status_code == 200
-        apps = [App(server, owner) for _ in range(APPS)]
+        apps = hired(server)
     for number in range(ROUNDS):
         with server.running("--workers", "2" if number % 5 == 4 else "1"):
             for app in apps:
@@ -152,9 +157,7 @@ def test_every_answer_outlives_a_kill_of_the_database(
     server = Server(shared_project, shared_engine.settings("database kills"))
     dice = seeded()
     with server.running("--workers", "2"):
-        owner = Person(server, "owner")
-        assert owner.join(server.first_account_link).status_code == 200
-        apps = [App(server, owner) for _ in range(APPS)]
+        apps = hired(server)
         for _ in range(DATABASE_ROUNDS):
             before = sum(app.answers for app in apps)
             with at_work(apps, dice):
@@ -178,9 +181,7 @@ def test_every_answer_outlives_connections_that_are_cut(shared_project: Path, sh
     server = Server(shared_project, shared_engine.settings("cuts"))
     dice = seeded()
     with server.running("--workers", "2"):
-        owner = Person(server, "owner")
-        assert owner.join(server.first_account_link).status_code == 200
-        apps = [App(server, owner) for _ in range(APPS)]
+        apps = hired(server)
         with at_work(apps, dice):
             # A busy machine answers little in so short a time: then there are more cuts.
             deadline = time.monotonic() + 60
