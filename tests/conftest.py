@@ -1,8 +1,9 @@
-"""What the tests share: the template as the working tree has it, and projects with their environments."""
+"""What the tests share: the template as the working tree has it, projects of it, and engines."""
 
-import fcntl
 import os
+import shutil
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,15 +11,29 @@ from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from uuid import uuid4
 
+import effort
 import engines
+import logins
 import pytest
 from counting import _count_attacks
 from engines import Engine
-from rendering import AXES, REPOSITORY, Answers, choices, clone, render, title
+from rendering import (
+    DEFAULTS,
+    REPOSITORY,
+    Answers,
+    choices,
+    clone,
+    default_answers,
+    once,
+    render,
+    title,
+    without_history,
+)
 
 __all__ = ["_count_attacks"]
+
+LEFT = pytest.StashKey[Counter[str]]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,28 +41,58 @@ def _environment() -> None:
     """Rendered projects resolve their dependencies as of the day that this repository is held at."""
     settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     os.environ["UV_EXCLUDE_NEWER"] = settings["tool"]["uv"]["exclude-newer"]
-    os.environ.pop("VIRTUAL_ENV", None)
     for name in list(os.environ):
-        if name.startswith("AUTH_"):
+        # Without compiled files, which some machines switch off, each start takes a second longer.
+        if name.startswith("AUTH_") or name in ("VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"):
             del os.environ[name]
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a folder that all test processes of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own if worker_id == "master" else own.parent) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def template(shared: Path) -> Path:
     """Return a clone of the repository with all that is not committed yet, tagged higher than any release."""
-    return clone(tmp_path_factory.mktemp("template") / "copier-fastmcp-oauth", "999.0.0")
+    return once(shared / "template" / "copier-fastmcp-oauth", lambda folder: clone(folder, "999.0.0"))
 
 
-def environment(template: Path, shared: Path, answers: Answers) -> Path:
-    """Return a rendered project whose own environment is complete; made once for all workers."""
-    project = shared / title(answers) / "my-server"
-    project.parent.mkdir(exist_ok=True)
-    with (project.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (project / "uv.lock").exists():
-            render(template, project, **answers)
-            subprocess.run(["uv", "sync", "--quiet"], cwd=project, check=True)
+@pytest.fixture(scope="session")
+def plain_template(shared: Path, template: Path) -> Path:
+    """Return the same without its history: rendering need not clone it."""
+    return once(shared / "plain" / "copier-fastmcp-oauth", lambda folder: without_history(template, folder))
+
+
+Rendered = Callable[[Answers], Path]
+
+
+@pytest.fixture(scope="session")
+def rendered(plain_template: Path, shared: Path) -> Rendered:
+    """Return a function that gives the project of some answers, which no test may change."""
+
+    def project(answers: Answers) -> Path:
+        complete = default_answers() | answers
+        folder = shared / title(complete) / "my-server"
+        return once(folder, lambda folder: render(plain_template, folder, **complete))
+
     return project
+
+
+@pytest.fixture(scope="session")
+def types(shared: Path, default_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return mypy's cache of this test process. What takes longest, the libraries, is in it already."""
+
+    def fill(folder: Path) -> None:
+        command = [sys.executable, "-m", "mypy", "--cache-dir", str(folder)]
+        subprocess.run(command, cwd=default_project, capture_output=True, check=False)
+
+    filled = once(shared / "types", fill)
+    return shutil.copytree(filled, tmp_path_factory.mktemp("types") / "mypy")
 
 
 def has_server(storage: str) -> bool:
@@ -56,18 +101,9 @@ def has_server(storage: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return a folder that all test processes of this run share."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own if worker_id == "master" else own.parent) / "projects"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def default_project(template: Path, shared: Path) -> Path:
-    """Return the project that the default answers give, ready to run."""
-    return environment(template, shared, {axis: choices(axis)[0] for axis in AXES})
+def default_project(rendered: Rendered) -> Path:
+    """Return the project that the default answers give."""
+    return rendered(DEFAULTS)
 
 
 @pytest.fixture(scope="module", params=choices("storage"))
@@ -77,16 +113,10 @@ def storage(request: pytest.FixtureRequest) -> str:
     return chosen
 
 
-def stored(template: Path, shared: Path, storage: str) -> Path:
-    """Return a project with that storage, otherwise as the default answers give it, ready to run."""
-    answers = {axis: choices(axis)[0] for axis in AXES} | {"storage": storage}
-    return environment(template, shared, answers)
-
-
 @pytest.fixture(scope="module")
-def stored_project(template: Path, shared: Path, storage: str) -> Path:
-    """Return a project with each storage."""
-    return stored(template, shared, storage)
+def stored_project(rendered: Rendered, storage: str) -> Path:
+    """Return a project with each storage, otherwise as the default answers give it."""
+    return rendered(DEFAULTS | {"storage": storage})
 
 
 @pytest.fixture(scope="module", params=[name for name in choices("storage") if has_server(name)])
@@ -97,9 +127,9 @@ def shared_storage(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared_project(template: Path, shared: Path, shared_storage: str) -> Path:
+def shared_project(rendered: Rendered, shared_storage: str) -> Path:
     """Return a project with each storage that several nodes can share."""
-    return stored(template, shared, shared_storage)
+    return rendered(DEFAULTS | {"storage": shared_storage})
 
 
 @pytest.fixture(scope="session")
@@ -126,16 +156,55 @@ def shared_engine(shared_storage: str, running_engines: Callable[[str], Engine])
     return running_engines(shared_storage)
 
 
-@pytest.fixture(scope="module")
-def default_store(running_engines: Callable[[str], Engine]) -> dict[str, str]:
-    """Return the settings of an empty store for the default project."""
-    return running_engines(choices("storage")[0]).settings(uuid4().hex)
+SignInBy = Callable[[str], logins.Way]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the passed tests counted: attacks, fuzzed requests and the like."""
+@pytest.fixture
+def sign_in_by(monkeypatch: pytest.MonkeyPatch) -> SignInBy:
+    """Return a function that lets people sign in by a login, and returns its way in."""
+
+    def choose(login: str) -> logins.Way:
+        way: logins.Way = import_module(f"logins.{login}").WAY
+        monkeypatch.setattr(logins, "chosen", lambda: way)
+        return way
+
+    return choose
+
+
+# ------------------------------------------------------------------------------------------------- effort
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run's effort does not do."""
+    levels = {item: effort.level(item) for item in items}
+    config.stash[LEFT] = Counter(level for level in levels.values() if not effort.is_done(level))
+    config.hook.pytest_deselected(items=[item for item in items if not effort.is_done(levels[item])])
+    items[:] = [item for item in items if effort.is_done(levels[item])]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints what this one left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = dict(session.config.stash.get(LEFT, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    """Hear it from one of the test processes; all leave out the same."""
+    config: pytest.Config = node.config  # type: ignore[attr-defined]
+    config.stash[LEFT] = Counter(getattr(node, "workeroutput", {}).get("left", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was done, what was left to a longer run, and what this machine lacks."""
     counts: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
-        for name, count in report.user_properties:
-            counts[name] += count
-    terminalreporter.write_line(", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))
+        for name, number in report.user_properties:
+            counts[name] += number
+    say = terminalreporter.write_line
+    say(f"done, EFFORT={effort.EFFORT}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
+    for name, number in sorted(config.stash.get(LEFT, Counter()).items()):
+        say(f"left to EFFORT={name}: {number} tests")
+    missing = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    for reason, number in sorted(missing.items()):
+        say(f"not done here: {number} times {reason.removeprefix('Skipped: ')}")

@@ -7,14 +7,24 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rendering import AXES, REPOSITORY, Answers, choices, clone, combinations, files, render, title
+from rendering import (
+    AXES,
+    REPOSITORY,
+    Answers,
+    choices,
+    clone,
+    combinations,
+    files,
+    render,
+    title,
+    without_history,
+)
 
 PATH = "src/authserver/manifest.json"
 _FOLDERS = ("src/authserver/", "tests/authserver/")
@@ -32,22 +42,18 @@ def release(changelog: str) -> str:
     return (heading[1] if heading else "0.0.0") + ("+unreleased" if since else "")
 
 
-def manifest(template: Path) -> str:
-    """Return the manifest of a clone of this repository: an entry a line, so that git merges it."""
+def manifest(rendered: Callable[[Answers], Path]) -> str:
+    """Return the manifest of these projects: an entry a line, so that git merges it."""
     written: dict[tuple[str, str], list[Answers]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        # Without its history: else each rendering clones it.
-        plain = shutil.copytree(template, Path(folder) / "template", ignore=shutil.ignore_patterns(".git"))
-        for answers in combinations(*AXES):
-            project = render(plain, Path(folder) / title(answers) / "my-server", **answers)
-            for path, content in files(project).items():
-                if path.startswith(_FOLDERS) and path != PATH:
-                    written[path, sha256(content)].append(answers)
+    for answers in combinations(*AXES):
+        for path, content in files(rendered(answers)).items():
+            if path.startswith(_FOLDERS) and path != PATH:
+                written[path, sha256(content)].append(answers)
     entries = ",\n".join(
         json.dumps({"path": path, "sha256": found} | _with_answers(written[path, found]))
         for path, found in sorted(written, key=lambda key: (key[0], title(written[key][0])))
     )
-    number = release((template / "CHANGELOG.md").read_text(encoding="utf-8"))
+    number = release((REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"))
     return f'{{"release": {json.dumps(number)}, "files": [\n{entries}\n]}}\n'
 
 
@@ -74,5 +80,7 @@ if __name__ == "__main__":
         if name.startswith("GIT_"):  # of the hook; the clone is another repository
             del os.environ[name]
     with tempfile.TemporaryDirectory() as scratch:
-        made = manifest(clone(Path(scratch) / "template", "999.0.0"))
+        folder = Path(scratch)
+        plain = without_history(clone(folder / "clone", "999.0.0"), folder / "template")
+        made = manifest(lambda answers: render(plain, folder / title(answers) / "my-server", **answers))
     (REPOSITORY / "template" / PATH).write_text(made, encoding="utf-8")

@@ -1,14 +1,18 @@
 """The template as its users get it: every combination of answers, computed from copier.yml."""
 
+import fcntl
 import itertools
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import copier
 import yaml
+from copier._main import Worker
 from jinja2 import Environment
 
 REPOSITORY = Path(__file__).parent.parent
@@ -16,6 +20,22 @@ TEMPLATE = REPOSITORY / "template"
 AXES = ("storage", "login", "tokens")
 
 Answers = dict[str, str]
+
+
+def _history() -> tuple[bool, str]:
+    """Say whether this is a clone of its own, and why its history is not here, if so."""
+    ask = ["git", "rev-parse", "--show-toplevel", "--is-shallow-repository"]
+    said = subprocess.run(ask, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.split("\n")
+    if not (said[0] and Path(said[0]).samefile(REPOSITORY)):
+        return False, "what needs the history: this is no clone. Use git clone"
+    shallow = said[1] == "true"
+    return True, "what needs the history: this clone is shallow. Run git fetch --unshallow" if shallow else ""
+
+
+IS_CLONE, WITHOUT_HISTORY = _history()
+
+# What tools leave in a source tree.
+_MADE = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "data"}
 
 # Copier compiles each part of each path anew, thousands of times for one update: half of its time.
 _compile = Environment.compile
@@ -31,13 +51,29 @@ def _compile_once(self: Environment, source: Any, *names: Any, **options: Any) -
 
 Environment.compile = _compile_once  # type: ignore[method-assign]
 
+# It also asks git for `core.fileMode` once for each file: two hundred processes for each rendering.
+_sync_bit = Worker._sync_git_index_executable_bit
 
+
+def _sync_bit_where_git_wants_it(self: Worker, path: Path, mode: int) -> None:
+    if _wants_bits(self.subproject.local_abspath):
+        _sync_bit(self, path, mode)
+
+
+@cache
+def _wants_bits(project: Path) -> bool:
+    command = ["git", "config", "--type=bool", "--get", "core.fileMode"]
+    return subprocess.run(command, cwd=project, capture_output=True, check=False).stdout == b"false\n"
+
+
+Worker._sync_git_index_executable_bit = _sync_bit_where_git_wants_it  # type: ignore[method-assign]
+
+
+@cache
 def settings(release: str | None = None) -> dict[str, Any]:
-    """Return what copier.yml says, now or in the commit of a release."""
-    if release:
-        text = git(REPOSITORY, "show", f"{release}:copier.yml")
-    else:
-        text = (REPOSITORY / "copier.yml").read_text(encoding="utf-8")
+    """Return what copier.yml says, now or in the commit of a release. Nobody changes it."""
+    here = REPOSITORY / "copier.yml"
+    text = git(REPOSITORY, "show", f"{release}:copier.yml") if release else here.read_text(encoding="utf-8")
     found: dict[str, Any] = yaml.safe_load(text)
     return found
 
@@ -50,6 +86,10 @@ def questions(release: str | None = None) -> dict[str, dict[str, Any]]:
 def choices(question: str, release: str | None = None) -> list[str]:
     """Return the values that may be chosen."""
     return list(questions(release)[question]["choices"].values())
+
+
+DEFAULTS: Answers = {axis: choices(axis)[0] for axis in AXES}
+"""The answers of a project that nobody was asked about."""
 
 
 def combinations(*names: str, release: str | None = None) -> list[Answers]:
@@ -70,6 +110,11 @@ def projects(release: str | None = None) -> list[Answers]:
     ]
 
 
+def default_answers() -> Answers:
+    """Return the default answer to each question that offers choices."""
+    return {name: question["default"] for name, question in questions().items() if "choices" in question}
+
+
 def covering(found: list[Answers]) -> list[Answers]:
     """Return some of the combinations: any two answers that meet in one of all meet in one of these."""
 
@@ -84,10 +129,16 @@ def covering(found: list[Answers]) -> list[Answers]:
     return chosen
 
 
+@cache
 def releases() -> dict[str, str]:
-    """Return the releases, oldest first: by version, the commit that added its heading to CHANGELOG.md."""
+    """Return the releases, oldest first: by version, the commit that added its heading to CHANGELOG.md.
+
+    Where the history is not here, there are none.
+    """
     found: dict[str, str] = {}
     commit = ""
+    if WITHOUT_HISTORY:
+        return found
     for line in git(REPOSITORY, "log", "--reverse", "-p", "-U0", "--", "CHANGELOG.md").splitlines():
         if begun := re.fullmatch(r"commit ([0-9a-f]{40})", line):
             commit = begun[1]
@@ -108,20 +159,48 @@ def title(answers: Answers) -> str:
 
 def clone(to: Path, tag: str) -> Path:
     """Clone the repository with all that is not committed yet, and tag it, and all releases."""
-    git(REPOSITORY, "clone", "--quiet", "--no-tags", str(REPOSITORY), str(to))
-    for version, released in releases().items():
-        git(to, "tag", version, released)
-    changed = git(REPOSITORY, "diff", "--name-only", "--no-renames", "-z", "HEAD")
-    new = git(REPOSITORY, "ls-files", "-z", "--others", "--exclude-standard")
-    for name in filter(None, f"{changed}{new}".split("\0")):
-        if (REPOSITORY / name).exists():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, to / name)
-        else:
-            (to / name).unlink()
+    if WITHOUT_HISTORY:
+        to.mkdir(parents=True)
+        git(to, "init", "--quiet")
+    else:
+        git(REPOSITORY, "clone", "--quiet", "--no-tags", "--no-checkout", str(REPOSITORY), str(to))
+        for version, released in releases().items():
+            git(to, "tag", version, released)
+    for path in sources(REPOSITORY):
+        copy = to / path.relative_to(REPOSITORY)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     commit(to, "What is not committed yet")
     git(to, "tag", tag)
     return to
+
+
+def sources(folder: Path) -> list[Path]:
+    """Return the files of a folder here that are, or will be, committed; without git, all but what is made."""
+    if IS_CLONE:
+        names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+        found = [folder / name for name in dict.fromkeys(filter(None, names))]
+    else:
+        found = [path for path in folder.rglob("*") if not _MADE.intersection(path.parts)]
+    return [path for path in found if path.is_file()]
+
+
+def without_history(template: Path, to: Path) -> Path:
+    """Copy a clone without its history: then rendering need not clone it."""
+    return shutil.copytree(template, to, ignore=shutil.ignore_patterns(".git"))
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first of all test processes makes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    done = folder.with_name(f"{folder.name}.done")
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return folder
 
 
 def git(folder: Path, *words: str) -> str:

@@ -1,4 +1,7 @@
-"""A rendered project's server, run by its own command, as its user would."""
+"""A rendered project's server, run on a terminal, as its user would.
+
+It begins as a fork (see `forks.py`), or by the command itself where a test is about that.
+"""
 
 import contextlib
 import os
@@ -12,10 +15,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from forks import ALL, Libraries, Program
 from ports import free_port
 
-_START_SECONDS = 60
+# A machine may be six times too busy.
+_START_SECONDS = 300
+_STOP_SECONDS = 60
 
 
 class Server:
@@ -28,9 +35,13 @@ class Server:
         port: int | None = None,
         host: str = "127.0.0.1",
         name: str = "127.0.0.1",
+        libraries: Libraries = ALL,
+        by_command: bool = False,
         **settings: str,
     ) -> None:
         self.project = project
+        self._libraries = libraries
+        self._by_command = by_command
         self.port = port or free_port()
         self.url = f"http://{name}:{self.port}"
         # One of several nodes listens on another address than the public one.
@@ -48,34 +59,46 @@ class Server:
         self.printed = ""
 
     def command(self, *words: str) -> str:
-        """Run the project's own command and return what it prints."""
-        done = subprocess.run(
-            ["uv", "run", "--no-sync", self.project.name, *words],
-            cwd=self.project,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        """Run a command of the project and return what it prints; raises CalledProcessError."""
+        if self._by_command:
+            done = subprocess.run(
+                self._typed(*words),
+                cwd=self.project,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        else:
+            done = Program(self.project, words, self.environment, libraries=self._libraries).finish()
+        done.check_returncode()
         return done.stdout
+
+    def invite(self, name: str) -> str:
+        """Return a one-time link; nothing where accounts come from elsewhere."""
+        try:
+            return self.command("users", "invite", name).strip()
+        except subprocess.CalledProcessError as error:
+            assert "directory" in error.stderr, error.stderr
+            return ""
+
+    def _typed(self, *words: str) -> tuple[str, ...]:
+        return ("uv", "run", "--no-sync", self.project.name, *words)
 
     @contextlib.contextmanager
     def running(
         self, *options: str, command: Sequence[str] = (), folder: Path | None = None
     ) -> Iterator["Server"]:
-        """Run the server on a terminal, so that it prints the link for the first account."""
-        own_command = ("uv", "run", "--no-sync", self.project.name, "serve")
-        listen = ("--host", self._host, "--port", str(self.port))
+        """Run the server, or this command, on a terminal, where it prints the link for the first account."""
         terminal, inside = pty.openpty()
-        self._process = process = subprocess.Popen(
-            command or (*own_command, *listen, *options),
-            cwd=folder or self.project,
-            env=self.environment,
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
-            start_new_session=True,
-        )
+        words = ("serve", "--host", self._host, "--port", str(self.port), *options)
+        if command or self._by_command:
+            command = command or self._typed(*words)
+            self._process: _Process = _Command(command, folder or self.project, self.environment, inside)
+        else:
+            program = Program(self.project, words, self.environment, libraries=self._libraries)
+            self._process = _Fork(program, inside)
+        process = self._process
         os.close(inside)
         # A terminal that nobody reads fills up, and stops whoever writes to it.
         reading = threading.Thread(target=self._read, args=(terminal,))
@@ -83,12 +106,12 @@ class Server:
         try:
             deadline = time.monotonic() + _START_SECONDS
             while not self._ready():
-                assert process.poll() is None, self.printed
+                assert process.lives(), self.printed
                 assert time.monotonic() < deadline, self.printed
-                time.sleep(0.05)
+                time.sleep(0.02)
             yield self
         finally:
-            if process.poll() is None:
+            if process.lives():
                 self.stop()
             reading.join()
             os.close(terminal)
@@ -96,12 +119,12 @@ class Server:
     def kill(self) -> None:
         """Kill all its processes at once, as a power cut would."""
         os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(15)
+        self._process.wait()
 
     def stop(self) -> None:
         """Stop it, as a supervisor does."""
         os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.wait(15)
+        self._process.wait()
 
     def memory_bytes(self) -> int:
         """Return the memory that its processes hold."""
@@ -129,7 +152,53 @@ class Server:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self._host}:{self.port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self._host}:{self.port}/readyz", timeout=60) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False
+
+
+class _Process(Protocol):
+    """The process that leads a server's group."""
+
+    pid: int
+
+    def lives(self) -> bool:
+        """Say whether it has not ended."""
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+
+
+class _Command:
+    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str], tty: int) -> None:
+        self._process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=tty,
+            stdout=tty,
+            stderr=tty,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self) -> None:
+        self._process.wait(_STOP_SECONDS)
+
+
+class _Fork:
+    def __init__(self, program: Program, tty: int) -> None:
+        self._process = program.start(tty, tty, tty)
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    def lives(self) -> bool:
+        return self._process.is_alive()
+
+    def wait(self) -> None:
+        self._process.join(_STOP_SECONDS)
+        assert not self._process.is_alive()

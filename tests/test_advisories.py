@@ -4,16 +4,18 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import advisory
+import effort
 import pytest
+from forks import Program, run_pytest
 from manifest import PATH, entries, sha256
 from rendering import clone, commit, git, render, update
+
+pytestmark = effort.push
 
 FLAWED_FILE = "src/authserver/clients.py"
 SOUND = "if asked == registered:"
@@ -153,7 +155,9 @@ def test_the_flaw_is_found_wherever_it_went(
 
     mended = change is untouched
     assert _doctor(project, channel.advisory) == (int(not mended), after)
-    canary = _python(project, "-m", "pytest", CANARY, "-n0", "-q", "-pno:cacheprovider")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    words = (CANARY, "-n0", "-q", "-pno:cacheprovider")
+    canary = Program(project, words, inherited, run=run_pytest).finish()
     assert canary.returncode == int(not mended), canary.stdout + canary.stderr
     assert ("1 passed" if mended else "/login?request=") in canary.stdout
 
@@ -168,23 +172,8 @@ def _update(project: Path) -> None:
 
 def _doctor(project: Path, file: Path) -> tuple[int, str]:
     """Return how doctor ends, and what it says first."""
-    done = _python(
-        project, "-c", "from authserver.cli import main; main()", "doctor", "--advisory", str(file)
-    )
+    done = Program(project, ("doctor", "--advisory", str(file))).finish()
     return done.returncode, ": ".join((done.stdout or done.stderr).splitlines()[0].split(": ")[:2])
-
-
-def _python(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the project's code with the libraries of this repository."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=project,
-        env=inherited | {"PYTHONPATH": str(project / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_an_advisory_that_could_not_tell_is_not_made(channel: Channel) -> None:

@@ -15,23 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import effort
 import pytest
 import trustme
 from authserver import AuthorizationServer, Scope
 from authserver.configuration import Settings
 from authserver.cross_origin import _COOKIE_PATHS
-from conftest import environment
+from conftest import Rendered
 from engines import Engine
 from httpx2 import BasicAuth
 from oauth_client import OAuthClient, answered, call, result
 from person import Person
 from playwright.sync_api import expect, sync_playwright
 from ports import free_port
-from rendering import AXES, REPOSITORY, TEMPLATE, choices
+from rendering import DEFAULTS, REPOSITORY, TEMPLATE
 from servers import Server
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = effort.push
+
 HOST = "mcp.example.com"
 SECRET = "the content of /etc/mcp/proxy_secret"
 PASSWORD = "correct-horse"
@@ -69,11 +72,10 @@ class Portal(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def server(template: Path, shared: Path, running_engines: Callable[[str], Engine]) -> Iterator[Server]:
+def server(rendered: Rendered, running_engines: Callable[[str], Engine]) -> Iterator[Server]:
     """A project whose people are named by a proxy."""
-    answers = {axis: choices(axis)[0] for axis in AXES} | {"login": "proxy"}
-    project = environment(template, shared, answers)
-    store = running_engines(answers["storage"]).settings(uuid4().hex)
+    project = rendered(DEFAULTS | {"login": "proxy"})
+    store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
     settings = {
         "PUBLIC_URL": f"https://{HOST}",
         "PROXY_PEERS": "127.0.0.1",
@@ -240,7 +242,7 @@ def test_a_name_that_nobody_checked_is_not_handed_on(site: Site, monkeypatch: py
 def test_an_operator_gets_in_when_the_proxy_lets_nobody_in(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = site.server.command("users", "invite", f"operator{site.port}").strip()
+    link = site.server.invite(f"operator{site.port}")
     lead(monkeypatch, site.door_port)
     operator = Person(site)
     assert operator.submit(operator.get(link)).url.path == "/account"

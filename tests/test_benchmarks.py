@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 
+import effort
 import pytest
 from rendering import REPOSITORY, choices
 
 
+@effort.push
 @pytest.mark.parametrize(
     ("script", "lines"),
     [

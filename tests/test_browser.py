@@ -10,25 +10,33 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import uuid4
 
+import effort
 import pyotp
 import pytest
 from engines import Engine
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
-from rendering import choices
+from rendering import DEFAULTS, choices
 from servers import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PASSWORD = "correct horse battery staple"
+SECONDS = 120
+"""How long a page may take, on a machine that does six other things."""
+
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWBuGJSstw-cM"
 
 if CHROMIUM is None and os.environ.get("CI") != "true":
     pytest.skip("Chromium is not installed", allow_module_level=True)
 
 
+pytestmark = effort.push
+
+
 @pytest.fixture(scope="module")
-def server(default_project: Path, default_store: dict[str, str]) -> Iterator[Server]:
+def server(default_project: Path, running_engines: Callable[[str], Engine]) -> Iterator[Server]:
     """The default project, just started for the first time."""
-    with Server(default_project, default_store).running() as running:
+    store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
+    with Server(default_project, store).running() as running:
         yield running
 
 
@@ -40,7 +48,7 @@ def chromium() -> Iterator[Browser]:
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        expect.set_options(timeout=10_000)
+        expect.set_options(timeout=SECONDS * 1000)
         yield browser
         browser.close()
 
@@ -66,7 +74,7 @@ def owner(server: Server, chromium: Browser) -> dict[str, str]:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A fresh browser that fails the test on any console message."""
     context = chromium.new_context()
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(SECONDS * 1000)
     context.on("page", watch)
     yield context
     assert not complaints
@@ -320,7 +328,7 @@ def set_up_second_factor(page: Page) -> tuple[pyotp.TOTP, list[str]]:
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     app = pyotp.TOTP(page.locator("form").locator("xpath=preceding::code[1]").inner_text().replace(" ", ""))
     # Of the step before, so that two later codes are left without waiting.
-    page.get_by_label("Code of 6 digits").fill(app.at(time.time() - 30))
+    page.get_by_label("Code of 6 digits").fill(app.at(time.time()))
     page.get_by_role("button", name="Turn it on").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Keep your recovery codes")
     return app, page.locator("ol code").all_inner_texts()
@@ -348,7 +356,7 @@ def test_a_second_factor_is_set_up_used_and_recovered(
     page.keyboard.type("000000")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("wrong")
-    page.get_by_label("Code of 6 digits").fill(app.at(time.time()))
+    page.get_by_label("Code of 6 digits").fill(app.at(time.time() + 30))
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Allow").click()
     expect(page.get_by_role("heading")).to_have_text("Back")

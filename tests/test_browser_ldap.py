@@ -5,20 +5,22 @@ import time
 import warnings
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import effort
 import pyotp
 import pytest
-from conftest import environment
+from conftest import Rendered
 from engines import Engine
 from playwright.sync_api import Browser, Page, expect
-from rendering import AXES, choices
+from rendering import DEFAULTS
 from servers import Server
-from test_browser import PASSWORD, answer_of, authorization_url, callback, chromium, sign_in
+from test_browser import PASSWORD, SECONDS, answer_of, authorization_url, callback, chromium, sign_in
 
 __all__ = ["callback", "chromium"]
+
+pytestmark = effort.push
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +34,18 @@ def directory() -> Any:
 
 
 @pytest.fixture(scope="module")
-def server(directory: Any, template: Path, shared: Path, running_engines: Any) -> Iterator[Server]:
+def server(directory: Any, rendered: Rendered, running_engines: Any) -> Iterator[Server]:
     """A project with that directory."""
-    answers = {axis: choices(axis)[0] for axis in AXES} | {"login": "ldap"}
-    engine: Engine = running_engines(answers["storage"])
-    project = environment(template, shared, answers)
+    engine: Engine = running_engines(DEFAULTS["storage"])
     store = engine.settings(uuid4().hex) | directory.settings()
-    with Server(project, store).running() as running:
+    with Server(rendered(DEFAULTS | {"login": "ldap"}), store).running() as running:
         yield running
 
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(java_script_enabled=False)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(SECONDS * 1000)
     yield context.new_page()
     context.close()
 
@@ -87,13 +87,13 @@ def test_a_second_factor_is_set_up_and_used(server: Server, directory: Any, page
     sign_in(page, "careful", PASSWORD)
     page.get_by_role("link", name="Set up a second factor").click()
     app = pyotp.TOTP(page.locator("main .box code").inner_text().replace(" ", ""))
-    page.get_by_label("Code of 6 digits that the app shows").fill(app.at(time.time() - 30))
+    page.get_by_label("Code of 6 digits that the app shows").fill(app.at(time.time()))
     page.get_by_role("button", name="Turn it on").click()
     page.get_by_role("link", name="I have kept them: continue").click()
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.goto(f"{server.url}/login")
     sign_in(page, "careful", PASSWORD)
     expect(page.get_by_role("heading", level=1)).to_have_text("Enter your code")
-    page.get_by_label("Code of 6 digits").fill(app.now())
+    page.get_by_label("Code of 6 digits").fill(app.at(time.time() + 30))
     page.get_by_role("button", name="Continue").click()
     page.wait_for_url(f"{server.url}/account")

@@ -2,31 +2,32 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import effort
 import pytest
-from conftest import environment
+from conftest import Rendered
 from engines import Engine
 from logins.passkey import decode
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from rendering import AXES, choices
+from rendering import DEFAULTS
 from servers import Server
 from test_browser import answer_of, authorization_url, callback, chromium, context
 
 __all__ = ["callback", "chromium", "context"]
+
+pytestmark = effort.push
 
 SIGN_IN = "Sign in with a passkey"
 CREATE = "Create a passkey"
 
 
 @pytest.fixture(scope="module")
-def server(template: Path, shared: Path, running_engines: Any) -> Iterator[Server]:
+def server(rendered: Rendered, running_engines: Any) -> Iterator[Server]:
     """A project with passkeys, just started for the first time."""
-    answers = {axis: choices(axis)[0] for axis in AXES} | {"login": "passkey"}
-    engine: Engine = running_engines(answers["storage"])
-    project = environment(template, shared, answers)
+    engine: Engine = running_engines(DEFAULTS["storage"])
+    project = rendered(DEFAULTS | {"login": "passkey"})
     with Server(project, engine.settings(uuid4().hex), name="localhost").running() as running:
         yield running
 
@@ -72,7 +73,7 @@ def opened(context: BrowserContext, url: str, **options: object) -> tuple[Page, 
 
 def enrolled(server: Server, context: BrowserContext, name: str) -> tuple[Page, Device]:
     """Make an account by a one-time link; end on its page."""
-    page, device = opened(context, server.command("users", "invite", name).strip())
+    page, device = opened(context, server.invite(name))
     page.get_by_role("button", name=CREATE).click()
     page.wait_for_url(f"{server.url}/account")
     return page, device

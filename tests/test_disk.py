@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import effort
 import pytest
 from oauth_client import OAuthClient, alive
 from person import Person
@@ -27,6 +28,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@effort.push
 def test_a_full_disk_is_503_and_loses_nothing(default_project: Path, small_disk: Path) -> None:
     """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     server = Server(default_project, {"data_dir": str(small_disk / "data")})

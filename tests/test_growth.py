@@ -3,19 +3,21 @@
 import os
 from pathlib import Path
 
+import effort
 from counting import Count
 from engines import Engine
 from fuzz import Dice, check, known
 from person import Person
 from servers import Server
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "3000"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", effort.count("odd requests")))
 PATHS = (
     *("/mcp", "/authorize", "/token", "/revoke", "/register", "/login", "/consent", "/account", "/logout"),
     *("/invite/{token}", "/.well-known/oauth-authorization-server", "/healthz", "/readyz"),
 )
 
 
+@effort.push
 def test_odd_requests_do_not_make_the_server_grow(
     stored_project: Path, engine: Engine, record_property: Count
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import effort
 import httpx2
 from counting import Count
 from engines import Engine
@@ -16,9 +17,9 @@ from oauth_client import OAuthClient, alive
 from person import Person, Site, http_client
 from servers import Server
 
-ROUNDS = 20
-DATABASE_ROUNDS = 10
 APPS = 6
+
+pytestmark = effort.push
 
 
 def unanswered_if_unavailable(answer: httpx2.Response) -> None:
@@ -115,7 +116,7 @@ def at_work(apps: list[App], dice: random.Random) -> Iterator[None]:
         finally:
             stop.set()
         for app in working:
-            app.result(30)
+            app.result()
 
 
 def seeded() -> random.Random:
@@ -126,15 +127,16 @@ def seeded() -> random.Random:
 
 
 def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, record_property: Count) -> None:
-    """Attack 16, 28: kill -9 under load, twenty times.
+    """Attack 16, 28: kill -9 under load, again and again.
     Source: threat model, durability of answered requests.
     """
+    rounds = effort.count("kill rounds")
     server = Server(stored_project, engine.settings("kills"))
     dice = seeded()
     with server.running():
         apps = hired(server)
-    for number in range(ROUNDS):
-        with server.running("--workers", "2" if number % 5 == 4 else "1"):
+    for number in range(rounds):
+        with server.running("--workers", "2" if number % 4 == 3 else "1"):
             for app in apps:
                 app.check()
             engine.check("kills")
@@ -142,8 +144,8 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
                 time.sleep(dice.uniform(0.3, 1.0))
                 server.kill()
     answers = sum(app.answers for app in apps)
-    assert answers > ROUNDS * APPS
-    record_property("kill rounds", ROUNDS)
+    assert answers > rounds * APPS
+    record_property("kill rounds", rounds)
     record_property("answers before kills", answers)
     with server.running():
         for app in apps:
@@ -153,12 +155,13 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
 def test_every_answer_outlives_a_kill_of_the_database(
     shared_project: Path, shared_engine: Engine, record_property: Count
 ) -> None:
-    """Attack 28: kill -9 of the database under load, ten times. Source: threat model, durability."""
+    """Attack 28: kill -9 of the database under load. Source: threat model, durability."""
+    rounds = effort.count("kill rounds of the database")
     server = Server(shared_project, shared_engine.settings("database kills"))
     dice = seeded()
     with server.running("--workers", "2"):
         apps = hired(server)
-        for _ in range(DATABASE_ROUNDS):
+        for _ in range(rounds):
             before = sum(app.answers for app in apps)
             with at_work(apps, dice):
                 time.sleep(dice.uniform(0.3, 1.0))
@@ -171,11 +174,11 @@ def test_every_answer_outlives_a_kill_of_the_database(
             for app in apps:
                 app.check()
             assert sum(app.answers for app in apps) > before
-    record_property("kill rounds", DATABASE_ROUNDS)
+    record_property("kill rounds", rounds)
 
 
 def test_every_answer_outlives_connections_that_are_cut(shared_project: Path, shared_engine: Engine) -> None:
-    """Attack 18, 28: cut the connections to the database under load, thirty times or more.
+    """Attack 18, 28: cut the connections to the database under load.
     Source: clients drop credentials on any other error than 503.
     """
     server = Server(shared_project, shared_engine.settings("cuts"))
@@ -184,9 +187,10 @@ def test_every_answer_outlives_connections_that_are_cut(shared_project: Path, sh
         apps = hired(server)
         with at_work(apps, dice):
             # A busy machine answers little in so short a time: then there are more cuts.
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             cuts = 0
-            while cuts < 30 or (min(app.answers for app in apps) <= 10 and time.monotonic() < deadline):
+            wanted = effort.count("cuts of connections")
+            while cuts < wanted or (min(app.answers for app in apps) <= 10 and time.monotonic() < deadline):
                 time.sleep(dice.uniform(0.02, 0.1))
                 shared_engine.cut()
                 cuts += 1
@@ -198,7 +202,7 @@ def test_every_answer_outlives_connections_that_are_cut(shared_project: Path, sh
 
 def recovered(server: Site) -> None:
     """Wait until the server, which was not restarted, answers again."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     with http_client(server) as http:
         while http.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline

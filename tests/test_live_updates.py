@@ -1,30 +1,42 @@
 """Live data across updates: who was logged in before is logged in after, also when an answer changes."""
 
-import contextlib
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import logins
+import effort
 import pytest
 import yaml
-from conftest import has_server
+from conftest import SignInBy, has_server
 from engines import Engine
+from history import needs_history
 from oauth_client import OAuthClient, alive
 from person import Person
-from rendering import AXES, Answers, choices, clone, commit, git, releases, render, title, update
+from rendering import (
+    AXES,
+    DEFAULTS,
+    Answers,
+    choices,
+    clone,
+    commit,
+    git,
+    releases,
+    render,
+    title,
+    update,
+)
 from servers import Server
 from test_updates import SEEDS
 
 SECRET_KEY = "one key, which moves along with the data"
-DEFAULTS = {axis: choices(axis)[0] for axis in AXES}
 AUTHSERVER = "template/src/authserver"
-LAST = list(releases())[-1]
+LAST = next(reversed(releases()), None)
+
+pytestmark = [effort.push, needs_history]
 
 Running = Callable[[str], Engine]
 
@@ -50,16 +62,11 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def new_project(source: Path, folder: Path, release: str | None, **answers: str) -> Path:
-    """Return a project whose environment is complete, with all committed."""
+    """Return a project with all committed."""
     project = render(source, folder / "my-server", release, **answers)
-    sync(project)
     git(project, "init", "--quiet")
     commit(project, "Start")
     return project
-
-
-def sync(project: Path) -> None:
-    subprocess.run(["uv", "sync", "--quiet"], cwd=project, check=True)
 
 
 def logged_in(server: Server) -> tuple[Person, OAuthClient, dict[str, Any]]:
@@ -68,13 +75,6 @@ def logged_in(server: Server) -> tuple[Person, OAuthClient, dict[str, Any]]:
     assert owner.join(server.first_account_link).status_code == 200
     app = OAuthClient(server)
     return owner, app, app.tokens(owner)
-
-
-def use(monkeypatch: pytest.MonkeyPatch, login: str) -> logins.Way:
-    """Let people sign in so."""
-    way: logins.Way = import_module(f"logins.{login}").WAY
-    monkeypatch.setattr(logins, "chosen", lambda: way)
-    return way
 
 
 def all_storages() -> list[Answers]:
@@ -94,10 +94,10 @@ def test_all_that_is_stored_lives_on_through_an_update_with_a_new_schema(
     planted: Path,
     tmp_path: Path,
     running_engines: Running,
-    monkeypatch: pytest.MonkeyPatch,
+    sign_in_by: SignInBy,
     answers: Answers,
 ) -> None:
-    use(monkeypatch, answers["login"])
+    sign_in_by(answers["login"])
     project = new_project(planted, tmp_path, LAST, **answers)
     store = running_engines(answers["storage"]).settings(uuid4().hex)
     before = Server(project, store, name="localhost")
@@ -113,7 +113,6 @@ def test_all_that_is_stored_lives_on_through_an_update_with_a_new_schema(
 
     update(project)
     assert git(project, "ls-files", "--unmerged") == ""
-    sync(project)
     hosts = ["127.0.0.1", "127.0.0.2"] if has_server(answers["storage"]) else ["127.0.0.1"]
     nodes = [Server(project, store, before.port, host, "localhost") for host in hosts]
     with ExitStack() as stack:
@@ -191,7 +190,7 @@ def test_another_login_leaves_apps_and_accounts_as_they_are(
     template: Path,
     tmp_path: Path,
     running_engines: Running,
-    monkeypatch: pytest.MonkeyPatch,
+    sign_in_by: SignInBy,
     login: str,
 ) -> None:
     project = new_project(template, tmp_path, None, **DEFAULTS)
@@ -201,18 +200,15 @@ def test_another_login_leaves_apps_and_accounts_as_they_are(
         owner, app, tokens = logged_in(before)
         [subject] = subjects(before)
     change(project, template, login=login)
-    way = use(monkeypatch, login)
+    way = sign_in_by(login)
     after = Server(project, store, before.port, name="localhost")
     after.environment |= {f"AUTH_{name.upper()}": value for name, value in way.settings().items()}
     with after.running():
         assert alive(after, tokens["access_token"])
         assert owner.get("/account").url.path == "/account"
         tokens = app.refresh(tokens["refresh_token"]).json()
-        link = ""
-        with contextlib.suppress(subprocess.CalledProcessError):  # accounts may come from elsewhere
-            link = after.command("users", "invite", "owner").strip()
         again = Person(after, "owner")
-        assert again.join(link).url.path == "/account"
+        assert again.join(after.invite("owner")).url.path == "/account"
         assert alive(after, OAuthClient(after).tokens(again)["access_token"])
         assert alive(after, tokens["access_token"])
         assert subjects(after) == [subject]
@@ -234,7 +230,6 @@ def change(project: Path, template: Path, **answer: str) -> None:
     fresh = render(template, project.parent / "fresh" / "my-server", **answers)
     git(fresh, "init", "--quiet")
     assert of_the_template(project) == of_the_template(fresh)
-    sync(project)
 
 
 def of_the_template(project: Path) -> dict[str, bytes]:

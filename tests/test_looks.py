@@ -10,22 +10,25 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import effort
 import pyotp
 import pytest
 from authserver.pages import languages
-from conftest import environment
+from conftest import Rendered
 from engines import Engine
 from looks import Looks
 from node import installed
 from playwright.sync_api import Browser, Page, expect
-from rendering import AXES, TEMPLATE, choices
+from rendering import DEFAULTS, TEMPLATE
 from servers import Server
-from test_browser import PASSWORD, authorization_url, callback, chromium, complaints, watch
+from test_browser import PASSWORD, SECONDS, authorization_url, callback, chromium, complaints, watch
 from test_browser_passkey import Device, change
 
 __all__ = ["callback", "chromium"]
 
 Serve = Callable[..., Server]
+
+pytestmark = effort.push
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def language(request: pytest.FixtureRequest) -> str:
 def page(chromium: Browser, language: str) -> Iterator[Page]:
     """A page of a browser whose user prefers that language, and that asks nobody but the server."""
     context = chromium.new_context(locale=language, reduced_motion="reduce")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(SECONDS * 1000)
     page = context.new_page()
     watch(page)
     yield page
@@ -52,15 +55,13 @@ def page(chromium: Browser, language: str) -> Iterator[Page]:
 
 
 @pytest.fixture
-def serve(template: Path, shared: Path, running_engines: Callable[[str], Engine]) -> Iterator[Serve]:
+def serve(rendered: Rendered, running_engines: Callable[[str], Engine]) -> Iterator[Serve]:
     """Return a function that starts a server with a login."""
     with ExitStack() as stack:
 
         def started(login: str, *, name: str = "127.0.0.1", **settings: str) -> Server:
-            answers = {axis: choices(axis)[0] for axis in AXES} | {"login": login}
-            project = environment(template, shared, answers)
-            store = running_engines(answers["storage"]).settings(uuid4().hex)
-            server = Server(project, store, name=name)
+            store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
+            server = Server(rendered(DEFAULTS | {"login": login}), store, name=name)
             server.environment |= settings
             return stack.enter_context(server.running())
 
@@ -88,7 +89,7 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     fill(page, username="owner", password=PASSWORD, password_again=PASSWORD)
     page.wait_for_url("**/account")
 
-    page.goto(server.command("users", "invite", "guest").strip())
+    page.goto(server.invite("guest"))
     look(page, "invite")
     fill(page, password=PASSWORD, password_again=f"{PASSWORD}?")
     look(page, "invite-wrong")
@@ -134,7 +135,7 @@ def test_the_second_factor(serve: Serve, page: Page, axe: str, language: str) ->
     fill(page, code="000000")
     look(page, "enrolment-wrong")
     app = pyotp.TOTP(page.locator("main .box code").inner_text().replace(" ", ""))
-    fill(page, code=app.at(time.time() - 30))
+    fill(page, code=app.at(time.time()))
     look(page, "recovery-codes")
     page.locator("a.main").click()
     for details in page.locator("summary").all():
@@ -155,7 +156,7 @@ def test_with_passkeys(serve: Serve, page: Page, axe: str, language: str, callba
     device = Device(page)
     page.goto(server.first_account_link)
     look(page, "first-account")
-    page.goto(server.command("users", "invite", "guest").strip())
+    page.goto(server.invite("guest"))
     look(page, "invite")
     fill(page)
     page.wait_for_url("**/account")
@@ -207,7 +208,7 @@ def test_behind_a_proxy(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "first-account")
     page.goto(f"{server.url}/login")
     look(page, "nobody")
-    page.goto(server.command("users", "invite", "operator").strip())
+    page.goto(server.invite("operator"))
     look(page, "invite")
     page.context.set_extra_http_headers({"Remote-User": "alice"})
     page.goto(authorization_url(page.context, server, callback, client_name="Example app"))

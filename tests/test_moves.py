@@ -4,19 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
-from conftest import stored
+import effort
+from conftest import Rendered
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import Person
-from rendering import choices
+from rendering import DEFAULTS, choices
 from servers import Server
 
 SECRET_KEY = "one key, which moves along with the data"
 
 
+@effort.push
 def test_a_live_client_moves_through_all_storages_and_back(
-    template: Path,
-    shared: Path,
+    rendered: Rendered,
     running_engines: Callable[[str], Engine],
     tmp_path: Path,
 ) -> None:
@@ -24,7 +25,7 @@ def test_a_live_client_moves_through_all_storages_and_back(
 
     def server(storage: str, port: int | None = None) -> Server:
         store = running_engines(storage).settings(uuid4().hex) | {"secret_key": SECRET_KEY}
-        return Server(stored(template, shared, storage), store, port)
+        return Server(rendered(DEFAULTS | {"storage": storage}), store, port)
 
     here = server(first)
     with here.running():

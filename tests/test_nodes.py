@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
+import effort
 import pytest
 from balancer import balancing
 from engines import Engine
@@ -19,6 +20,8 @@ from test_kills import App, at_work, recovered, seeded
 from test_races import at_once, redeeming, refreshing, tally
 
 HOSTS = ["127.0.0.2", "127.0.0.3"]
+
+pytestmark = effort.push
 
 
 class Cluster:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import effort
 import pytest
 from engines import Engine
 from fastmcp import Client
@@ -17,6 +18,7 @@ from servers import Server
 OFFLINE = Path(__file__).parent / "offline"
 
 
+@effort.push
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")
 @pytest.mark.anyio
 async def test_the_whole_flow_opens_no_outbound_connection(

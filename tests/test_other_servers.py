@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import effort
 import engines
 import pytest
+from counting import Count
 from engines import postgresql, redis
 from ports import free_port
-from test_projects import run
+from test_projects import own_tests_pass
 
 
 @contextmanager
@@ -40,9 +42,15 @@ CHOSEN = {
 }
 
 
+@effort.push
 @pytest.mark.parametrize("where", CHOSEN)
 def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
-    shared_project: Path, shared_storage: str, where: str, monkeypatch: pytest.MonkeyPatch
+    shared_project: Path,
+    shared_storage: str,
+    where: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Count,
 ) -> None:
     """By TCP, with a password: the server of the machine, as if others ran it, and that of the package."""
     engine, running = SERVERS[shared_storage]
@@ -51,7 +59,7 @@ def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         complain(f"no {where} server of {shared_storage}")
     names = [f"test_{name.format(storage=shared_storage)}.py" for name in CHOSEN[where]]
-    chosen = [str(shared_project / "tests" / "authserver" / name) for name in names]
+    chosen = [f"tests/authserver/{name}" for name in names]
     with engines.scratch() as folder, running(program, folder) as url:
         monkeypatch.setenv("TEST_STORAGE_URL", url)
-        assert " passed" in run(shared_project, "pytest", "-q", *chosen)
+        own_tests_pass(shared_project, tmp_path, record_property, *chosen)

@@ -1,15 +1,36 @@
-"""Every combination in its own environment: dependencies, tests and hooks."""
+"""Every combination with the libraries that it declares: a login from start to end, and its own tests."""
 
 import os
 import subprocess
-from importlib.metadata import Distribution, distributions
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import effort
 import pytest
-from conftest import environment
+from conftest import Rendered, SignInBy
 from counting import Count
-from rendering import AXES, Answers, combinations, commit, differences, git, questions, title
+from engines import Engine
+from forks import Libraries, Program, run_pytest
+from oauth_client import OAuthClient, alive, call, result
+from person import Person
+from rendering import (
+    AXES,
+    DEFAULTS,
+    Answers,
+    combinations,
+    commit,
+    differences,
+    git,
+    questions,
+    render,
+    title,
+)
+from servers import Server
+
+Running = Callable[[str], Engine]
 
 
 @pytest.fixture(params=combinations(*AXES), ids=title)
@@ -19,67 +40,159 @@ def answers(request: pytest.FixtureRequest) -> Answers:
 
 
 @pytest.fixture
-def project(template: Path, shared: Path, answers: Answers) -> Path:
-    return environment(template, shared, answers)
+def project(rendered: Rendered, answers: Answers) -> Path:
+    return rendered(answers)
 
 
-def run(project: Path, *command: str) -> str:
+@cache
+def resolved(project: Path, *options: str) -> tuple[str, ...]:
+    """Return the packages that uv would install for what a project declares."""
+    command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", *options, "pyproject.toml"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(line.partition("==")[0] for line in done.stdout.splitlines())
+
+
+def declared(project: Path) -> Libraries:
+    """Return what its server can import."""
+    return Libraries.of(resolved(project))
+
+
+def declared_for_tests(project: Path) -> Libraries:
+    """Return what its own tests can import."""
+    return Libraries.of(resolved(project) + resolved(project, "--group", "dev"))
+
+
+@pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")  # ldap3 uses old names of pyasn1
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+def test_somebody_logs_in_and_calls_a_tool(
+    project: Path, answers: Answers, running_engines: Running, sign_in_by: SignInBy, record_property: Count
+) -> None:
+    """With the libraries that it declares, and no other."""
+    way = sign_in_by(answers["login"])
+    store = way.settings() | running_engines(answers["storage"]).settings(title(answers))
+    server = Server(project, store, name="localhost", libraries=declared(project))
+    with server.running():
+        owner = Person(server, "owner")
+        assert owner.join(server.invite("owner")).url.path == "/account"
+        client = OAuthClient(server)
+        tokens = client.tokens(owner)
+        assert ("." in tokens["access_token"]) == (answers["tokens"] == "jwt")
+        said = result(call(server, tokens["access_token"], name="list_notes", arguments={}))
+        assert said["isError"] is False
+        refreshed = client.refresh(tokens["refresh_token"]).json()
+        assert alive(server, refreshed["access_token"])
+        assert client.post("/revoke", token=refreshed["refresh_token"]).status_code == 200
+        assert client.refresh(refreshed["refresh_token"]).json()["error"] == "invalid_grant"
+    record_property("combinations logged in to", 1)
+
+
+def test_what_is_not_declared_cannot_be_imported(default_project: Path) -> None:
+    found = Program(default_project, (), libraries=declared(default_project), run=_imports_asyncpg).finish()
+    assert found.returncode == 1
+    assert "does not declare what asyncpg is in" in found.stderr
+
+
+def _imports_asyncpg(_: tuple[str, ...]) -> None:
+    import asyncpg  # noqa: F401, PLC0415
+
+
+def where_answers_meet(project: Path) -> list[str]:
+    """Return the files of those tests that every combination has to pass."""
+    here = project / "tests" / "authserver"
+    names = ["test_flow.py", "test_provider.py", *(path.name for path in here.glob("test_tokens_*.py"))]
+    return [f"tests/authserver/{name}" for name in names]
+
+
+COVERED = [found for found in combinations(*AXES) if differences(found) < 2]
+"""One project for each answer."""
+
+
+def test_its_own_tests_pass(project: Path, answers: Answers, tmp_path: Path, record_property: Count) -> None:
+    """All of them in one project for each answer; in the others those that answers meet in."""
+    all_of_them = answers in COVERED or effort.EFFORT == "release"
+    own_tests_pass(project, tmp_path, record_property, *([] if all_of_them else where_answers_meet(project)))
+
+
+def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chosen: str) -> None:
+    report = tmp_path / "report.xml"
+    words = (
+        "-q",
+        "-n0",
+        "-pno:cacheprovider",
+        f"--basetemp={tmp_path / 'own'}",
+        f"--junit-xml={report}",
+        *chosen,
+    )
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    libraries = declared_for_tests(project)
+    done = Program(project, words, inherited, libraries=libraries, run=run_pytest).finish()
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = ET.parse(report)
+    for suite in found.iter("testsuite"):
+        record_property("own tests", int(suite.attrib["tests"]) - int(suite.attrib["skipped"]))
+    for counted in found.iter("property"):
+        record_property(counted.attrib["name"], int(counted.attrib["value"]))
+
+
+# ----------------------------------------------------------------------------------- environments of their own
+
+
+def each(chosen: list[Answers]) -> pytest.MarkDecorator:
+    """Run a test for these combinations at a push, and for all others for a release."""
+    found = combinations(*AXES)
+    cases = [pytest.param(one, marks=effort.push if one in chosen else effort.release) for one in found]
+    return pytest.mark.parametrize("answers", cases, ids=title)
+
+
+@pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@each([found for found in COVERED if found["login"] == DEFAULTS["login"]])
+def test_its_own_command_starts_in_an_environment_of_its_own(
+    plain_template: Path, tmp_path: Path, answers: Answers, sign_in_by: SignInBy, running_engines: Running
+) -> None:
+    """As `uv run` makes it, with two workers: what is declared and built suffices. What git is asked is clean."""
+    project = render(plain_template, tmp_path / "my-server", **answers)
+    subprocess.run(["uv", "sync", "--quiet", "--no-dev"], cwd=project, check=True)
+    way = sign_in_by(answers["login"])
+    store = way.settings() | running_engines(answers["storage"]).settings(f"own {title(answers)}")
+    server = Server(project, store, name="localhost", by_command=True)
+    with server.running("--workers", "2"):
+        owner = Person(server, "owner")
+        assert owner.join(server.invite("owner")).url.path == "/account"
+        assert alive(server, OAuthClient(server).tokens(owner)["access_token"])
+
+
+@each([DEFAULTS])
+def test_its_own_hooks_pass_without_a_forge(
+    plain_template: Path, tmp_path: Path, answers: Answers, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the others `test_render.py` says the same. One cache for all."""
+    project = render(plain_template, tmp_path / "my-server", **answers)
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(shared / "mypy"))
     done = subprocess.run(
-        ["uv", "run", "--locked", *command],
+        ["uv", "run", "--quiet", "pre-commit", "run", "--all-files"],
         cwd=project,
-        env=inherited | {"UV_OFFLINE": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_its_own_tests_pass(project: Path, answers: Answers, tmp_path: Path, record_property: Count) -> None:
-    """All of them for what differs in one answer from the default; else those that answers meet in."""
-    here = project / "tests" / "authserver"
-    where_answers_meet = [
-        *(str(here / name) for name in ("test_flow.py", "test_provider.py")),
-        *map(str, here.glob("test_tokens_*.py")),
-    ]
-    all_of_them = differences(answers) < 2 or os.environ.get("EVERY_TEST") == "true"
-    report = tmp_path / "report.xml"
-    chosen = [] if all_of_them else where_answers_meet
-    assert " passed" in run(project, "pytest", "-q", f"--junit-xml={report}", *chosen)
-    for done in ET.parse(report).iter("property"):
-        record_property(done.attrib["name"], int(done.attrib["value"]))
-
-
-@pytest.mark.parametrize(
-    "answers", [found for found in combinations(*AXES) if differences(found) < 2], ids=title
-)
-def test_its_own_hooks_pass_without_a_forge(
-    project: Path,
-    answers: Answers,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of the others `test_render.py` says the same. One cache for all."""
-    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy"))
-    if not (project / ".git").exists():
-        git(project, "init", "--quiet")
-    commit(project, "Start")
-    assert "Failed" not in run(project, "pre-commit", "run", "--all-files")
-    assert git(project, "status", "--porcelain") == ""
+    assert git(project, "status", "--porcelain") == "?? uv.lock\n"
 
 
 def test_names_of_its_packages_and_commands_are_refused_for_projects(project: Path) -> None:
     """A project named like a package of its environment could not be installed."""
-    [site] = (project / ".venv").glob("lib/python*/site-packages")
     taken = set(questions()["taken_names"]["default"].split())
-    missing = (
-        {name for found in distributions(path=[str(site)]) for name in _names(found)} - taken - {"my-server"}
-    )
+    missing = {name for found in resolved(project, "--group", "dev") for name in _names(found)} - taken
     assert not missing, " ".join(sorted(missing))
 
 
-def _names(found: Distribution) -> set[str]:
-    commands = {point.name.lower() for point in found.entry_points if point.group == "console_scripts"}
-    return {name.replace("_", "-").replace(".", "-") for name in {found.name.lower(), *commands}}
+def _names(package: str) -> set[str]:
+    """Return the name of a package and those of its commands. This environment has all of them."""
+    commands = {
+        point.name.lower() for point in distribution(package).entry_points.select(group="console_scripts")
+    }
+    return {name.replace("_", "-").replace(".", "-") for name in {package.lower(), *commands}}

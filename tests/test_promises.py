@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import pytest
+from history import needs_history
 from promises import Settings, broken, broken_since, missing_paths
 from rendering import releases, settings
 
@@ -10,6 +11,7 @@ NOW = settings()
 RELEASES = releases()
 
 
+@needs_history
 def test_there_is_a_release() -> None:
     assert RELEASES
 

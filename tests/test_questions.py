@@ -42,24 +42,26 @@ from rendering import questions, render
         "python",
     ],
 )
-def test_a_name_that_cannot_be_used_is_refused(template: Path, tmp_path: Path, name: str) -> None:
+def test_a_name_that_cannot_be_used_is_refused(plain_template: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="project_name"):
-        render(template, tmp_path / "project", project_name=name)
+        render(plain_template, tmp_path / "project", project_name=name)
     assert not (tmp_path / "project").exists()
 
 
 @pytest.mark.parametrize("name", ["a", "x1", "class", "none", "true", "notes-server", "a" * 50, "my-fastmcp"])
-def test_odd_names_are_harmless(template: Path, tmp_path: Path, name: str) -> None:
-    project = render(template, tmp_path / "project", project_name=name)
+def test_odd_names_are_harmless(plain_template: Path, tmp_path: Path, name: str) -> None:
+    project = render(plain_template, tmp_path / "project", project_name=name)
     assert f'{name} = "authserver.cli:main"' in (project / "pyproject.toml").read_text()
     assert f"uv run {name}" in (project / "README.md").read_text()
 
 
 @pytest.mark.parametrize("question", [name for name in questions() if "choices" in questions()[name]])
 @pytest.mark.parametrize("answer", ["", "other", "../sqlite", "SQLITE", "{{ 1 }}", "sqlite\n"])
-def test_only_offered_choices_are_taken(template: Path, tmp_path: Path, question: str, answer: str) -> None:
+def test_only_offered_choices_are_taken(
+    plain_template: Path, tmp_path: Path, question: str, answer: str
+) -> None:
     with pytest.raises(ValueError, match=question):
-        render(template, tmp_path / "project", **{question: answer})
+        render(plain_template, tmp_path / "project", **{question: answer})
 
 
 @pytest.mark.parametrize(
@@ -73,14 +75,14 @@ def test_only_offered_choices_are_taken(template: Path, tmp_path: Path, question
         ("🚀", "my-server"),
     ],
 )
-def test_the_name_comes_from_the_folder(template: Path, tmp_path: Path, folder: str, name: str) -> None:
-    project = render(template, tmp_path / folder)
+def test_the_name_comes_from_the_folder(plain_template: Path, tmp_path: Path, folder: str, name: str) -> None:
+    project = render(plain_template, tmp_path / folder)
     assert f'name = "{name}"' in (project / "pyproject.toml").read_text()
 
 
-def test_the_stored_generation_can_only_be_a_number(template: Path, tmp_path: Path) -> None:
+def test_the_stored_generation_can_only_be_a_number(plain_template: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="invalid literal for int"):
-        render(template, tmp_path / "project", generation="7\nstorage: other")
+        render(plain_template, tmp_path / "project", generation="7\nstorage: other")
 
 
 def test_each_question_is_one_clear_sentence() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import effort
 import httpx2
 import pytest
 from engines import Engine
@@ -18,7 +19,14 @@ from servers import Server
 Form = dict[str, str]
 
 
-@pytest.fixture(scope="module", params=[1, 4], ids=["1-worker", "4-workers"])
+pytestmark = effort.push
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(1, marks=effort.release), 4],
+    ids=["1-worker", "4-workers"],
+)
 def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine) -> Iterator[Server]:
     server = Server(stored_project, engine.settings(uuid4().hex))
     with server.running("--workers", str(request.param)) as running:
@@ -137,7 +145,7 @@ def test_rotations_that_race_disabling_yield_dead_tokens(
     """Attack 12, 16: a disabled user's client keeps itself alive. Source: RFC 9700 4.14.2."""
     name = f"mallory-{client.id[:8]}"
     person = Person(server, name)
-    assert person.join(server.command("users", "invite", name).strip()).status_code == 200
+    assert person.join(server.invite(name)).status_code == 200
     grants = [client.tokens(person) for _ in range(10)]
     everything: list[dict[str, Any]] = list(grants)
     failed: list[str] = []
@@ -158,7 +166,7 @@ def test_rotations_that_race_disabling_yield_dead_tokens(
         thread.start()
     server.command("users", "disable", name)
     for thread in threads:
-        thread.join(30)
+        thread.join()
     assert failed == ["invalid_grant"] * 10
     assert_dead(server, client, everything[-50:])
     server.command("users", "enable", name)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Rendered
 from rendering import (
     AXES,
     TEMPLATE,
@@ -31,14 +32,14 @@ def answers(request: pytest.FixtureRequest) -> Answers:
 
 
 @pytest.fixture(scope="module")
-def project(template: Path, tmp_path_factory: pytest.TempPathFactory, answers: Answers) -> Path:
-    return render(template, tmp_path_factory.mktemp("render") / "my-server", **answers)
+def project(rendered: Rendered, answers: Answers) -> Path:
+    return rendered(answers)
 
 
 def test_rendering_twice_is_identical(
-    template: Path, tmp_path: Path, project: Path, answers: Answers
+    plain_template: Path, tmp_path: Path, project: Path, answers: Answers
 ) -> None:
-    assert files(render(template, tmp_path / "my-server", **answers)) == files(project)
+    assert files(render(plain_template, tmp_path / "my-server", **answers)) == files(project)
 
 
 def test_exactly_the_chosen_modules_are_there_with_their_tests(project: Path, answers: Answers) -> None:
@@ -73,20 +74,19 @@ def test_every_file_is_clean(project: Path) -> None:
     assert len(names) == len(set(names))
 
 
-def test_it_holds_no_date_and_nothing_of_this_machine(template: Path, project: Path) -> None:
+def test_it_holds_no_date_and_nothing_of_this_machine(plain_template: Path, project: Path) -> None:
     for name, content in files(project).items():
         if name != ".copier-answers.yml":
-            assert str(template).encode() not in content, name
+            assert str(plain_template).encode() not in content, name
             assert not re.search(rb"20\d\d-\d\d-\d\dT\d\d", content), name
 
 
-def test_it_is_formatted_linted_and_typed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With this repository's environment, and one cache for all combinations."""
-    cache = tmp_path_factory.getbasetemp() / "mypy"
+def test_it_is_formatted_linted_and_typed(project: Path, types: Path) -> None:
+    """With this repository's environment."""
     for command in (
         ["ruff", "format", "--check", "--no-cache"],
         ["ruff", "check", "--no-cache"],
-        ["mypy", "--cache-dir", str(cache)],
+        ["mypy", "--cache-dir", str(types)],
     ):
         done = subprocess.run(
             [sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, check=False

@@ -1,5 +1,6 @@
 """The template itself: runnable in place, twins alike, and the rules that keep updates possible."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,21 +12,20 @@ import pytest
 import yaml
 from authserver.pages import languages
 from authserver.upstream import TESTED
-from rendering import AXES, REPOSITORY, TEMPLATE, choices, git, render
+from conftest import Rendered
+from forks import Program, run_pytest
+from rendering import AXES, REPOSITORY, TEMPLATE, choices, render, sources
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
-JINJA = [
-    TEMPLATE / name for name in git(TEMPLATE, "ls-files", "*.jinja", ":(glob)**/*.jinja").split("\n") if name
-]
+JINJA = [path for path in sources(TEMPLATE) if path.suffix == ".jinja"]
 
 
 @pytest.mark.parametrize(
     "twin", [path for path in JINJA if path.with_suffix("").exists()], ids=lambda path: path.name
 )
-def test_twins_equal_the_default_render(template: Path, tmp_path: Path, twin: Path) -> None:
-    project = render(template, tmp_path / "my-server")
+def test_twins_equal_the_default_render(default_project: Path, twin: Path) -> None:
     plain = twin.with_suffix("").relative_to(TEMPLATE)
-    assert (project / plain).read_text() == (TEMPLATE / plain).read_text()
+    assert (default_project / plain).read_text() == (TEMPLATE / plain).read_text()
 
 
 @pytest.mark.parametrize("name", ["src/authserver/choices.py", "pyproject.toml"])
@@ -34,23 +34,21 @@ def test_what_carries_an_answer_stands_twice(name: str) -> None:
     assert (TEMPLATE / f"{name}.jinja").exists()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["ruff", "format", "--check"],
-        ["ruff", "check"],
-        ["mypy"],
-        # All are found and load; each is run in the projects that have it, letter by letter the same.
-        ["pytest", "-q", "-n0", "--collect-only"],
-        ["pytest", "-q", "-n0", "tests/app", "tests/authserver/test_flow.py"],
-    ],
-    ids=" ".join,
-)
-def test_the_template_runs_in_place(command: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=TEMPLATE, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("command", ["ruff format --check", "ruff check", "mypy"])
+def test_the_template_is_clean_in_place(command: str, types: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(types))
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, cwd=TEMPLATE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_templates_tests_run_in_place() -> None:
+    """All are found and load; each is run in the projects that have it, letter by letter the same."""
+    words = ("-q", "-n0", "-pno:cacheprovider")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    for chosen in (["--collect-only"], ["tests/app", "tests/authserver/test_flow.py"]):
+        done = Program(TEMPLATE, (*words, *chosen), environment, run=run_pytest).finish()
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("axis", "choice"), [(axis, choice) for axis in AXES for choice in choices(axis)])
@@ -92,8 +90,8 @@ def test_seeds_are_skipped_by_updates_and_by_recopies() -> None:
     assert [line for line in seeds.splitlines() if line.startswith("/")] == SETTINGS["_skip_if_exists"]
 
 
-def test_a_recopy_keeps_what_is_the_users(template: Path, tmp_path: Path) -> None:
-    project = render(template, tmp_path / "my-server", ci="gitlab")
+def test_a_recopy_keeps_what_is_the_users(plain_template: Path, tmp_path: Path) -> None:
+    project = render(plain_template, tmp_path / "my-server", ci="gitlab")
     for seed in SETTINGS["_skip_if_exists"]:
         path = project / seed.strip("/")
         for file in [path] if path.is_file() else path.rglob("*.py"):
@@ -117,10 +115,10 @@ def test_both_repositories_have_the_same_hooks() -> None:
     assert {repo["repo"] for repo in here["repos"]} == {"local"}
 
 
-def test_the_manifest_is_that_of_the_files(template: Path) -> None:
+def test_the_manifest_is_that_of_the_files(rendered: Rendered) -> None:
     """By which `doctor` says what was altered."""
     made = (TEMPLATE / manifest.PATH).read_text(encoding="utf-8")
-    assert made == manifest.manifest(template), "run: uv run python tests/manifest.py"
+    assert made == manifest.manifest(rendered), "run: uv run python tests/manifest.py"
 
 
 @pytest.mark.parametrize(
@@ -143,11 +141,10 @@ def test_doctor_knows_the_versions_of_fastmcp_that_are_asked_for() -> None:
 
 
 def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
-    for name in git(REPOSITORY, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
-        path = REPOSITORY / name
-        if name and path.is_file() and path.suffix != ".png":
-            text = path.read_text()
-            assert not re.search(r"/wor[k]/|/roo[t]/|pypi\.or[g]|files\.pythonhoste[d]", text), name
+    for path in sources(REPOSITORY):
+        if path.suffix != ".png":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"/wor[k]/|/roo[t]/|pypi\.or[g]|files\.pythonhoste[d]", text), path
     assert not list(REPOSITORY.glob("pylock*"))
 
 
@@ -168,9 +165,9 @@ def test_what_forges_read_is_valid(schema: str, path: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_changelog_is_in_each_project_as_it_is(template: Path, tmp_path: Path) -> None:
-    project = render(template, tmp_path / "my-server")
-    assert (project / "src/authserver/CHANGELOG.md").read_text() == (REPOSITORY / "CHANGELOG.md").read_text()
+def test_the_changelog_is_in_each_project_as_it_is(default_project: Path) -> None:
+    inside = default_project / "src/authserver/CHANGELOG.md"
+    assert inside.read_text() == (REPOSITORY / "CHANGELOG.md").read_text()
 
 
 def test_only_one_action_is_used_and_it_is_pinned() -> None:

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import effort
 import pytest
 import yaml
 from rendering import clone, commit, files, git, render
+
+pytestmark = effort.push
 
 PROVIDER = "src/authserver/provider.py"
 JOB = "authserver-update"
@@ -42,6 +45,12 @@ def project(source: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Pat
     answers = getattr(request, "param", {})
     made = render(source, tmp_path / "my-server", **answers)
     return committed(made)
+
+
+@pytest.fixture(autouse=True)
+def _one_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all projects of this test process: they need the same."""
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path_factory.getbasetemp() / "environment"))
 
 
 def committed(project: Path) -> Path:

@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import effort
 import pytest
 from counting import Count
+from history import needs_history
 from promises import missing_paths
 from rendering import (
     REPOSITORY,
+    WITHOUT_HISTORY,
     Answers,
     clone,
     commit,
     covering,
+    differences,
     files,
     git,
     projects,
@@ -25,13 +29,23 @@ ANSWERS_FILE = ".copier-answers.yml"
 SEEDS = ("src/app/", "tests/app/", "README.md", ".gitignore", ".gitlab-ci.yml", ".pre-commit-config.yaml")
 
 
-def past() -> list[tuple[str, Answers]]:
-    """Return the releases before this commit: the last with all combinations, the others with some."""
+def past() -> list[object]:
+    """Return the releases before this commit, each with answers, and at which effort they are tried."""
+    if WITHOUT_HISTORY:
+        return [pytest.param("", {}, id="no release")]
     here = git(REPOSITORY, "rev-parse", "HEAD").strip()
     found = {version: at for version, at in releases().items() if at != here} or releases()
-    *others, last = found
-    some = [(version, answers) for version in others for answers in covering(projects(found[version]))]
-    return some + [(last, answers) for answers in projects(found[last])]
+    cases: list[object] = []
+    for version, at in found.items():
+        last = version == list(found)[-1]
+        some = covering(projects(at))
+        for answers in projects(at) if last else some:
+            efforts = [effort.commit, effort.push] if last else [effort.push, effort.release]
+            worth = (
+                efforts[0] if differences(answers) == 0 else efforts[1] if answers in some else effort.release
+            )
+            cases.append(pytest.param(version, answers, id=f"{version}-{title(answers)}", marks=worth))
+    return cases
 
 
 def replacing(old: str, new: str) -> Callable[[str], str]:
@@ -73,9 +87,8 @@ def without_git(project: Path) -> dict[str, bytes]:
     return {name: content for name, content in files(project).items() if not name.startswith(".git/")}
 
 
-@pytest.mark.parametrize(
-    ("release", "answers"), [pytest.param(*case, id=f"{case[0]}-{title(case[1])}") for case in past()]
-)
+@needs_history
+@pytest.mark.parametrize(("release", "answers"), past())
 def test_an_update_gives_a_fresh_project_and_keeps_the_edits(
     template: Path, tmp_path: Path, release: str, answers: Answers, record_property: Count
 ) -> None:

@@ -1,0 +1,51 @@
+"""How much of the proof a run does, by the environment variable EFFORT: one table for all counts.
+
+* `commit` (where it is not set): what is worth five minutes after each change.
+* `push`: what `commit` left out, each once or a few times.
+* `release`: everything, as often as it takes to be sure.
+"""
+
+import os
+
+import pytest
+
+LEVELS = ("commit", "push", "release")
+EFFORT = os.environ.get("EFFORT") or LEVELS[0]
+if EFFORT not in LEVELS:
+    pytest.exit(f"EFFORT: {EFFORT!r} is none of {', '.join(LEVELS)}. Example: EFFORT=push", 2)
+
+commit = pytest.mark.effort("commit")
+"""A test, or one of its cases, that every run does."""
+
+push = pytest.mark.effort("push")
+"""A test, or one of its cases, that `commit` leaves out."""
+
+release = pytest.mark.effort("release")
+"""A test, or one of its cases, that only `release` does."""
+
+# How often, at a push and for a release.
+_COUNTS = {
+    "kill rounds": (4, 20),
+    "kill rounds of the database": (3, 10),
+    "cuts of connections": (15, 30),
+    "key rotations": (20, 100),
+    "odd requests": (900, 3000),
+    "mutations": (15, 1000),
+}
+
+
+def count(what: str) -> int:
+    """Return how often something is done by this run."""
+    return _COUNTS[what][EFFORT == "release"]
+
+
+def level(item: pytest.Item) -> str:
+    """Return at which level a test is done first."""
+    return max(
+        (marker.args[0] for marker in item.iter_markers("effort")), key=LEVELS.index, default=LEVELS[0]
+    )
+
+
+def is_done(level: str) -> bool:
+    """Say whether this run does tests of a level."""
+    return EFFORT in (level, "release")

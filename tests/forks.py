@@ -1,0 +1,195 @@
+"""Programs of rendered projects, run as forks of one process that has loaded the libraries.
+
+A start costs a tenth of that of a command: what takes long is the loading of FastMCP. One environment, that of
+this repository, has the libraries of all choices; `Libraries` hides those that a project does not declare.
+"""
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.metadata import packages_distributions
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).parents[1]
+
+# Nothing of ours, so that each fork loads that of its own project.
+_PRELOADED = [
+    "cryptography.hazmat.primitives.serialization",
+    "cyclopts",
+    "fastmcp.client.auth",
+    "fastmcp.prompts",
+    "fastmcp.server.auth",
+    "fastmcp.server.http",
+    "fastmcp.server.server",
+    "hypothesis",
+    "jinja2",
+    "mcp.server.auth.handlers.token",
+    "pydantic_settings",
+    "pytest",
+    "sqlite3",
+    "structlog",
+    "tomllib",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.supervisors",
+]
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(_PRELOADED)
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """What may be imported: all there is, or what a project declares."""
+
+    hidden: frozenset[str] = frozenset()
+    """Names of modules that are not there."""
+
+    @staticmethod
+    def of(distributions: Iterable[str]) -> "Libraries":
+        """Return those of some distributions; all others are hidden."""
+        wanted = set(map(canonicalize_name, distributions))
+        hidden = {
+            module
+            for module, providers in _providers().items()
+            if wanted.isdisjoint(map(canonicalize_name, providers))
+        }
+        return Libraries(frozenset(hidden - {"app", "authserver"}))
+
+    def apply(self) -> None:
+        """Hide the others from this process."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in self.hidden]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, _Hiding(self.hidden))
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+class _Hiding(MetaPathFinder):
+    """Finds nothing, loudly, for names that are to be hidden."""
+
+    def __init__(self, hidden: frozenset[str]) -> None:
+        self._hidden = hidden
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if fullname.partition(".")[0] in self._hidden:
+            raise ModuleNotFoundError(f"the project does not declare what {fullname} is in", name=fullname)
+        return None
+
+
+ALL = Libraries()
+
+
+class _Descriptor:
+    """A file descriptor that a fork gets a copy of."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
+        return _taken, (DupFd(self.number),)
+
+
+def _taken(copy: Any) -> int:
+    number: int = copy.detach()
+    return number
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a fork does: in which project, with which environment variables and words."""
+
+    project: Path
+    words: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    folder: Path | None = None
+    """Where it runs, if not in the project."""
+    libraries: Libraries = ALL
+    run: Callable[[tuple[str, ...]], object] | None = None
+    """What it runs; None is the project's own command."""
+
+    def start(self, stdin: int, stdout: int, stderr: int) -> BaseProcess:
+        """Start it as the leader of a process group of its own."""
+        descriptors = [_Descriptor(number) for number in (stdin, stdout, stderr)]
+        process = _FORKS.Process(target=_fork, args=(self, *descriptors))
+        process.start()
+        return process
+
+    def finish(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; return what it printed."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:
+            process = self.start(nothing.fileno(), out.fileno(), err.fileno())
+            process.join(seconds)
+            ended = process.exitcode is not None
+            process.kill()
+            process.join()
+            printed = []
+            for file in (out, err):
+                file.seek(0)
+                printed.append(file.read().decode(errors="replace"))
+        assert ended, f"{self.words} did not end\n{printed[0]}{printed[1]}"
+        return subprocess.CompletedProcess(self.words, process.exitcode or 0, *printed)
+
+
+def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
+    """Become the program."""
+    os.setsid()
+    for number, wanted in enumerate((stdin, stdout, stderr)):
+        os.dup2(wanted, number)
+        os.close(wanted)
+    sys.stdin, sys.stdout, sys.stderr = (
+        open(number, mode, buffering=1, closefd=False) for number, mode in enumerate("rww")
+    )
+    os.environ.clear()
+    os.environ.update(program.environment)
+    source = str(program.project / "src")
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*given, source)))
+    inherited = [path for path in sys.path if not _is_ours(path)]
+    sys.path[:] = [*filter(None, given), source, *inherited]
+    os.chdir(program.folder or program.project)
+    if any(given):  # as at each start of Python
+        sys.modules.pop("sitecustomize", None)
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module("sitecustomize")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("app", "authserver")]:
+        del sys.modules[name]
+    # Workers begin as forks of this process, instead of loading all libraries anew.
+    contexts = multiprocessing.context._concrete_contexts
+    contexts["forkserver"] = contexts["spawn"] = contexts["fork"]
+    importlib.import_module("uvicorn._subprocess").spawn = contexts["fork"]  # type: ignore[attr-defined]
+    program.libraries.apply()
+    sys.argv = [program.project.name, *program.words]
+    if program.run is not None:
+        sys.exit(program.run(program.words))
+    importlib.import_module("authserver.cli").main()
+
+
+def run_pytest(words: tuple[str, ...]) -> int:
+    """Run the project's own tests; what a `Program` can do."""
+    return int(pytest.main(list(words)))
+
+
+def _is_ours(path: str) -> bool:
+    """Say whether a path of the interpreter leads to the sources here, and not to libraries."""
+    here = Path(path or ".").resolve()
+    return here.is_relative_to(REPOSITORY) and "site-packages" not in here.parts and ".venv" not in here.parts
