@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes", "is_tested"]
 
-TESTED = ((4, 1, 2), (5,))
+TESTED = ((4, 2, 3), (5,))
 """The versions of FastMCP that all this was tested with: from the first, before the last."""
 
 
