@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
+from fastmcp.server.providers.addressing import parse_hashed_backend_name
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette.authentication import AuthCredentials, BaseUser
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes", "is_tested"]
 
-TESTED = ((4, 1, 2), (5,))
+TESTED = ((4, 2, 3), (5,))
 """The versions of FastMCP that all this was tested with: from the first, before the last."""
 
 
@@ -60,6 +61,9 @@ async def component_scopes(server: "FastMCP[Any]", method: Any, params: dict[str
         match method:
             case "tools/call":
                 component: Any = await server.get_tool(name)
+                # Tools of an app answer to a hashed name, too; FastMCP's own lookup does not know it.
+                if component is None and (hashed := parse_hashed_backend_name(name)):
+                    component = await server.get_tool_by_hash(*hashed)
             case "resources/read" | "resources/subscribe":
                 component = await server.get_resource(name) or await server.get_resource_template(name)
             case "prompts/get":

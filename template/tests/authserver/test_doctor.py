@@ -160,9 +160,9 @@ def test_the_clock_of_the_store_is_compared(
 
 
 def test_a_fastmcp_that_nobody_tried_is_known() -> None:
-    assert is_tested("4.1.2")
+    assert is_tested("4.2.3")
     assert is_tested("4.10.0rc1")
-    assert not is_tested("4.1.1")
+    assert not is_tested("4.2.2")
     assert not is_tested("5.0.0")
 
 

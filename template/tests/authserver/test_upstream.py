@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from conftest import Live, new_person
-from fastmcp import FastMCP
+from fastmcp import FastMCP, FastMCPApp
 from fastmcp.server.auth.auth import AuthProvider
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
+from fastmcp.server.providers.addressing import hashed_backend_name
 from fastmcp.tools import Tool
 from mcp.server.auth.handlers.authorize import AuthorizationHandler, AuthorizationRequest
 from mcp.server.auth.handlers.revoke import RevocationRequest
@@ -179,3 +180,67 @@ async def test_scopes_are_found_through_mounts_and_renames() -> None:
     assert await scopes("tools/call", name="unknown") == ()
     assert await scopes("resources/read", uri="unknown://x") == ()
     assert await scopes("ping") == ()
+
+
+def panel() -> "FastMCP[Any]":
+    """Return a server with an app whose tool needs a scope."""
+
+    @requires("write")
+    def press(button: str) -> str:
+        return f"pressed {button}"
+
+    app = FastMCPApp("panel")
+    app.tool(press)
+    mcp: FastMCP[Any] = FastMCP("with an app")
+    mcp.add_provider(app)
+    return mcp
+
+
+HASHED = hashed_backend_name("panel", "press")
+
+
+@pytest.mark.anyio
+async def test_scopes_are_found_by_hashed_names() -> None:
+    """FastMCP's `get_tool` does not know the hashed names that tools of an app answer to."""
+    parent: FastMCP[Any] = FastMCP("parent")
+    middle: FastMCP[Any] = FastMCP("middle")
+    middle.mount(panel(), namespace="inner")
+    parent.mount(middle, namespace="outer")
+    for server in (panel(), middle, parent):
+        assert await server.get_tool(HASHED) is None
+        assert await component_scopes(server, "tools/call", {"name": HASHED}) == ("write",)
+    assert await component_scopes(parent, "tools/call", {"name": HASHED + "x"}) == ()
+
+
+def test_a_hashed_name_leads_around_no_scope(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The 403 comes before such a call; without the 403, the check inside the tool holds."""
+
+    def build(settings: Any) -> "FastMCP[Any]":
+        from conftest import SCOPES  # noqa: PLC0415
+
+        from authserver import AuthorizationServer  # noqa: PLC0415
+
+        mcp: FastMCP[Any] = FastMCP("mounts", auth=AuthorizationServer(SCOPES, settings))
+        mcp.mount(panel(), namespace="inner")
+        return mcp
+
+    server = start(build=build)
+    client = OAuthClient(server)
+    person = new_person(server, "alice", ["*"])
+    token = client.tokens(person)["access_token"]
+    wider = client.tokens(person, scope="write")["access_token"]
+    press: dict[str, Any] = {"name": HASHED, "arguments": {"button": "it"}}
+    assert "pressed it" in str(result(call(server, wider, **press)))
+    refused = call(server, token, **press)
+    assert refused.status_code == 403
+    assert 'scope="read write"' in refused.headers["www-authenticate"]
+
+    async def none(*_: Any) -> tuple[str, ...]:
+        return ()
+
+    monkeypatch.setattr("authserver.step_up.component_scopes", none)
+    inside = result(call(server, token, **press))
+    assert inside["isError"]
+    assert "needs the scope write" in str(inside)
