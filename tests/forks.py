@@ -1,7 +1,7 @@
 """Programs of rendered projects, run as forks of one process that has loaded the libraries.
 
-A start costs a tenth of that of a command: what takes long is the loading of FastMCP. One environment, that of
-this repository, has the libraries of all choices; `Libraries` hides those that a project does not declare.
+A start costs a tenth of that of a command: what takes long is the loading of FastMCP. One environment, that
+of this repository, has the libraries of all choices; `Libraries` hides those that a project does not declare.
 """
 
 import contextlib
@@ -124,7 +124,7 @@ class Program:
     folder: Path | None = None
     """Where it runs, if not in the project."""
     libraries: Libraries = ALL
-    run: Callable[[tuple[str, ...]], object] | None = None
+    run: Callable[[tuple[str, ...]], int | None] | None = None
     """What it runs; None is the project's own command."""
 
     def start(self, stdin: int, stdout: int, stderr: int) -> BaseProcess:
@@ -136,8 +136,9 @@ class Program:
 
     def finish(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
         """Run it to its end; return what it printed."""
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, open(os.devnull) as nothing:
-            process = self.start(nothing.fileno(), out.fileno(), err.fileno())
+        nothing = Path(os.devnull)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, nothing.open() as given:
+            process = self.start(given.fileno(), out.fileno(), err.fileno())
             process.join(seconds)
             ended = process.exitcode is not None
             process.kill()
@@ -156,9 +157,7 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     for number, wanted in enumerate((stdin, stdout, stderr)):
         os.dup2(wanted, number)
         os.close(wanted)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, buffering=1, closefd=False) for number, mode in enumerate("rww")
-    )
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode, 1) for number, mode in enumerate("rww"))
     os.environ.clear()
     os.environ.update(program.environment)
     source = str(program.project / "src")
@@ -174,7 +173,7 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("app", "authserver")]:
         del sys.modules[name]
     # Workers begin as forks of this process, instead of loading all libraries anew.
-    contexts = multiprocessing.context._concrete_contexts
+    contexts = multiprocessing.context._concrete_contexts  # type: ignore[attr-defined]
     contexts["forkserver"] = contexts["spawn"] = contexts["fork"]
     importlib.import_module("uvicorn._subprocess").spawn = contexts["fork"]  # type: ignore[attr-defined]
     program.libraries.apply()

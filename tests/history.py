@@ -1,4 +1,4 @@
-"""Tests that need the releases before: skipped with one line where the source has no history, but not in CI."""
+"""Tests that need earlier releases: without a history they are skipped with one line; CI stops there."""
 
 import os
 

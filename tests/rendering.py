@@ -66,7 +66,7 @@ def _wants_bits(project: Path) -> bool:
     return subprocess.run(command, cwd=project, capture_output=True, check=False).stdout == b"false\n"
 
 
-Worker._sync_git_index_executable_bit = _sync_bit_where_git_wants_it  # type: ignore[method-assign]
+Worker._sync_git_index_executable_bit = _sync_bit_where_git_wants_it  # type: ignore[method-assign, assignment]
 
 
 @cache
@@ -176,7 +176,7 @@ def clone(to: Path, tag: str) -> Path:
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return the files of a folder here that are, or will be, committed; without git, all but what is made."""
+    """Return the files below a folder that are, or will be, committed; without git, all but by-products."""
     if IS_CLONE:
         names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
         found = [folder / name for name in dict.fromkeys(filter(None, names))]

@@ -135,7 +135,7 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
         record_property(counted.attrib["name"], int(counted.attrib["value"]))
 
 
-# ----------------------------------------------------------------------------------- environments of their own
+# ---------------------------------------------------------------------------------- environments of their own
 
 
 def each(chosen: list[Answers]) -> pytest.MarkDecorator:
@@ -151,7 +151,7 @@ def each(chosen: list[Answers]) -> pytest.MarkDecorator:
 def test_its_own_command_starts_in_an_environment_of_its_own(
     plain_template: Path, tmp_path: Path, answers: Answers, sign_in_by: SignInBy, running_engines: Running
 ) -> None:
-    """As `uv run` makes it, with two workers: what is declared and built suffices. What git is asked is clean."""
+    """As `uv run` makes it, with two workers, on a terminal: what is declared and built suffices."""
     project = render(plain_template, tmp_path / "my-server", **answers)
     subprocess.run(["uv", "sync", "--quiet", "--no-dev"], cwd=project, check=True)
     way = sign_in_by(answers["login"])
