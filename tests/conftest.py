@@ -175,11 +175,12 @@ def sign_in_by(monkeypatch: pytest.MonkeyPatch) -> SignInBy:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what this run's effort does not do."""
+    """Leave out what this run's effort does not do, and begin with what takes long."""
     levels = {item: effort.level(item) for item in items}
     config.stash[LEFT] = Counter(level for level in levels.values() if not effort.is_done(level))
     config.hook.pytest_deselected(items=[item for item in items if not effort.is_done(levels[item])])
-    items[:] = [item for item in items if effort.is_done(levels[item])]
+    chosen = [item for item in items if effort.is_done(levels[item])]
+    items[:] = sorted(chosen, key=lambda item: item.get_closest_marker("early") is None)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

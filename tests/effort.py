@@ -23,6 +23,9 @@ push = pytest.mark.effort("push")
 release = pytest.mark.effort("release")
 """A test, or one of its cases, that only `release` does."""
 
+early = pytest.mark.early
+"""A test that takes long by itself: others run beside it."""
+
 # How often, at a push and for a release.
 _COUNTS = {
     "kill rounds": (4, 20),

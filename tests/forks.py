@@ -98,6 +98,9 @@ class _Hiding(MetaPathFinder):
 
 ALL = Libraries()
 
+# What is loaded already, pytest cannot look into; no test is among it.
+_NO_REWRITING = "-Wignore::pytest.PytestAssertRewriteWarning"
+
 
 class _Descriptor:
     """A file descriptor that a fork gets a copy of."""
@@ -170,6 +173,9 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
         sys.modules.pop("sitecustomize", None)
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module("sitecustomize")
+    if not program.project.is_relative_to(REPOSITORY):
+        # Beside the project, which stays as it was rendered.
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(program.project.parent / "pycache")
     for name in [name for name in sys.modules if name.partition(".")[0] in ("app", "authserver")]:
         del sys.modules[name]
     # Workers begin as forks of this process, instead of loading all libraries anew.
@@ -183,8 +189,16 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     importlib.import_module("authserver.cli").main()
 
 
-def run_pytest(words: tuple[str, ...]) -> int:
-    """Run the project's own tests; what a `Program` can do."""
+def own_tests(
+    project: Path, *words: str, libraries: Libraries = ALL, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the project's own tests, in one process."""
+    options = ("-q", "-n0", "--maxfail=9", "--tb=short", "-pno:cacheprovider", _NO_REWRITING)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return Program(project, (*options, *words), inherited | environment, None, libraries, _pytest).finish()
+
+
+def _pytest(words: tuple[str, ...]) -> int:
     return int(pytest.main(list(words)))
 
 

@@ -4,7 +4,6 @@
 copy of the template. It prints those that no test noticed; it ends with 1 if there are any.
 """
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forks import Program
 
 LIST = Path(__file__).with_suffix(".toml")
 TEMPLATE = LIST.parents[1] / "template"
@@ -25,18 +25,9 @@ TESTS = Path("tests/authserver")
 
 # ldap3 warns; which warnings a login may raise is for its own project to say.
 _OPTIONS = ["-n0", "-x", "-pno:cacheprovider", "--assert=plain", "-ofilterwarnings=default"]
-_SECONDS = 120
+_SECONDS = 600
 _PASSED, _FAILED, _NO_ANSWER = 0, 10, 11
 _LEFT_OUT = shutil.ignore_patterns(".*", "*.jinja", "data")
-
-# Loaded once, with all libraries; each test process is a fork that loads only our own files anew.
-_PRELOADED = [
-    "pytest",
-    "hypothesis",
-    "authserver.cli",
-    "fastmcp.client.auth",
-    "uvicorn.protocols.http.h11_impl",
-]
 
 
 class CannotMutate(Exception):
@@ -69,11 +60,7 @@ def mutations() -> list[Mutation]:
     return [Mutation(name=name, **mutation) for name, mutation in listed.items()]
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(_PRELOADED)
-
-
-def run(tests: list[str], login: str, mutation: Mutation | None = None) -> tuple[int | None, str]:
+def run(tests: list[str], login: str, mutation: Mutation | None = None) -> tuple[int, str]:
     """Run tests on a copy of the template that has this login, with a mutation or as it is.
 
     Return _PASSED, _FAILED or any other number, and what was printed.
@@ -86,12 +73,12 @@ def run(tests: list[str], login: str, mutation: Mutation | None = None) -> tuple
         (project / CHOICES).write_text(chosen, encoding="utf-8")
         if mutation:
             mutation.apply(project)
-        process = _FORKS.Process(target=_run, args=(project, tests))
-        process.start()
-        process.join(_SECONDS)
-        process.kill()
-        process.join()
-        return process.exitcode, (project / "output").read_text(encoding="utf-8", errors="replace")
+        words = tuple(str(TESTS / test) for test in tests)
+        try:
+            done = Program(project, words, run=_run).finish(_SECONDS)
+        except AssertionError as endless:
+            return _NO_ANSWER, str(endless)
+        return done.returncode, done.stdout + done.stderr
 
 
 class _Outcome:
@@ -103,22 +90,11 @@ class _Outcome:
         self.failed |= report.when == "call" and report.failed
 
 
-def _run(project: Path, tests: list[str]) -> None:
-    """Run tests in this process, and end with the outcome."""
-    os.chdir(project)
-    output = os.open("output", os.O_WRONLY | os.O_CREAT)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "authserver"]:
-        del sys.modules[name]
-    # Before the template itself, which is installed where these tests run.
-    sys.path.insert(0, str(project / "src"))
-    os.environ["PYTHONPATH"] = sys.path[0]
-    sys.dont_write_bytecode = True
+def _run(tests: tuple[str, ...]) -> int:
+    """Run tests in this process, and return the outcome."""
     outcome = _Outcome()
-    end = pytest.main([*_OPTIONS, *(str(TESTS / test) for test in tests)], [outcome])
-    sys.stdout.flush()
-    os._exit(_PASSED if end == 0 else _FAILED if outcome.failed else _NO_ANSWER)
+    end = pytest.main([*_OPTIONS, *tests], [outcome])
+    return _PASSED if end == 0 else _FAILED if outcome.failed else _NO_ANSWER
 
 
 def main(words: list[str]) -> int:

@@ -1,7 +1,6 @@
 """The security channel at work: a flaw in release 9.0.0, its fix in 9.0.1, and four projects between them."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 import advisory
 import effort
 import pytest
-from forks import Program, run_pytest
+from forks import Program, own_tests
 from manifest import PATH, entries, sha256
 from rendering import clone, commit, git, render, update
 
@@ -155,9 +154,7 @@ def test_the_flaw_is_found_wherever_it_went(
 
     mended = change is untouched
     assert _doctor(project, channel.advisory) == (int(not mended), after)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    words = (CANARY, "-n0", "-q", "-pno:cacheprovider")
-    canary = Program(project, words, inherited, run=run_pytest).finish()
+    canary = own_tests(project, CANARY)
     assert canary.returncode == int(not mended), canary.stdout + canary.stderr
     assert ("1 passed" if mended else "/login?request=") in canary.stdout
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
+import effort
 import httpx2
 import pytest
 from bearer_proxy import bearer_proxy
@@ -29,7 +30,15 @@ from node import NODE, installed
 from oauth_client import OAuthClient
 from person import Person, browse, visit
 from pydantic import AnyUrl
+from rendering import DEFAULTS, choices
 from servers import Server
+
+
+def on(default: pytest.MarkDecorator, others: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """Run a test at one effort on the default storage, at another on the others."""
+    efforts = {name: default if name == DEFAULTS["storage"] else others for name in choices("storage")}
+    cases = [pytest.param(name, marks=worth) for name, worth in efforts.items()]
+    return pytest.mark.parametrize("storage", cases, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +96,14 @@ def revoke(server: Server, client_name: str) -> None:
         server.command("grants", "revoke", grant_id)
 
 
+@on(effort.push, effort.release)
 @pytest.mark.parametrize("method", ["none", "client_secret_post", "client_secret_basic"])
 def test_oauth4webapi(server: Server, owner: Person, node: Path, method: str, record_property: Count) -> None:
     goes_through(node, owner, "oauth4webapi.mjs", server.url, method)
     record_property("clients", 1)
 
 
+@on(effort.push, effort.release)
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_typescript_sdk(
     server: Server, owner: Person, node: Path, version: str, record_property: Count
@@ -101,6 +112,7 @@ def test_typescript_sdk(
     record_property("clients", 1)
 
 
+@on(effort.commit, effort.push)
 @pytest.mark.filterwarnings("ignore:Using in-memory token storage")
 @pytest.mark.anyio
 async def test_fastmcp(
@@ -151,6 +163,7 @@ class Memory:
         self.client = client_info
 
 
+@on(effort.commit, effort.push)
 @pytest.mark.anyio
 async def test_python_sdk(server: Server, owner: Person, record_property: Count) -> None:
     opened: list[str] = []
@@ -205,6 +218,7 @@ def browser(folder: Path, owner: Person) -> Iterator[tuple[dict[str, str], list[
     thread.join(10)
 
 
+@on(effort.push, effort.release)
 @pytest.mark.anyio
 async def test_mcp_remote(
     server: Server, owner: Person, node: Path, tmp_path: Path, record_property: Count
@@ -243,6 +257,7 @@ async def test_mcp_remote(
 CONFORMANCE = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 
 
+@on(effort.push, effort.release)
 def test_conformance_as_an_authorization_server(
     server: Server, owner: Person, node: Path, record_property: Count
 ) -> None:
@@ -274,6 +289,7 @@ SCENARIOS = [
 ]
 
 
+@on(effort.push, effort.release)
 def test_conformance_as_a_server(server: Server, owner: Person, node: Path) -> None:
     tokens = OAuthClient(server).tokens(owner)
     with bearer_proxy(server.url, tokens["access_token"]) as proxy:

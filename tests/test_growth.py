@@ -18,6 +18,7 @@ PATHS = (
 
 
 @effort.push
+@effort.early
 def test_odd_requests_do_not_make_the_server_grow(
     stored_project: Path, engine: Engine, record_property: Count
 ) -> None:

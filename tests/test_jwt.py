@@ -33,7 +33,7 @@ from test_clients import refreshes
 
 DOCUMENT = REPOSITORY / "docs" / "verifying-tokens.md"
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 
 def rotate_keys(words: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ from servers import Server
 
 APPS = 6
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 
 def unanswered_if_unavailable(answer: httpx2.Response) -> None:

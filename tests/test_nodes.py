@@ -21,7 +21,7 @@ from test_races import at_once, redeeming, refreshing, tally
 
 HOSTS = ["127.0.0.2", "127.0.0.3"]
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 
 class Cluster:

@@ -19,7 +19,7 @@ from servers import Server
 Form = dict[str, str]
 
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 
 @pytest.fixture(

@@ -1,6 +1,5 @@
 """The template itself: runnable in place, twins alike, and the rules that keep updates possible."""
 
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import yaml
 from authserver.pages import languages
 from authserver.upstream import TESTED
 from conftest import Rendered
-from forks import Program, run_pytest
+from forks import own_tests
 from rendering import AXES, REPOSITORY, TEMPLATE, choices, render, sources
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
@@ -44,10 +43,8 @@ def test_the_template_is_clean_in_place(command: str, types: Path, monkeypatch: 
 
 def test_the_templates_tests_run_in_place() -> None:
     """All are found and load; each is run in the projects that have it, letter by letter the same."""
-    words = ("-q", "-n0", "-pno:cacheprovider")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     for chosen in (["--collect-only"], ["tests/app", "tests/authserver/test_flow.py"]):
-        done = Program(TEMPLATE, (*words, *chosen), environment, run=run_pytest).finish()
+        done = own_tests(TEMPLATE, *chosen)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
