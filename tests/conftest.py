@@ -12,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import covered
 import effort
 import engines
 import logins
@@ -34,6 +35,7 @@ from rendering import (
 __all__ = ["_count_attacks"]
 
 LEFT = pytest.StashKey[Counter[str]]()
+COVERED = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -184,9 +186,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell the process that prints what this one left out."""
+    """Tell the process that prints what this one left out. There, judge the coverage, if it was measured."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left"] = dict(session.config.stash.get(LEFT, {}))
+    elif folder := os.environ.get("COVERAGE"):
+        percent, table = covered.report(Path(folder))
+        session.config.stash[COVERED] = f"{table}lines covered: {percent:.1f} %"
+        if percent < covered.FLOOR_PERCENT:
+            session.config.stash[COVERED] += f", less than the floor of {covered.FLOOR_PERCENT} %"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -203,6 +211,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for name, number in report.user_properties:
             counts[name] += number
     say = terminalreporter.write_line
+    if coverage := config.stash.get(COVERED, ""):
+        say(coverage)
     say(f"done, EFFORT={effort.EFFORT}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
     for name, number in sorted(config.stash.get(LEFT, Counter()).items()):
         say(f"left to EFFORT={name}: {number} tests")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from covered import measured
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ class Libraries:
             for module, providers in _providers().items()
             if wanted.isdisjoint(map(canonicalize_name, providers))
         }
-        return Libraries(frozenset(hidden - {"app", "authserver"}))
+        return Libraries(frozenset(hidden - {"app", "authserver", "coverage"}))
 
     def apply(self) -> None:
         """Hide the others from this process."""
@@ -199,7 +200,8 @@ def own_tests(
 
 
 def _pytest(words: tuple[str, ...]) -> int:
-    return int(pytest.main(list(words)))
+    with measured(Path.cwd()):
+        return int(pytest.main(list(words)))
 
 
 def _is_ours(path: str) -> bool:

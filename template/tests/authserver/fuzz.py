@@ -164,7 +164,7 @@ def send(site: Site, request: bytes, patience_seconds: float = 5) -> http.client
     """
     host, _, port = urlsplit(site.url).netloc.rpartition(":")
     answer = b""
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=300) as connection:
         try:
             connection.sendall(request)
             select.select([connection], [], [], patience_seconds)

@@ -26,7 +26,7 @@ def http_client(site: Site, **options: Any) -> httpx2.Client:
     # No TLS here: loading certificates for each client would take most of the time.
     limits = httpx2.Limits(max_keepalive_connections=0)
     # A busy machine is slow, not wrong.
-    return httpx2.Client(base_url=site.url, verify=False, limits=limits, timeout=60, **options)
+    return httpx2.Client(base_url=site.url, verify=False, limits=limits, timeout=300, **options)
 
 
 class Form(HTMLParser):

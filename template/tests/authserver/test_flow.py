@@ -18,7 +18,7 @@ async def test_a_fastmcp_client_logs_in_calls_a_tool_and_steps_up(
     live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = browse(monkeypatch, alice)
-    oauth = OAuth(token_storage=MemoryStore(), callback_timeout=20, client_name="FastMCP <b>client</b>")
+    oauth = OAuth(token_storage=MemoryStore(), callback_timeout=120, client_name="FastMCP <b>client</b>")
     async with Client(live.mcp_url, auth=oauth) as client:
         me = (await client.call_tool("whoami")).data
         assert (me["name"], me["scopes"]) == ("alice", ["read"])

@@ -682,7 +682,7 @@ def pooler(server: Server) -> Iterator[int]:
             + ("user = nobody\n" if os.geteuid() == 0 else "")
         )
         with subprocess.Popen([program, "-q", settings], stderr=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 300
             while True:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
