@@ -34,6 +34,7 @@ _PRELOADED = [
     "pytest",
     "hypothesis",
     "authserver.cli",
+    "authserver.provider",
     "fastmcp.client.auth",
     "uvicorn.protocols.http.h11_impl",
 ]

@@ -1,6 +1,8 @@
 """The command, as an operator types it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import ADDRESS
@@ -63,3 +65,21 @@ def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator
     assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
     assert line.endswith(f" Example: AUTH_PUBLIC_URL={ADDRESS}:9000")
     assert line == operator.fails("--port", "9000")  # serve is the default command
+
+
+@pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]])
+def test_what_needs_no_server_imports_none(words: list[str]) -> None:
+    """FastMCP takes seconds where the machine is slow."""
+    program = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules))
+from authserver.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "authserver.cli" in loaded
+    libraries = ("anyio", "fastmcp", "jinja2", "mcp", "pydantic", "starlette", "structlog", "uvicorn")
+    assert not loaded.intersection(libraries)
