@@ -14,6 +14,9 @@ from authserver.commands.users import invitation
 if TYPE_CHECKING:
     from authserver.configuration import Settings
 
+SILENT_SECONDS = 30
+"""How long a worker may not answer before it is replaced. A busy machine may leave one without a turn."""
+
 
 def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
     """Start the server.
@@ -30,10 +33,12 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     import uvicorn
 
     from authserver.configuration import load_settings
+    from authserver.upstream import use_patient_workers
 
     settings = load_settings()
     _check_port(settings, port)
     asyncio.run(_prepare())
+    use_patient_workers()
     uvicorn.run(
         "authserver.asgi:create_app",
         factory=True,
@@ -47,6 +52,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         server_header=False,
         log_config=None,
         timeout_graceful_shutdown=10,
+        timeout_worker_healthcheck=SILENT_SECONDS,
     )
 
 
