@@ -76,10 +76,7 @@ def edit(project: Path) -> None:
         mine = f'{line}    "{requirement}",\n'
         change("pyproject.toml", replacing(line, mine))
     change("pyproject.toml", lambda text: f"{text}\n[tool.mine]\nvalue = 1\n")
-    change(
-        "src/authserver/cli.py",
-        lambda text: text.replace("INVITATION_SECONDS = 3600", "INVITATION_SECONDS = 600"),
-    )
+    change("src/authserver/provider.py", replacing("REQUEST_SECONDS = 600", "REQUEST_SECONDS = 300"))
     add("src/authserver/mine.py", '"""Mine."""\n')
 
 

@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from authserver.errors import OperatorError
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 PositiveSeconds = Annotated[int, Field(gt=0)]
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """A setting is missing or wrong. The text is one line for the operator and holds no secret."""
 
 

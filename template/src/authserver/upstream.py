@@ -1,7 +1,7 @@
-"""Every workaround for a shortfall of FastMCP or the MCP SDK, each with a test that fails when it is mended.
+"""Every workaround for a shortfall of FastMCP, the MCP SDK or uvicorn.
 
-The tests are in `tests/authserver/test_upstream.py`. What is not here but in `endpoints/` replaces a handler
-whole; the reasons are in the same tests.
+Each has a test in `tests/authserver/test_upstream.py` that fails when it is mended there. What is not here
+but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
 import re
@@ -14,13 +14,21 @@ from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
+from uvicorn.supervisors import multiprocess
 
 from authserver.scopes import scopes_required_by
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
 
-__all__ = ["AuthContextMiddleware", "BearerBackend", "component_scopes", "is_tested"]
+__all__ = [
+    "AuthContextMiddleware",
+    "BearerBackend",
+    "PatientWorker",
+    "component_scopes",
+    "is_tested",
+    "use_patient_workers",
+]
 
 TESTED = ((4, 2, 3), (5,))
 """The versions of FastMCP that all this was tested with: from the first, before the last."""
@@ -94,3 +102,31 @@ async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one 
     original = getattr(component, "_original_name", None)
     method = "tools/call" if "Tool" in type(component).__name__ else "prompts/get"
     return await component_scopes(child, method, {"name": original})
+
+
+class PatientWorker(multiprocess.Process):
+    """A process of `serve --workers` that is not judged before it has started.
+
+    uvicorn kills what does not answer in time, also what has not started yet. Where many workers import
+    everything at once on a busy machine, none is ever in time, and it goes on so for ever.
+    """
+
+    _asked = False
+    _started = False
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """Say whether the process runs and, once it has started, answers within `timeout` seconds."""
+        if self._started or not self.process.is_alive():
+            return super().is_alive(timeout)
+        # One question at a time: many that nobody answers would fill the pipe.
+        if not self._asked:
+            self.parent_conn.send(b"ping")
+        self._asked = not self.parent_conn.poll()
+        if not self._asked:
+            self._started = self.parent_conn.recv()
+        return True
+
+
+def use_patient_workers() -> None:
+    """Let uvicorn start such workers, from this process."""
+    multiprocess.Process = PatientWorker  # type: ignore[misc]  # a class in place of its parent

@@ -1,10 +1,16 @@
 """The command, as an operator types it."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from conftest import ADDRESS
 from operators import Operator
+from ports import free_port
 
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
@@ -63,3 +69,67 @@ def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator
     assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
     assert line.endswith(f" Example: AUTH_PUBLIC_URL={ADDRESS}:9000")
     assert line == operator.fails("--port", "9000")  # serve is the default command
+
+
+@pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]])
+def test_what_needs_no_server_imports_none(words: list[str]) -> None:
+    """FastMCP takes seconds where the machine is slow."""
+    program = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules))
+from authserver.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words], capture_output=True, text=True, check=False
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "authserver.cli" in loaded
+    libraries = ("anyio", "fastmcp", "jinja2", "mcp", "pydantic", "starlette", "structlog", "uvicorn")
+    assert not loaded.intersection(libraries)
+
+
+def test_no_worker_is_killed_while_it_starts(store: dict[str, str], tmp_path: Path) -> None:
+    app = """
+import ctypes, multiprocessing
+
+def note(what):
+    with open("noted", "a") as file:
+        print(what, file=file)
+
+if multiprocessing.parent_process():
+    note("begun")
+    ctypes.PyDLL(None).sleep(5)  # keeps the interpreter's lock, so no other thread answers meanwhile
+
+from authserver import AuthorizationServer, Scope
+from fastmcp import FastMCP
+
+mcp = FastMCP("Slow", auth=AuthorizationServer([Scope("read", "Read things.", default=True)]))
+if multiprocessing.parent_process():
+    note("imported")
+"""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").touch()
+    (tmp_path / "app" / "server.py").write_text(app)
+    port = free_port()
+    settings = store | {"public_url": f"{ADDRESS}:{port}"}
+    program = """
+from authserver import cli
+from authserver.commands import serve
+
+serve.SILENT_SECONDS = 3
+cli.main()
+"""
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, "serve", "--workers", "2", "--port", str(port)],
+        env=os.environ | {f"AUTH_{name.upper()}": value for name, value in settings.items()},
+    )
+    noted: list[str] = []
+    while noted.count("begun") <= 2 and noted.count("imported") < 2:
+        assert server.poll() is None
+        time.sleep(0.1)
+        if (tmp_path / "noted").exists():
+            noted = (tmp_path / "noted").read_text().split()
+    server.terminate()
+    assert server.wait(15) in (0, -15)
+    assert noted.count("begun") == 2

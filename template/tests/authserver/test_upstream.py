@@ -6,6 +6,7 @@ can go.
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,9 +28,11 @@ from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
+from uvicorn import Config
+from uvicorn.supervisors import multiprocess
 
 from authserver import requires
-from authserver.upstream import BearerBackend, component_scopes
+from authserver.upstream import BearerBackend, PatientWorker, component_scopes
 
 
 def upstream_metadata() -> Any:
@@ -244,3 +247,23 @@ def test_a_hashed_name_leads_around_no_scope(
     inside = result(call(server, token, **press))
     assert inside["isError"]
     assert "needs the scope write" in str(inside)
+
+
+def test_upstream_judges_a_worker_that_has_not_started() -> None:
+    """It kills what does not answer in time, also while it still imports."""
+
+    def running(kind: type[multiprocess.Process]) -> multiprocess.Process:
+        worker = kind(Config("x:x", log_config=None), [])
+        worker.process = SimpleNamespace(is_alive=lambda: True)  # type: ignore[assignment]
+        return worker
+
+    assert not running(multiprocess.Process).is_alive(0.01)
+    worker = running(PatientWorker)
+    assert worker.is_alive(0.01)
+    worker.pong()
+    assert worker.is_alive(0.01)  # it answers that it has not started
+    assert worker.is_alive(0.01)
+    worker.server.started = True
+    worker.pong()
+    assert worker.is_alive(0.01)
+    assert not worker.is_alive(0.01)

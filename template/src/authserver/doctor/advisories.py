@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from authserver.doctor.findings import Finding, Level
 from authserver.doctor.manifest import Manifest, Project, applies, file_hash
+from authserver.errors import OperatorError
 
 _CODE = {".py", ".lua", ".sql", ".html", ".js"}
 _LEFT_OUT = {"node_modules", "__pycache__", "tests"}
@@ -23,7 +24,7 @@ Fragment = Annotated[str, Field(pattern=r"\S")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 
 
-class AdvisoryError(Exception):
+class AdvisoryError(OperatorError):
     """The file is no advisory that can be read; the text says why, in one line."""
 
 

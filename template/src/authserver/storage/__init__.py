@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
+from authserver.errors import OperatorError
 from authserver.records import (
     AccessToken,
     AuthorizationCode,
@@ -26,7 +27,7 @@ from authserver.records import (
 )
 
 
-class StorageUnavailable(Exception):
+class StorageUnavailable(OperatorError):
     """The engine cannot answer now. Nothing was lost; the caller may try again (HTTP 503)."""
 
 

@@ -1,0 +1,75 @@
+"""`purge`, `backup` and `restore`: what concerns all that is stored."""
+# ruff: noqa: PLC0415
+
+import os
+import time
+from pathlib import Path
+
+from authserver.commands import CommandError, opened, when
+
+
+async def purge() -> None:
+    """Delete what has expired; the running server does so by itself every few minutes."""
+    from authserver import guard
+
+    async with opened() as server:
+        print(f"{await guard.purge(server)} records deleted")
+
+
+async def back_up(file: Path, /) -> None:
+    """Write all that is stored to a new file, also while the server runs. The secret key is not in it."""
+    from authserver import backup
+    from authserver.keys import check_value
+
+    async with opened() as server:
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise CommandError(f"{file}: {error.strerror}") from None
+        with os.fdopen(descriptor, "w", encoding="ascii") as lines:
+            count = await backup.write(server.storage, await check_value(server.storage), lines)
+    print(f"{count} records written to {file}. Keep the secret key too, in another place.")
+
+
+async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted: bool = False) -> None:
+    """Fill an empty store from a backup, whatever storage it was made with.
+
+    Parameters
+    ----------
+    file
+        A backup.
+    revoke_all
+        Restore accounts and clients, but no session, grant or token.
+    discard_encrypted
+        The secret key is lost: restore under a new one, without signing keys and second factors.
+    """
+    from authserver import backup, choices, logs
+    from authserver.configuration import load_settings
+    from authserver.keys import verify_key
+    from authserver.storage import NotEmpty, Storage
+
+    logs.configure()
+    settings = load_settings()
+    storage: Storage = choices.storage.create(settings)
+    await storage.open()
+    try:
+        with file.open(encoding="ascii") as lines:
+            source = backup.Backup(lines)
+            records = source.records()
+            if discard_encrypted:
+                records = backup.without_sealed(records)
+            else:
+                verify_key(settings, source.check)
+            await storage.fill(backup.without_access(records) if revoke_all else records)
+    except NotEmpty:
+        raise CommandError("the store is not empty: restore into a new one") from None
+    except (OSError, UnicodeDecodeError, backup.BackupError) as error:
+        raise CommandError(f"{file}: {error}") from None
+    finally:
+        await storage.close()
+    hours = (time.time() - source.made_at) / 3600
+    print(f"{source.count} records restored, of {when(source.made_at)}, {hours:.1f} hours ago.")
+    if discard_encrypted:
+        print("Signing keys and second factors were left out: whoever had one signs in without it now.")
+    if not revoke_all:
+        print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")

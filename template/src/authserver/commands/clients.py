@@ -1,0 +1,89 @@
+"""`clients`: the apps that are registered."""
+# ruff: noqa: PLC0415
+
+from cyclopts import App
+
+from authserver.commands import CommandError, Json, opened, print_rows, require, when
+
+clients = App(name="clients", help="The apps that are registered.")
+
+
+@clients.command(name="list")
+async def list_clients(*, as_json: Json = False) -> None:
+    """List the registered clients."""
+    async with opened() as server:
+        rows = [
+            {
+                "client_id": client.client_id,
+                "name": client.metadata.get("client_name", ""),
+                "redirect_uris": " ".join(client.metadata["redirect_uris"]),
+                "registered_at": when(client.created_at),
+                "approved_at": when(client.approved_at),
+                "first_used_at": when(client.completed_at),
+            }
+            for client in await server.storage.list_clients()
+        ]
+    print_rows(rows, as_json=as_json)
+
+
+@clients.command
+async def add(
+    name: str, /, *redirect_uris: str, method: str = "client_secret_post", introspect: bool = False
+) -> None:
+    """Register a client; print its id and, this once, its secret.
+
+    Parameters
+    ----------
+    name
+        What users see on the consent page.
+    redirect_uris
+        Where codes may be sent.
+    method
+        How it authenticates: client_secret_post, client_secret_basic or none.
+    introspect
+        Let it ask about all tokens at /introspect: for services that check them. Needs no redirect URI.
+    """
+    from mcp.server.auth.provider import RegistrationError
+
+    from authserver.clients import AUTH_METHODS, parse_registration, resource_server
+    from authserver.endpoints.register import new_client
+
+    if method not in AUTH_METHODS:
+        raise CommandError(f"--method must be one of {', '.join(AUTH_METHODS)}")
+    if introspect and method == "none":
+        raise CommandError("--introspect is for clients with a secret")
+    body = {
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "token_endpoint_auth_method": method,
+    }
+    async with opened() as server:
+        try:
+            metadata = (
+                resource_server(name, method)
+                if introspect and not redirect_uris
+                else parse_registration(body, server.settings.redirect_schemes)
+            )
+            client, secret = new_client(
+                server, metadata, address="operator", operated=True, introspects=introspect
+            )
+            await server.register_client(client)
+        except RegistrationError as error:
+            raise CommandError(str(error.error_description)) from None
+    print(f"client_id: {client.client_id}")
+    if secret is not None:
+        print(f"client_secret: {secret}")
+
+
+@clients.command
+async def approve(client_id: str, /) -> None:
+    """Let a client be used that registered itself (AUTH_REGISTRATION=approval)."""
+    async with opened() as server:
+        require(await server.storage.approve_client(client_id), f"no client {client_id}")
+
+
+@clients.command
+async def remove(client_id: str, /) -> None:
+    """Remove a client with its grants and tokens."""
+    async with opened() as server:
+        require(await server.storage.remove_client(client_id), f"no client {client_id}")

@@ -1,0 +1,39 @@
+"""`doctor`: what is unsafe, and what is not as the template wrote it."""
+# ruff: noqa: PLC0415
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from authserver.commands import Json, opened
+
+
+async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None:
+    """Say what is unsafe for production, and which files are not as the template wrote them.
+
+    Ends with 1 when something is unsafe.
+
+    Parameters
+    ----------
+    advisory
+        Say instead whether this advisory concerns the project. Ends with 1 unless its flaw is fixed.
+    """
+    from authserver.doctor.advisories import judge, read_advisory
+    from authserver.doctor.manifest import compare, load_manifest, this_project
+    from authserver.doctor.state import examine
+
+    project, manifest = this_project(), load_manifest()
+    if advisory is not None:
+        found = list(judge(read_advisory(advisory), project, manifest))
+    else:
+        async with opened() as server:
+            found = [finding async for finding in examine(server)]
+        found += compare(project, manifest)
+    for finding in found:
+        print(json.dumps(asdict(finding)) if as_json else finding)
+    harmful = sum(not finding.harmless for finding in found)
+    if not as_json:
+        print(f"{harmful or 'nothing'} unsafe")
+    if harmful:
+        sys.exit(1)

@@ -1,0 +1,88 @@
+"""`serve`: start the server."""
+# ruff: noqa: PLC0415
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from authserver.commands import opened
+from authserver.commands.users import invitation
+
+if TYPE_CHECKING:
+    from authserver.configuration import Settings
+
+SILENT_SECONDS = 30
+"""How long a worker may not answer before it is replaced. A busy machine may leave one without a turn."""
+
+
+def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+    """Start the server.
+
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port to listen on.
+    workers
+        How many processes answer requests.
+    """
+    import uvicorn
+
+    from authserver.configuration import load_settings
+    from authserver.upstream import use_patient_workers
+
+    settings = load_settings()
+    _check_port(settings, port)
+    asyncio.run(_prepare())
+    use_patient_workers()
+    uvicorn.run(
+        "authserver.asgi:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        # uvicorn believes a forged X-Forwarded-For of any local peer; `addresses.py` reads it instead.
+        proxy_headers=False,
+        # Our own request log names routes, and holds no query and no one-time link.
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+        timeout_worker_healthcheck=SILENT_SECONDS,
+    )
+
+
+def _check_port(settings: "Settings", port: int) -> None:
+    """Refuse another port than that of a loopback public URL, which is the address itself."""
+    from authserver.settings import SettingsError
+
+    url = urlsplit(settings.public_url)
+    if url.scheme == "http" and (url.port or 80) != port:
+        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url, count=1)
+        raise SettingsError(
+            f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
+            f" Example: AUTH_PUBLIC_URL={example}"
+        )
+
+
+async def _prepare() -> None:
+    """Make schema and keys before any worker starts, and the link for the first account."""
+    from authserver.scopes import ALL
+
+    async with opened() as server:
+        print(f"Serving {server.resource}", flush=True)
+        if await server.storage.list_users():
+            return
+        if server.login.accounts_elsewhere:
+            print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)
+            return
+        if not sys.stdout.isatty():
+            # A log keeps what it is given: the link would lie there for whoever reads it.
+            print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
+            return
+        link = await invitation(server, None, [ALL])
+        print(f"No account yet. Create the first one here, within an hour:\n\n  {link}\n", flush=True)

@@ -1,0 +1,173 @@
+"""`users`: the people who may sign in."""
+# ruff: noqa: PLC0415
+
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from authserver import secret_values
+from authserver.browser.devices import describe
+from authserver.commands import CommandError, Json, opened, print_rows, require, when
+from authserver.secret_values import Kind, digest
+
+if TYPE_CHECKING:
+    from authserver.provider import AuthorizationServer
+    from authserver.records import User
+
+INVITATION_SECONDS = 3600
+
+users = App(name="users", help="The people who may sign in.")
+
+
+async def invitation(server: "AuthorizationServer", name: str | None, scopes: list[str] | None) -> str | None:
+    """Store an invitation; return its one-time link, or None where the name is taken."""
+    token = secret_values.new(Kind.INVITATION)
+    stored = await server.storage.add_invitation(
+        digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=INVITATION_SECONDS
+    )
+    return f"{server.issuer}/invite/{token}" if stored else None
+
+
+@users.command
+async def invite(name: str, /) -> None:
+    """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
+    from authserver.login import USER_NAME
+    from authserver.scopes import ALL
+
+    if not USER_NAME.fullmatch(name):
+        raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
+    async with opened() as server:
+        if server.login.accounts_elsewhere:
+            raise CommandError(server.login.accounts_elsewhere)
+        # The first account is the operator's own: it may grant every scope.
+        first = not await server.storage.list_users()
+        print(await invitation(server, name, [ALL] if first else None))
+
+
+@users.command(name="list")
+async def list_users(*, as_json: Json = False) -> None:
+    """List the users."""
+    async with opened() as server:
+        rows = [
+            {
+                "name": user.name,
+                "scopes": "(default)" if user.scopes is None else " ".join(user.scopes),
+                "created_at": when(user.created_at),
+                "disabled_at": when(user.disabled_at),
+                "disabled_by": user.disabled_by,
+                "subject": user.subject,
+            }
+            for user in await server.storage.list_users()
+        ]
+    print_rows(rows, as_json=as_json)
+
+
+@users.command(name="scopes")
+async def set_scopes(name: str, /, *scopes: str) -> None:
+    """Set the scopes that a user may grant: none for the default ones, '*' for all."""
+    from authserver.scopes import ALL
+
+    async with opened() as server:
+        if unknown := set(scopes) - {ALL, *server.scopes.names}:
+            raise CommandError(
+                f"no such scope: {' '.join(sorted(unknown))}. There are: {' '.join(server.scopes.names)}"
+            )
+        require(await server.storage.set_user_scopes(name, scopes or None), f"no user {name}")
+
+
+@users.command
+async def disable(name: str, /) -> None:
+    """Disable a user: their sessions and grants end at once, their JWTs within two seconds."""
+    async with opened() as server:
+        require(await server.storage.disable_user(name), f"no user {name}")
+
+
+@users.command
+async def enable(name: str, /) -> None:
+    """Let a disabled user sign in again."""
+    async with opened() as server:
+        require(await server.storage.enable_user(name), f"no user {name}")
+
+
+@users.command
+async def delete(name: str, /) -> None:
+    """Delete a user with their sessions and grants."""
+    async with opened() as server:
+        require(await server.storage.delete_user(name), f"no user {name}")
+
+
+@users.command
+async def sessions(name: str, /, *, as_json: Json = False) -> None:
+    """List the browsers in which a user is signed in."""
+    async with opened() as server:
+        user = await _user(server, name)
+        rows = [
+            {
+                "browser": " ".join(filter(None, describe(session.device))),
+                "created_at": when(session.created_at),
+                "expires_at": when(session.expires_at),
+                "says": session.device,
+            }
+            for session in await server.storage.list_sessions(user.subject)
+        ]
+    print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def sign_out(name: str, /, *, apps: bool = False) -> None:
+    """Sign a user out of all browsers.
+
+    Parameters
+    ----------
+    name
+        Whom.
+    apps
+        Disconnect all their apps, too.
+    """
+    from authserver.browser.apps import disconnect
+
+    async with opened() as server:
+        user = await _user(server, name)
+        await server.storage.end_sessions(user.subject)
+        if apps:
+            await disconnect(server, user.subject)
+
+
+@users.command
+async def credentials(name: str, /, *, as_json: Json = False) -> None:
+    """List what a user signs in with: password, second-factor and the like."""
+    async with opened() as server:
+        user = await _user(server, name)
+        rows = [{"kind": kind} for kind in await server.storage.list_credentials(user.subject)]
+    print_rows(rows, as_json=as_json)
+
+
+@users.command
+async def remove_credential(name: str, kind: str, /) -> None:
+    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    kind
+        What `users credentials` shows, or what stands before its colon: all of those.
+    """
+    async with opened() as server:
+        user = await _user(server, name)
+        found = [
+            one
+            for one in await server.storage.list_credentials(user.subject)
+            if kind in (one, one.partition(":")[0])
+        ]
+        require(bool(found), f"{name} has no {kind}")
+        for one in found:
+            await server.storage.delete_credential(user.subject, one)
+        await server.storage.end_sessions(user.subject)
+
+
+async def _user(server: "AuthorizationServer", name: str) -> "User":
+    user = await server.storage.get_user(name)
+    if user is None:
+        raise CommandError(f"no user {name}")
+    return user
