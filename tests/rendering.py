@@ -129,6 +129,16 @@ def covering(found: list[Answers]) -> list[Answers]:
     return chosen
 
 
+def one_for_each_answer(found: list[Answers]) -> list[Answers]:
+    """Return some of the combinations, the first among them: each answer is given in one of them."""
+    chosen = found[:1]
+    missing = {answer for answers in found for answer in answers.items()} - set(chosen[0].items())
+    while missing:
+        chosen.append(max(found, key=lambda answers: len(missing & set(answers.items()))))
+        missing -= set(chosen[-1].items())
+    return chosen
+
+
 @cache
 def releases() -> dict[str, str]:
     """Return the releases, oldest first: by version, the commit that added its heading to CHANGELOG.md.

@@ -19,10 +19,11 @@ from rendering import (
     AXES,
     DEFAULTS,
     Answers,
+    choices,
     combinations,
     commit,
-    differences,
     git,
+    one_for_each_answer,
     questions,
     render,
     title,
@@ -96,18 +97,37 @@ def _imports_asyncpg(_: tuple[str, ...]) -> None:
     import asyncpg  # noqa: F401, PLC0415
 
 
-WHERE_ANSWERS_MEET = ["tests/authserver/test_flow.py", "tests/authserver/test_provider.py"]
+COVERING = one_for_each_answer(combinations(*AXES))
+STORED = [DEFAULTS | {"storage": storage} for storage in choices("storage")]
+PARTS = 2
+"""All own tests of a project, in so many processes."""
 
 
-COVERED = [found for found in combinations(*AXES) if differences(found) < 2]
-"""One project for each answer."""
+def each(chosen: list[Answers], at: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """Run a test for these combinations at one effort, and for all others for a release."""
+    found = combinations(*AXES)
+    cases = [pytest.param(one, marks=at if one in chosen else effort.release) for one in found]
+    return pytest.mark.parametrize("answers", cases, ids=title)
 
 
 @effort.early
-def test_its_own_tests_pass(project: Path, answers: Answers, tmp_path: Path, record_property: Count) -> None:
-    """All of them in one project for each answer; in the others those that answers meet in."""
-    all_of_them = answers in COVERED or effort.EFFORT == "release"
-    own_tests_pass(project, tmp_path, record_property, *([] if all_of_them else WHERE_ANSWERS_MEET))
+@each(COVERING, effort.commit)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_its_own_tests_pass(
+    project: Path, answers: Answers, part: int, tmp_path: Path, record_property: Count
+) -> None:
+    names = sorted(path.name for path in (project / "tests" / "authserver").glob("test_*.py"))
+    chosen = ["tests/app"] if part == 0 else []
+    chosen += [f"tests/authserver/{name}" for name in names[part::PARTS]]
+    own_tests_pass(project, tmp_path, record_property, *chosen)
+
+
+@effort.push
+def test_its_own_tests_pass_where_answers_meet(
+    project: Path, answers: Answers, tmp_path: Path, record_property: Count
+) -> None:
+    names = ("test_flow.py", "test_provider.py")
+    own_tests_pass(project, tmp_path, record_property, *(f"tests/authserver/{name}" for name in names))
 
 
 def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chosen: str) -> None:
@@ -127,16 +147,9 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
 # ---------------------------------------------------------------------------------- environments of their own
 
 
-def each(chosen: list[Answers]) -> pytest.MarkDecorator:
-    """Run a test for these combinations at a push, and for all others for a release."""
-    found = combinations(*AXES)
-    cases = [pytest.param(one, marks=effort.push if one in chosen else effort.release) for one in found]
-    return pytest.mark.parametrize("answers", cases, ids=title)
-
-
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@each([found for found in COVERED if found["login"] == DEFAULTS["login"]])
+@each(STORED, effort.push)
 def test_its_own_command_starts_in_an_environment_of_its_own(
     plain_template: Path, tmp_path: Path, answers: Answers, sign_in_by: SignInBy, running_engines: Running
 ) -> None:
@@ -152,7 +165,7 @@ def test_its_own_command_starts_in_an_environment_of_its_own(
         assert alive(server, OAuthClient(server).tokens(owner)["access_token"])
 
 
-@each([DEFAULTS])
+@each([DEFAULTS], effort.push)
 def test_its_own_hooks_pass_without_a_forge(
     plain_template: Path, tmp_path: Path, answers: Answers, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
