@@ -6,8 +6,12 @@
 """
 
 import os
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 LEVELS = ("commit", "push", "release")
 EFFORT = os.environ.get("EFFORT") or LEVELS[0]
@@ -25,6 +29,12 @@ release = pytest.mark.effort("release")
 
 early = pytest.mark.early
 """A test that takes long by itself: others run beside it."""
+
+
+def first(values: Iterable[T], at: pytest.MarkDecorator, others: pytest.MarkDecorator = release) -> list[Any]:
+    """Return cases for a test: the first of the values at one effort, all others at another."""
+    return [pytest.param(value, marks=others if number else at) for number, value in enumerate(values)]
+
 
 # How often, at a push and for a release.
 _COUNTS = {

@@ -8,12 +8,16 @@ import effort
 import pytest
 from rendering import REPOSITORY, choices
 
+STORAGES = choices("storage")
+
 
 @effort.push
 @pytest.mark.parametrize(
     ("script", "lines"),
     [
-        ("compare", 1 + 2 * len(choices("storage")) * len(choices("tokens"))),
+        pytest.param(
+            "compare", 1 + 2 * len(choices("storage")) * len(choices("tokens")), marks=effort.release
+        ),
         ("storages", 2 * len(choices("storage"))),
     ],
 )

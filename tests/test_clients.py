@@ -30,14 +30,13 @@ from node import NODE, installed
 from oauth_client import OAuthClient
 from person import Person, browse, visit
 from pydantic import AnyUrl
-from rendering import DEFAULTS, choices
+from rendering import choices
 from servers import Server
 
 
 def on(default: pytest.MarkDecorator, others: pytest.MarkDecorator) -> pytest.MarkDecorator:
     """Run a test at one effort on the default storage, at another on the others."""
-    efforts = {name: default if name == DEFAULTS["storage"] else others for name in choices("storage")}
-    cases = [pytest.param(name, marks=worth) for name, worth in efforts.items()]
+    cases = effort.first(choices("storage"), default, others)
     return pytest.mark.parametrize("storage", cases, indirect=True)
 
 

@@ -27,7 +27,7 @@ from key_value.aio.stores.memory import MemoryStore
 from node import NODE, installed
 from oauth_client import OAuthClient, alive
 from person import Person, browse
-from rendering import DEFAULTS, REPOSITORY, clone, commit, git, render
+from rendering import DEFAULTS, REPOSITORY, choices, clone, commit, git, render
 from servers import Server
 from test_clients import refreshes
 
@@ -48,6 +48,12 @@ def rotate_keys(words: tuple[str, ...]) -> None:
         await auth.close()
 
     asyncio.run(rotate())
+
+
+# What storages have no part in is tried on the first of them at a push.
+on_the_default = pytest.mark.parametrize(
+    "storage", effort.first(choices("storage"), effort.push), indirect=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,7 @@ def owner(server: Server) -> Person:
 # --------------------------------------------------------------------------------- verified by others
 
 
+@on_the_default
 def test_a_resource_server_by_others_validates_a_token_from_metadata_alone(
     server: Server, owner: Person, shared: Path, record_property: Count
 ) -> None:
@@ -92,6 +99,7 @@ def code(text: str, language: str) -> str:
     return str(found)
 
 
+@on_the_default
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_the_code_that_verifies_tokens_is_the_same_in_both_places(project: Path, language: str) -> None:
     document, readme = (path.read_text(encoding="utf-8") for path in (DOCUMENT, project / "README.md"))
@@ -115,6 +123,7 @@ for await (const line of createInterface({ input: process.stdin }))
 }
 
 
+@on_the_default
 @pytest.mark.parametrize("language", CHECKS)
 def test_the_code_that_verifies_tokens_works_as_written(
     server: Server, owner: Person, shared: Path, language: str
@@ -176,6 +185,7 @@ class Verifier:
         self.seen.add(str(jwt.decode(token, self._keys, algorithms=["ES256"]).header["kid"]))
 
 
+@on_the_default
 def test_rotations_under_load_fail_no_call(project: Path, engine: Engine, record_property: Count) -> None:
     """Attack 19: keys that come and go lock clients out. Source: RFC 9068 5, RFC 7517 5."""
     rotations = effort.count("key rotations")

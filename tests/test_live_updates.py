@@ -89,7 +89,7 @@ def all_storages() -> list[Answers]:
     ]
 
 
-@pytest.mark.parametrize("answers", all_storages(), ids=title)
+@pytest.mark.parametrize("answers", effort.first(all_storages(), effort.push), ids=title)
 def test_all_that_is_stored_lives_on_through_an_update_with_a_new_schema(
     planted: Path,
     tmp_path: Path,
@@ -138,7 +138,7 @@ def test_all_that_is_stored_lives_on_through_an_update_with_a_new_schema(
     assert "newer release, or restore the backup" in line
 
 
-@pytest.mark.parametrize("storage", choices("storage")[1:])
+@pytest.mark.parametrize("storage", effort.first(choices("storage")[1:], effort.push))
 def test_another_storage_logs_nobody_out(
     template: Path, tmp_path: Path, running_engines: Running, storage: str
 ) -> None:
@@ -163,7 +163,7 @@ def test_another_storage_logs_nobody_out(
 
 @pytest.mark.parametrize(
     ("old", "new", "live_on"),
-    [("opaque", "jwt", True), ("jwt", "opaque", False)],
+    [("opaque", "jwt", True), pytest.param("jwt", "opaque", False, marks=effort.release)],
     ids=["opaque to jwt", "jwt to opaque"],
 )
 def test_other_tokens_log_nobody_out(
@@ -185,7 +185,7 @@ def test_other_tokens_log_nobody_out(
 
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")  # ldap3 uses old names of pyasn1
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("login", choices("login")[1:])
+@pytest.mark.parametrize("login", effort.first(choices("login")[1:], effort.push))
 def test_another_login_leaves_apps_and_accounts_as_they_are(
     template: Path,
     tmp_path: Path,

@@ -36,7 +36,7 @@ def axe(shared: Path) -> str:
     return (installed(shared) / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(params=sorted(set(languages.names().values())))
+@pytest.fixture(params=effort.first(sorted(set(languages.names().values()), key="en".__ne__), effort.push))
 def language(request: pytest.FixtureRequest) -> str:
     chosen: str = request.param
     return chosen

@@ -22,6 +22,7 @@ from rendering import (
     choices,
     combinations,
     commit,
+    covering,
     git,
     one_for_each_answer,
     questions,
@@ -122,7 +123,7 @@ def test_all_its_own_tests_pass(
     own_tests_pass(project, tmp_path, record_property, *chosen)
 
 
-@effort.push
+@each(covering(combinations(*AXES)), effort.push)
 def test_its_own_tests_pass_where_answers_meet(
     project: Path, answers: Answers, tmp_path: Path, record_property: Count
 ) -> None:

@@ -24,8 +24,8 @@ pytestmark = [effort.push, effort.early]
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(1, marks=effort.release), 4],
-    ids=["1-worker", "4-workers"],
+    params=effort.first([4, 1], effort.push),
+    ids=["4-workers", "1-worker"],
 )
 def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine) -> Iterator[Server]:
     server = Server(stored_project, engine.settings(uuid4().hex))

@@ -15,9 +15,9 @@ from rendering import (
     clone,
     commit,
     covering,
-    differences,
     files,
     git,
+    one_for_each_answer,
     projects,
     releases,
     render,
@@ -35,17 +35,22 @@ def past() -> list[object]:
         return [pytest.param("", {}, id="no release")]
     here = git(REPOSITORY, "rev-parse", "HEAD").strip()
     found = {version: at for version, at in releases().items() if at != here} or releases()
-    cases: list[object] = []
-    for version, at in found.items():
-        last = version == list(found)[-1]
-        some = covering(projects(at))
-        for answers in projects(at) if last else some:
-            efforts = [effort.commit, effort.push] if last else [effort.push, effort.release]
-            worth = (
-                efforts[0] if differences(answers) == 0 else efforts[1] if answers in some else effort.release
-            )
-            cases.append(pytest.param(version, answers, id=f"{version}-{title(answers)}", marks=worth))
-    return cases
+    *_, last = found
+    return [
+        pytest.param(
+            version, answers, id=f"{version}-{title(answers)}", marks=worth(version == last, answers)
+        )
+        for version, at in found.items()
+        for answers in (projects(at) if version == last else covering(projects(at)))
+    ]
+
+
+def worth(last: bool, answers: Answers) -> pytest.MarkDecorator:
+    """Say at which effort an update is tried."""
+    default, *others = one_for_each_answer(projects())
+    if answers == default:
+        return effort.commit if last else effort.push
+    return effort.push if last and answers in others else effort.release
 
 
 def replacing(old: str, new: str) -> Callable[[str], str]:
@@ -151,6 +156,7 @@ def fix(source: Path, lines: list[str]) -> None:
     git(source, "tag", "999.2.0")
 
 
+@effort.push
 @pytest.mark.parametrize(("mine", "merges"), [("three", True), ("two", False)], ids=["two away", "next line"])
 def test_an_edit_two_lines_away_merges_and_one_line_away_conflicts(
     source: Path, project: Path, mine: str, merges: bool
@@ -166,6 +172,7 @@ def test_an_edit_two_lines_away_merges_and_one_line_away_conflicts(
     assert "mine" in merged
 
 
+@effort.push
 @pytest.mark.parametrize("moved", [True, False], ids=["moved", "deleted"])
 def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path, moved: bool) -> None:
     """So each fix comes with a new test: see docs/advisories."""
@@ -181,6 +188,7 @@ def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path
     assert not moved or elsewhere.read_text(encoding="utf-8").split() == LINES
 
 
+@effort.push
 def test_a_default_of_a_later_generation_is_for_new_projects_only(
     source: Path, project: Path, tmp_path: Path
 ) -> None:
