@@ -38,12 +38,12 @@ def first(values: Iterable[T], at: pytest.MarkDecorator, others: pytest.MarkDeco
 
 # How often, at a push and for a release.
 _COUNTS = {
-    "kill rounds": (4, 20),
-    "kill rounds of the database": (3, 10),
+    "kill rounds": (3, 20),
+    "kill rounds of the database": (2, 10),
     "cuts of connections": (15, 30),
     "key rotations": (20, 100),
     "odd requests": (900, 3000),
-    "mutations": (15, 1000),
+    "mutations": (8, 1000),
 }
 
 

@@ -136,7 +136,7 @@ def test_every_answer_outlives_a_kill(stored_project: Path, engine: Engine, reco
     with server.running():
         apps = hired(server)
     for number in range(rounds):
-        with server.running("--workers", "2" if number % 4 == 3 else "1"):
+        with server.running("--workers", "2" if number % 3 == 2 else "1"):
             for app in apps:
                 app.check()
             engine.check("kills")

@@ -37,13 +37,13 @@ SERVERS: dict[str, tuple[Any, Callable[[Any, Path], AbstractContextManager[str]]
     "redis": (redis, running_redis),
 }
 CHOSEN = {
-    "installed": ("storage", "storage_{storage}", "flow", "secrets", "backup"),
     "packaged": ("storage",),
+    "installed": ("storage", "storage_{storage}", "flow", "secrets", "backup"),
 }
 
 
 @effort.push
-@pytest.mark.parametrize("where", CHOSEN)
+@pytest.mark.parametrize("where", effort.first(CHOSEN, effort.push))
 def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
     shared_project: Path,
     shared_storage: str,

@@ -22,7 +22,6 @@ from rendering import (
     choices,
     combinations,
     commit,
-    covering,
     git,
     one_for_each_answer,
     questions,
@@ -75,7 +74,7 @@ def test_somebody_logs_in_and_calls_a_tool(
     server = Server(project, store, name="localhost", libraries=declared(project))
     with server.running():
         owner = Person(server, "owner")
-        assert owner.join(server.invite("owner")).url.path == "/account"
+        assert owner.join(server.first_account_link).url.path == "/account"
         client = OAuthClient(server)
         tokens = client.tokens(owner)
         assert ("." in tokens["access_token"]) == (answers["tokens"] == "jwt")
@@ -99,8 +98,7 @@ def _imports_asyncpg(_: tuple[str, ...]) -> None:
 
 
 COVERING = one_for_each_answer(combinations(*AXES))
-STORED = [DEFAULTS | {"storage": storage} for storage in choices("storage")]
-PARTS = 2
+PARTS = 3
 """All own tests of a project, in so many processes."""
 
 
@@ -123,7 +121,7 @@ def test_all_its_own_tests_pass(
     own_tests_pass(project, tmp_path, record_property, *chosen)
 
 
-@each(covering(combinations(*AXES)), effort.push)
+@each([DEFAULTS | found for found in combinations("storage", "tokens")], effort.push)
 def test_its_own_tests_pass_where_answers_meet(
     project: Path, answers: Answers, tmp_path: Path, record_property: Count
 ) -> None:
@@ -150,7 +148,7 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
 
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@each(STORED, effort.push)
+@each([DEFAULTS | {"storage": choices("storage")[1]}], effort.push)
 def test_its_own_command_starts_in_an_environment_of_its_own(
     plain_template: Path, tmp_path: Path, answers: Answers, sign_in_by: SignInBy, running_engines: Running
 ) -> None:
@@ -166,7 +164,7 @@ def test_its_own_command_starts_in_an_environment_of_its_own(
         assert alive(server, OAuthClient(server).tokens(owner)["access_token"])
 
 
-@each([DEFAULTS], effort.push)
+@each([], effort.push)
 def test_its_own_hooks_pass_without_a_forge(
     plain_template: Path, tmp_path: Path, answers: Answers, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

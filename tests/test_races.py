@@ -14,12 +14,20 @@ import pytest
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import Person, Site
+from rendering import choices
 from servers import Server
 
 Form = dict[str, str]
 
 
 pytestmark = [effort.push, effort.early]
+
+
+# The other storages race in test_nodes.py, too.
+@pytest.fixture(scope="module", params=effort.first(choices("storage"), effort.push))
+def storage(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
 
 
 @pytest.fixture(

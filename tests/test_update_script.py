@@ -105,6 +105,7 @@ def test_the_update_is_on_a_branch_with_what_changed_since(project: Path, source
     )
 
 
+@effort.release
 def test_a_branch_that_is_there_is_left_to_whoever_works_on_it(project: Path, source: Path) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
     git(project, "branch", BRANCH)
@@ -114,6 +115,7 @@ def test_a_branch_that_is_there_is_left_to_whoever_works_on_it(project: Path, so
     assert git(project, "rev-parse", BRANCH) == git(project, "rev-parse", "main")
 
 
+@effort.release
 def test_where_copier_fails_all_is_as_before(project: Path, source: Path) -> None:
     """It wants to be newer, here."""
     settings = source / "copier.yml"
@@ -127,6 +129,7 @@ def test_where_copier_fails_all_is_as_before(project: Path, source: Path) -> Non
     assert git(project, "status", "--porcelain") == ""
 
 
+@effort.release
 @pytest.mark.parametrize("name", ["README.md", "notes.md"], ids=["changed", "new, and not shown"])
 def test_what_is_not_committed_is_not_touched(project: Path, source: Path, name: str) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
@@ -137,7 +140,7 @@ def test_what_is_not_committed_is_not_touched(project: Path, source: Path, name:
     assert (project / name).read_text() == "# Mine\n"
 
 
-@pytest.mark.parametrize("branch", ["main", ""], ids=["branch", "detached"])
+@pytest.mark.parametrize("branch", effort.first(["main", ""], effort.push), ids=["branch", "detached"])
 def test_after_a_conflict_all_is_as_before(project: Path, source: Path, branch: str) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"), ("tests/authserver/test_new.py", ""))
     (project / PROVIDER).write_text((project / PROVIDER).read_text() + "# mine\n")
@@ -156,6 +159,7 @@ def test_after_a_conflict_all_is_as_before(project: Path, source: Path, branch: 
         assert name.startswith(".git/") or before[name] == after[name], name
 
 
+@effort.release
 def test_a_conflict_that_somebody_committed_is_seen_no_more(project: Path, source: Path) -> None:
     """Texts about git may hold such lines; those of Copier may not."""
     (project / "docs.md").write_text("<<<<<<< HEAD\n=======\n>>>>>>> main\n")
@@ -165,6 +169,7 @@ def test_a_conflict_that_somebody_committed_is_seen_no_more(project: Path, sourc
     assert code == 0, said
 
 
+@effort.release
 def test_an_update_whose_tests_fail_says_so_and_stays_on_its_branch(project: Path, source: Path) -> None:
     release(
         source, "999.1.0", ("tests/authserver/test_canary.py", "def test_canary() -> None:\n    assert 0\n")
@@ -176,6 +181,7 @@ def test_an_update_whose_tests_fail_says_so_and_stays_on_its_branch(project: Pat
     assert git(project, "status", "--porcelain") == ""
 
 
+@effort.release
 def test_without_a_forge_updates_come_from_a_bundle(source: Path, tmp_path: Path) -> None:
     url = "https://git.example.com/copier-fastmcp-oauth.git"
     copy = f"{sys.executable} -m copier copy --quiet --defaults {url} my-server"
@@ -204,6 +210,7 @@ def forge(tmp_path: Path) -> Path:
     return bare
 
 
+@effort.release
 @pytest.mark.parametrize("project", [{"ci": "gitlab"}], indirect=True, ids=["gitlab"])
 def test_the_pipeline_of_gitlab_asks_for_a_merge(project: Path, source: Path, forge: Path) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
@@ -233,6 +240,7 @@ def test_the_pipeline_of_gitlab_asks_for_a_merge(project: Path, source: Path, fo
     assert "=merge_request.description=## 999.1.0<br><br>* What 999.1.0 brings.<br>" in options
 
 
+@effort.release
 def test_the_workflow_of_github_opens_a_pull_request(
     project: Path, source: Path, forge: Path, tmp_path: Path
 ) -> None:
