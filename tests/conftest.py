@@ -213,9 +213,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     say = terminalreporter.write_line
     if coverage := config.stash.get(COVERED, ""):
         say(coverage)
-    say(f"done, EFFORT={effort.EFFORT}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
+    done = [f"{name} {n}" for name, n in sorted(counts.items()) if not name.startswith(effort.MISSING)]
+    say(f"done, EFFORT={effort.EFFORT}: {', '.join(done)}")
     for name, number in sorted(config.stash.get(LEFT, Counter()).items()):
         say(f"left to EFFORT={name}: {number} tests")
-    missing = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
-    for reason, number in sorted(missing.items()):
-        say(f"not done here: {number} times {reason.removeprefix('Skipped: ')}")
+    for report in terminalreporter.stats.get("skipped", []):
+        counts[effort.MISSING + report.longrepr[2].removeprefix("Skipped: ")] += 1
+    for name, number in sorted(counts.items()):
+        if name.startswith(effort.MISSING):
+            say(f"{name} ({number} tests)")

@@ -36,6 +36,9 @@ def first(values: Iterable[T], at: pytest.MarkDecorator, others: pytest.MarkDeco
     return [pytest.param(value, marks=others if number else at) for number, value in enumerate(values)]
 
 
+MISSING = "not done here: "
+"""What a count of skipped tests begins with; the reason comes after it."""
+
 # How often, at a push and for a release.
 _COUNTS = {
     "kill rounds": (3, 20),

@@ -138,6 +138,8 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
     found = ET.parse(report)
     for suite in found.iter("testsuite"):
         record_property("own tests", int(suite.attrib["tests"]) - int(suite.attrib["skipped"]))
+    for skipped in found.iter("skipped"):
+        record_property(effort.MISSING + skipped.attrib["message"], 1)
     for counted in found.iter("property"):
         if counted.attrib["value"].isdigit():  # Hypothesis writes others
             record_property(counted.attrib["name"], int(counted.attrib["value"]))

@@ -42,7 +42,8 @@ collect_ignore = [
 
 # A bounded share for each push, the same each time; `--hypothesis-profile=long` looks further.
 _base = hypothesis.settings(database=None, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.register_profile("default", _base, max_examples=15, derandomize=True)
+for _name in ("default", "ci"):  # Hypothesis takes the second by itself where CI is set
+    hypothesis.settings.register_profile(_name, _base, max_examples=15, derandomize=True)
 hypothesis.settings.register_profile("long", _base, max_examples=2000, stateful_step_count=100)
 # Where only counts whether it fails.
 hypothesis.settings.register_profile("unshrunk", _base, max_examples=60, phases=[hypothesis.Phase.generate])

@@ -632,9 +632,11 @@ async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storag
 async def test_requests_expire_and_are_limited_for_each_address(storage: Storage) -> None:
     """Attack 22: fill the store with requests that nobody finishes. Source: threat model."""
     await add_client(storage)
-    digest = await add_request(storage, seconds=MOMENT)
+    first = await add_request(storage)
     stored = await storage.add_authorization_request(b"second", REQUEST, lifetime_seconds=100, limit=1)
     assert not stored
+    assert await storage.take_authorization_request(first) == REQUEST
+    digest = await add_request(storage, seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
     assert await storage.get_authorization_request(digest) is None
     assert await storage.take_authorization_request(digest) is None
@@ -644,14 +646,17 @@ async def test_requests_expire_and_are_limited_for_each_address(storage: Storage
 async def test_a_code_is_loaded_spent_or_not_until_it_expires(storage: Storage) -> None:
     await add_client(storage)
     user = await add_user(storage)
-    code = await new_code(storage, user, code_seconds=4 * MOMENT)
+    code = await new_code(storage, user)
     before = await storage.get_code(code)
     assert before is not None
     assert before.code_challenge == "challenge"
     assert isinstance(await redeem(storage, code), Redeemed)
     assert await storage.get_code(code) == before
-    await asyncio.sleep(5 * MOMENT)
-    assert await storage.get_code(code) is None
+    brief, spent = [await new_code(storage, user, code_seconds=MOMENT) for _ in range(2)]
+    await redeem(storage, spent)
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.get_code(brief) is None
+    assert await storage.get_code(spent) is None
 
 
 async def test_an_expired_code_redeems_nothing(storage: Storage) -> None:
@@ -706,14 +711,13 @@ async def test_access_tokens_end_with_their_time_and_with_their_grant(storage: S
     await add_client(storage)
     user = await add_user(storage)
     brief = Lifetimes(access_token_seconds=MOMENT, refresh_token_seconds=100)
-    for options in ({"lifetimes": brief}, {}):
-        code = await new_code(storage, user, grant_seconds=100 if options else MOMENT)
+    for grant_seconds, lifetimes, lives_on in ((100, LONG, True), (100, brief, False), (MOMENT, LONG, False)):
+        code = await new_code(storage, user, grant_seconds=grant_seconds)
         tokens = new_tokens()
         assert tokens.access
-        await redeem(storage, code, tokens, **options)
-        assert await storage.get_access_token(tokens.access) is not None
+        await redeem(storage, code, tokens, lifetimes=lifetimes)
         await asyncio.sleep(2 * MOMENT)
-        assert await storage.get_access_token(tokens.access) is None
+        assert (await storage.get_access_token(tokens.access) is not None) == lives_on
 
 
 async def test_digests_of_other_kinds_of_record_open_nothing(storage: Storage) -> None:

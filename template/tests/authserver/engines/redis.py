@@ -20,6 +20,10 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
 from authserver.storage import TABLES
+from authserver.storage.redis import server
+
+# A busy machine is slow, not wrong. What the limit does is tested with a shorter one.
+vars(server).update(_LIMIT_SECONDS=60.0, _CONNECT_SECONDS=60.0)
 
 SECRET_KEY = "the secret key of the tests, and of no other use"
 _CONFIGURATION = {
@@ -94,7 +98,7 @@ class RedisEngine:
             self._folder.mkdir(parents=True, exist_ok=True)
             with (self._folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
                 with self.client() as client:
