@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,8 +133,6 @@ class Program:
     project: Path
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    folder: Path | None = None
-    """Where it runs, if not in the project."""
     libraries: Libraries = ALL
     run: Callable[[tuple[str, ...]], int | None] | None = None
     """What it runs; None is the project's own command."""
@@ -145,20 +144,22 @@ class Program:
         process.start()
         return process
 
-    def finish(self, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run it to its end; return what it printed."""
+    def finish(self, seconds: float = 3600) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; return what it printed. Raises TimeoutExpired."""
         nothing = Path(os.devnull)
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, nothing.open() as given:
             process = self.start(given.fileno(), out.fileno(), err.fileno())
             process.join(seconds)
-            ended = process.exitcode is not None
-            process.kill()
-            process.join()
+            ended = not process.is_alive()
+            if not ended and process.pid:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.join()
             printed = []
             for file in (out, err):
                 file.seek(0)
                 printed.append(file.read().decode(errors="replace"))
-        assert ended, f"{self.words} did not end\n{printed[0]}{printed[1]}"
+        if not ended:
+            raise subprocess.TimeoutExpired(self.words, seconds, *printed)
         return subprocess.CompletedProcess(self.words, process.exitcode or 0, *printed)
 
 
@@ -176,7 +177,7 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*given, source)))
     inherited = [path for path in sys.path if not _is_ours(path)]
     sys.path[:] = [*filter(None, given), source, *inherited]
-    os.chdir(program.folder or program.project)
+    os.chdir(program.project)
     if any(given):  # as at each start of Python
         sys.modules.pop("sitecustomize", None)
         with contextlib.suppress(ModuleNotFoundError):
@@ -206,7 +207,7 @@ def own_tests(
     """Run the project's own tests, in one process."""
     options = ("-q", "-n0", "--maxfail=9", "--tb=short", "-pno:cacheprovider", _NO_REWRITING)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return Program(project, (*options, *words), inherited | environment, None, libraries, _pytest).finish()
+    return Program(project, (*options, *words), inherited | environment, libraries, _pytest).finish()
 
 
 def _pytest(words: tuple[str, ...]) -> int:

@@ -7,6 +7,7 @@ copy of the template. It prints those that no test noticed; it ends with 1 if th
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -76,7 +77,7 @@ def run(tests: list[str], login: str, mutation: Mutation | None = None) -> tuple
         words = tuple(str(TESTS / test) for test in tests)
         try:
             done = Program(project, words, run=_run).finish(_SECONDS)
-        except AssertionError as endless:
+        except subprocess.TimeoutExpired as endless:
             return _NO_ANSWER, str(endless)
         return done.returncode, done.stdout + done.stderr
 
