@@ -111,6 +111,11 @@ _LIMITS = {
 _NO_REWRITING = "-Wignore::pytest.PytestAssertRewriteWarning"
 
 
+def inherited() -> dict[str, str]:
+    """Return the environment, without what the tests here are told by it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
 class _Descriptor:
     """A file descriptor that a fork gets a copy of."""
 
@@ -132,7 +137,7 @@ class Program:
 
     project: Path
     words: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=inherited)
     libraries: Libraries = ALL
     run: Callable[[tuple[str, ...]], int | None] | None = None
     """What it runs; None is the project's own command."""
@@ -175,8 +180,8 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     source = str(program.project / "src")
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*given, source)))
-    inherited = [path for path in sys.path if not _is_ours(path)]
-    sys.path[:] = [*filter(None, given), source, *inherited]
+    libraries = [path for path in sys.path if not _is_ours(path)]
+    sys.path[:] = [*filter(None, given), source, *libraries]
     os.chdir(program.project)
     if any(given):  # as at each start of Python
         sys.modules.pop("sitecustomize", None)
@@ -206,8 +211,7 @@ def own_tests(
 ) -> subprocess.CompletedProcess[str]:
     """Run the project's own tests, in one process."""
     options = ("-q", "-n0", "--maxfail=9", "--tb=short", "-pno:cacheprovider", _NO_REWRITING)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return Program(project, (*options, *words), inherited | environment, libraries, _pytest).finish()
+    return Program(project, (*options, *words), inherited() | environment, libraries, _pytest).finish()
 
 
 def _pytest(words: tuple[str, ...]) -> int:

@@ -121,7 +121,10 @@ def test_all_its_own_tests_pass(
     own_tests_pass(project, tmp_path, record_property, *chosen)
 
 
-@each([DEFAULTS | found for found in combinations("storage", "tokens")], effort.push)
+@each(
+    [DEFAULTS | {"storage": name, "tokens": choices("tokens")[-1]} for name in choices("storage")],
+    effort.push,
+)
 def test_its_own_tests_pass_where_answers_meet(
     project: Path, answers: Answers, tmp_path: Path, record_property: Count
 ) -> None:

@@ -513,6 +513,21 @@ async def rotate_as_the_command_does(server: Live) -> str:
     return kid
 
 
+def test_a_token_is_refused_from_the_second_that_it_names(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 19: use a token at the end of its time. Source: RFC 7519 4.1.4.
+
+    The clock is that of our check alone: the SDK's own looks at whole seconds, and later.
+    """
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    ends = decoded(live, token).claims["exp"]
+    for moment, accepted in ((ends - 0.01, True), (ends, False)):
+        clock = SimpleNamespace(monotonic=time.monotonic, time=lambda moment=moment: moment)
+        monkeypatch.setattr(access_tokens, "time", clock)
+        assert alive(live, token) is accepted
+
+
 def test_a_cached_token_runs_out_and_its_key_can_be_taken_away(start: Callable[..., Live]) -> None:
     """Attack 19: a token that was accepted before, after its time, and after its key. Source: RFC 9068 4."""
     server = start(access_token_seconds=6, refresh_replay_seconds=0)
