@@ -15,6 +15,7 @@ from pathlib import Path
 import covered
 import effort
 import engines
+import history
 import logins
 import pytest
 from counting import _count_attacks
@@ -174,6 +175,11 @@ def sign_in_by(monkeypatch: pytest.MonkeyPatch) -> SignInBy:
 
 
 # ------------------------------------------------------------------------------------------------- effort
+
+
+def pytest_configure() -> None:
+    """Begin only where the history is, if CI asks for it."""
+    history.require_in_ci()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,9 +2,11 @@
 
 import fcntl
 import itertools
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -21,21 +23,24 @@ AXES = ("storage", "login", "tokens")
 
 Answers = dict[str, str]
 
+# A hook has these of the repository that is committed to; here git looks at folders.
+for _name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+    os.environ.pop(_name, None)
+
 
 def _history() -> tuple[bool, str]:
-    """Say whether this is a clone of its own, and why its history is not here, if so."""
+    """Say whether this is a clone of its own, and what its history needs to be here, if it is not."""
     ask = ["git", "rev-parse", "--show-toplevel", "--is-shallow-repository"]
-    said = subprocess.run(ask, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.split("\n")
-    if not (said[0] and Path(said[0]).samefile(REPOSITORY)):
-        return False, "what needs the history: this is no clone. Use git clone"
-    shallow = said[1] == "true"
-    return True, "what needs the history: this clone is shallow. Run git fetch --unshallow" if shallow else ""
+    said = subprocess.run(ask, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    folder, shallow = said.stdout.splitlines() or ("", "")
+    if folder and Path(folder).samefile(REPOSITORY):
+        return True, "this clone is shallow. Run: git fetch --unshallow" if shallow == "true" else ""
+    # Git does not look into what belongs to somebody else, and says so.
+    refused = said.stderr.splitlines()[:1] if (REPOSITORY / ".git").exists() else []
+    return False, refused[0] if refused else "this is no clone. Use git clone"
 
 
 IS_CLONE, WITHOUT_HISTORY = _history()
-
-# What tools leave in a source tree.
-_MADE = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "data"}
 
 # Copier compiles each part of each path anew, thousands of times for one update: half of its time.
 _compile = Environment.compile
@@ -186,12 +191,15 @@ def clone(to: Path, tag: str) -> Path:
 
 
 def sources(folder: Path) -> list[Path]:
-    """Return the files below a folder that are, or will be, committed; without git, all but by-products."""
-    if IS_CLONE:
-        names = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-        found = [folder / name for name in dict.fromkeys(filter(None, names))]
-    else:
-        found = [path for path in folder.rglob("*") if not _MADE.intersection(path.parts)]
+    """Return the files below a folder that are, or will be, committed."""
+    with tempfile.TemporaryDirectory() as empty:
+        if IS_CLONE:
+            where: tuple[str, ...] = ()
+        else:  # an empty repository, so that git reads .gitignore here, and nothing around here
+            git(folder, "init", "--quiet", "--bare", empty)
+            where = ("--git-dir", empty, "--work-tree", str(REPOSITORY))
+        named = git(folder, *where, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    found = [folder / name for name in dict.fromkeys(filter(None, named.split("\0")))]
     return [path for path in found if path.is_file()]
 
 

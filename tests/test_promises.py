@@ -21,6 +21,7 @@ def test_each_release_can_be_updated_to_and_from(release: str | None) -> None:
     assert not list(broken(settings(release)))
 
 
+@needs_history
 @pytest.mark.parametrize("release", RELEASES.values(), ids=list(RELEASES))
 def test_answers_stay_valid_and_mean_the_same(release: str) -> None:
     assert not list(broken_since(settings(release), NOW))

@@ -149,6 +149,7 @@ def test_nothing_committed_names_a_machine_or_a_package_registry() -> None:
     ("schema", "path"),
     [
         ("github-workflows", ".github/workflows/ci.yml"),
+        ("github-workflows", ".github/workflows/everything.yml"),
         ("github-workflows", "template/.github/workflows/authserver.yml"),
         ("github-workflows", "template/.github/workflows/authserver-update.yml"),
         ("gitlab-ci", "template/.gitlab-ci.yml"),
