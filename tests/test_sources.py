@@ -84,7 +84,7 @@ def test_its_tests_run_and_one_line_says_what_is_not_done(source: tuple[Path, st
         folder, "-n0", "tests/test_promises.py", "tests/test_template.py", "-ktest_promises or names"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [said] = re.findall(r"^not done here: \d+ times (.*)$", done.stdout, re.MULTILINE)
+    [said] = re.findall(r"^not done here: (.*) \(\d+ tests\)$", done.stdout, re.MULTILINE)
     assert said == f"what needs the history: {line}"
 
 
