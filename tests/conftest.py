@@ -1,10 +1,12 @@
 """What the tests share: the template as the working tree has it, projects of it, and engines."""
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -168,6 +170,10 @@ def sign_in_by(monkeypatch: pytest.MonkeyPatch) -> SignInBy:
 
     def choose(login: str) -> logins.Way:
         way: logins.Way = import_module(f"logins.{login}").WAY
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            way.settings()
+            gc.collect()  # ldap3 leaves sockets that it could not connect
         monkeypatch.setattr(logins, "chosen", lambda: way)
         return way
 

@@ -100,7 +100,7 @@ class _Hiding(MetaPathFinder):
 
 ALL = Libraries()
 
-# A busy machine is slow, not wrong: how long a storage may take. The storages' own tests try these limits.
+# A busy machine is slow, not wrong: how long a storage may take a command. Its own tests try these limits.
 _LIMITS = {
     "authserver.storage.postgresql.connections": "_OPERATION_SECONDS",
     "authserver.storage.redis.server": "_LIMIT_SECONDS",
@@ -197,12 +197,12 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     contexts["forkserver"] = contexts["spawn"] = contexts["fork"]
     importlib.import_module("uvicorn._subprocess").spawn = contexts["fork"]  # type: ignore[attr-defined]
     program.libraries.apply()
-    for module, limit in _LIMITS.items():
-        with contextlib.suppress(ModuleNotFoundError):  # it has one storage
-            vars(importlib.import_module(module))[limit] = 60.0
     sys.argv = [program.project.name, *program.words]
     if program.run is not None:
         sys.exit(program.run(program.words))
+    for module, limit in _LIMITS.items():
+        with contextlib.suppress(ModuleNotFoundError):  # it has one storage
+            vars(importlib.import_module(module))[limit] = 60.0
     importlib.import_module("authserver.cli").main()
 
 
