@@ -184,7 +184,8 @@ def sign_in_by(monkeypatch: pytest.MonkeyPatch) -> SignInBy:
 
 
 def pytest_configure() -> None:
-    """Begin only where the history is, if CI asks for it."""
+    """Begin only where all is known and, if CI asks for it, where the history is."""
+    effort.require_known()
     history.require_in_ci()
 
 

@@ -15,8 +15,13 @@ T = TypeVar("T")
 
 LEVELS = ("commit", "push", "release")
 EFFORT = os.environ.get("EFFORT") or LEVELS[0]
-if EFFORT not in LEVELS:
-    pytest.exit(f"EFFORT: {EFFORT!r} is none of {', '.join(LEVELS)}. Example: EFFORT=push", 2)
+
+
+def require_known() -> None:
+    """Refuse to begin where nobody knows what is to be done."""
+    if EFFORT not in LEVELS:
+        raise pytest.UsageError(f"EFFORT: {EFFORT!r} is none of {', '.join(LEVELS)}. Example: EFFORT=push")
+
 
 commit = pytest.mark.effort("commit")
 """A test, or one of its cases, that every run does."""

@@ -5,7 +5,6 @@ A file that not all projects have, or not all the same, is listed with the answe
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections import defaultdict
@@ -76,9 +75,6 @@ def entries(text: str) -> Iterator[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for name in list(os.environ):
-        if name.startswith("GIT_"):  # of the hook; the clone is another repository
-            del os.environ[name]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         plain = without_history(clone(folder / "clone", "999.0.0"), folder / "template")

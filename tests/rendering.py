@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import copier
+import plumbum
 import yaml
 from copier._main import Worker
 from jinja2 import Environment
@@ -26,6 +27,7 @@ Answers = dict[str, str]
 # A hook has these of the repository that is committed to; here git looks at folders.
 for _name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
     os.environ.pop(_name, None)
+    plumbum.local.env.pop(_name, "")  # Copier's, made when it was imported
 
 
 def _history() -> tuple[bool, str]:
