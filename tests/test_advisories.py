@@ -14,7 +14,7 @@ from forks import Program, own_tests
 from manifest import PATH, entries, sha256
 from rendering import clone, commit, git, render, update
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 FLAWED_FILE = "src/authserver/clients.py"
 SOUND = "if asked == registered:"

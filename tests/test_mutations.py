@@ -23,6 +23,7 @@ def test_the_guard_and_its_test_are_there(mutation: Mutation) -> None:
 
 
 @effort.push
+@effort.early
 def test_each_guard_is_missed(record_property: Count) -> None:
     """At a push some of them, the same each time."""
     shuffled = sorted(MUTATIONS, key=lambda mutation: crc32(mutation.name.encode()))

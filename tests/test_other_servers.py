@@ -43,6 +43,7 @@ CHOSEN = {
 
 
 @effort.push
+@effort.early
 @pytest.mark.parametrize("where", effort.first(CHOSEN, effort.push))
 def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
     shared_project: Path,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rendering import clone, commit, files, git, render
 
-pytestmark = effort.push
+pytestmark = [effort.push, effort.early]
 
 PROVIDER = "src/authserver/provider.py"
 JOB = "authserver-update"
