@@ -11,7 +11,7 @@ from rendering import REPOSITORY, choices
 STORAGES = choices("storage")
 
 
-@effort.push
+@effort.release
 @pytest.mark.parametrize(
     ("script", "lines"),
     [

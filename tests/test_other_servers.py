@@ -42,9 +42,9 @@ CHOSEN = {
 }
 
 
-@effort.push
+@effort.release
 @effort.early
-@pytest.mark.parametrize("where", effort.first(CHOSEN, effort.push))
+@pytest.mark.parametrize("where", CHOSEN)
 def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
     shared_project: Path,
     shared_storage: str,

@@ -17,9 +17,7 @@ from oauth_client import OAuthClient, alive, call, result
 from person import Person
 from rendering import (
     AXES,
-    DEFAULTS,
     Answers,
-    choices,
     combinations,
     commit,
     git,
@@ -98,19 +96,19 @@ def _imports_asyncpg(_: tuple[str, ...]) -> None:
 
 
 COVERING = one_for_each_answer(combinations(*AXES))
-PARTS = 3
+PARTS = 2
 """All own tests of a project, in so many processes."""
 
 
-def each(chosen: list[Answers], at: pytest.MarkDecorator) -> pytest.MarkDecorator:
-    """Run a test for these combinations at one effort, and for all others for a release."""
-    found = combinations(*AXES)
-    cases = [pytest.param(one, marks=at if one in chosen else effort.release) for one in found]
-    return pytest.mark.parametrize("answers", cases, ids=title)
-
-
 @effort.early
-@each(COVERING, effort.commit)
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param(found, marks=effort.commit if found in COVERING else effort.release)
+        for found in combinations(*AXES)
+    ],
+    ids=title,
+)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all_its_own_tests_pass(
     project: Path, answers: Answers, part: int, tmp_path: Path, record_property: Count
@@ -119,17 +117,6 @@ def test_all_its_own_tests_pass(
     chosen = ["tests/app"] if part == 0 else []
     chosen += [f"tests/authserver/{name}" for name in names[part::PARTS]]
     own_tests_pass(project, tmp_path, record_property, *chosen)
-
-
-@each(
-    [DEFAULTS | {"storage": name, "tokens": choices("tokens")[-1]} for name in choices("storage")],
-    effort.push,
-)
-def test_its_own_tests_pass_where_answers_meet(
-    project: Path, answers: Answers, tmp_path: Path, record_property: Count
-) -> None:
-    names = ("test_flow.py", "test_provider.py")
-    own_tests_pass(project, tmp_path, record_property, *(f"tests/authserver/{name}" for name in names))
 
 
 def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chosen: str) -> None:
@@ -153,7 +140,7 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
 
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@each([DEFAULTS | {"storage": choices("storage")[1]}], effort.push)
+@effort.release
 def test_its_own_command_starts_in_an_environment_of_its_own(
     plain_template: Path, tmp_path: Path, answers: Answers, sign_in_by: SignInBy, running_engines: Running
 ) -> None:
@@ -169,7 +156,7 @@ def test_its_own_command_starts_in_an_environment_of_its_own(
         assert alive(server, OAuthClient(server).tokens(owner)["access_token"])
 
 
-@each([], effort.push)
+@effort.release
 def test_its_own_hooks_pass_without_a_forge(
     plain_template: Path, tmp_path: Path, answers: Answers, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
