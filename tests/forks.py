@@ -4,6 +4,7 @@ A start costs a tenth of that of a command: what takes long is the loading of Fa
 of this repository, has the libraries of all choices; `Libraries` hides those that a project does not declare.
 """
 
+import atexit
 import contextlib
 import importlib
 import multiprocessing
@@ -199,7 +200,11 @@ def _fork(program: Program, stdin: int, stdout: int, stderr: int) -> None:
     program.libraries.apply()
     sys.argv = [program.project.name, *program.words]
     if program.run is not None:
-        sys.exit(program.run(program.words))
+        atexit._clear()
+        try:
+            sys.exit(program.run(program.words))
+        finally:
+            atexit._run_exitfuncs()  # forks leave that out: servers that tests started would go on
     for module, limit in _LIMITS.items():
         with contextlib.suppress(ModuleNotFoundError):  # it has one storage
             vars(importlib.import_module(module))[limit] = 60.0
