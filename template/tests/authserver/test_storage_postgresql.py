@@ -767,8 +767,11 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
     key.chmod(0o600)
     owner = server.data.stat()
     os.chown(key, owner.st_uid, owner.st_gid)
-    for name, value in (("ssl_cert_file", own), ("ssl_key_file", key), ("ssl", "on")):
-        server.ask(f"ALTER SYSTEM SET {name} = '{value}'")
+    try:
+        for name, value in (("ssl_cert_file", own), ("ssl_key_file", key), ("ssl", "on")):
+            server.ask(f"ALTER SYSTEM SET {name} = '{value}'")
+    except asyncpg.InvalidParameterValueError:
+        pytest.skip("this PostgreSQL was built without TLS")
     server.ask("SELECT pg_reload_conf()")
     while server.ask("SHOW ssl")[0]["ssl"] != "on":
         pass

@@ -187,9 +187,9 @@ def another(folder: Path, more: str = "") -> OpenLDAP:
 def directory() -> OpenLDAP:
     """Return the directory of this test process."""
     folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
     running = another(Path(folder.name))
     running.start()
-    atexit.register(folder.cleanup)
     atexit.register(running.stop)
     running.fill()
     return running
