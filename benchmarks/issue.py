@@ -5,9 +5,9 @@ import json
 import sys
 
 from authserver import logs
-from authserver.clients import RegisteredClient
-from authserver.issued import AuthorizationRequest
-from authserver.secret_values import Kind, digest
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model.clients import RegisteredClient
+from authserver.model.issued import AuthorizationRequest
 from measured import auth
 from pydantic import AnyUrl
 

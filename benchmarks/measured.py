@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from authserver import AuthorizationServer, Scope, choices, logs
-from authserver.configuration import Settings
+from authserver.all_settings import Settings
 from fastmcp import FastMCP
 from starlette.applications import Starlette
 

@@ -1,7 +1,7 @@
 """Make the machine-readable half of an advisory from revisions of this repository.
 
     uv run python tests/advisory.py 0001 --title "..." --severity high --flawed 1.2.0 --fixed 1.2.1
-        --file src/authserver/clients.py --fragment "asked.startswith(registered)"
+        --file src/authserver/model/clients.py --fragment "asked.startswith(registered)"
 
 writes docs/advisories/0001.json. The fixed revision has the canary, tests/authserver/test_advisory_0001.py.
 docs/advisories/README.md says the rest.

@@ -16,7 +16,7 @@ from rendering import clone, commit, git, render, update
 
 pytestmark = [effort.push, effort.early]
 
-FLAWED_FILE = "src/authserver/clients.py"
+FLAWED_FILE = "src/authserver/model/clients.py"
 SOUND = "if asked == registered:"
 FLAWED = "if asked.startswith(registered):"
 CANARY = "tests/authserver/test_advisory_0001.py"
@@ -120,7 +120,7 @@ def _edit(project: Path, old: str, new: str) -> None:
 def _import_from(project: Path, module: str) -> None:
     """Let all that used the file use another one."""
     for file in [*project.glob("src/**/*.py"), *project.glob("tests/**/*.py")]:
-        code = file.read_text().replace("from authserver.clients import", f"from {module} import")
+        code = file.read_text().replace("from authserver.model.clients import", f"from {module} import")
         code = code.replace(
             "from authserver import choices, clients, ",
             f"import {module} as clients\nfrom authserver import choices, ",
@@ -134,14 +134,14 @@ Change = Callable[[Path], None]
 @pytest.mark.parametrize(
     ("change", "before", "after"),
     [
-        (untouched, "vulnerable: src/authserver/clients.py", "fixed: src/authserver/clients.py"),
-        (rewritten, "altered: src/authserver/clients.py", "altered: src/authserver/clients.py"),
+        (untouched, "vulnerable: src/authserver/model/clients.py", "fixed: src/authserver/model/clients.py"),
+        (rewritten, "altered: src/authserver/model/clients.py", "altered: src/authserver/model/clients.py"),
         *(
             pytest.param(change, found, found, marks=effort.release)
             for change, found in (
                 (moved, "vulnerable: src/authserver/registrations.py"),
                 (deleted, "vulnerable: src/app/oauth.py"),
-                (edited, "vulnerable: src/authserver/clients.py"),
+                (edited, "vulnerable: src/authserver/model/clients.py"),
             )
         ),
     ],
@@ -198,4 +198,4 @@ def test_other_answers_may_not_have_the_file(channel: Channel, tmp_path: Path) -
     other.write_text(json.dumps(told))
     project = render(channel.template, tmp_path / "my-server", "9.0.1")
     assert _doctor(project, other) == (0, "not affected: src/authserver/login/ldap/directory.py")
-    assert _doctor(project, channel.advisory) == (0, "fixed: src/authserver/clients.py")
+    assert _doctor(project, channel.advisory) == (0, "fixed: src/authserver/model/clients.py")

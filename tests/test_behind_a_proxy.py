@@ -19,8 +19,8 @@ import effort
 import pytest
 import trustme
 from authserver import AuthorizationServer, Scope
-from authserver.configuration import Settings
-from authserver.cross_origin import _COOKIE_PATHS
+from authserver.all_settings import Settings
+from authserver.middleware.cross_origin import _COOKIE_PATHS
 from conftest import Rendered
 from engines import Engine
 from httpx2 import BasicAuth

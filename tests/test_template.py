@@ -1,9 +1,12 @@
 """The template itself: runnable in place, twins alike, and the rules that keep updates possible."""
 
+import ast
+import graphlib
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import manifest
@@ -16,6 +19,8 @@ from forks import own_tests
 from rendering import AXES, REPOSITORY, TEMPLATE, choices, render, sources
 
 SETTINGS = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+PYTHON = [path for path in sources(TEMPLATE / "src" / "authserver") if path.suffix == ".py"]
+MOST_LINES = 400
 JINJA = [path for path in sources(TEMPLATE) if path.suffix == ".jinja"]
 
 
@@ -54,6 +59,36 @@ def test_each_choice_has_a_module_and_a_test(axis: str, choice: str) -> None:
     assert (here / f"{choice}.py").exists() or (here / choice / "__init__.py").exists()
     tests = TEMPLATE / "tests" / "authserver" / f"test_{axis}_{choice}.py"
     assert "def test_" in tests.read_text()
+
+
+def imported(path: Path, files: Mapping[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            assert node.level == 0, f"{path}: an import without the name of its package"
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        yield from (
+            next((one for one in (name, name.rpartition(".")[0]) if one in files), "") for name in names
+        )
+
+
+def test_imports_run_one_way() -> None:
+    """Also those for types only, and those inside functions."""
+    source = TEMPLATE / "src"
+    files = {
+        ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PYTHON
+    }
+    uses = {name: {*imported(path, files)} - {"", name} for name, path in files.items()}
+    assert sum(map(len, uses.values())) > len(files), "nothing was read"
+    graphlib.TopologicalSorter(uses).prepare()  # CycleError names a circle
+
+
+def test_no_room_is_too_big() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON}
+    assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_there_is_no_module_that_cannot_be_chosen() -> None:

@@ -6,12 +6,12 @@ nothing sealed comes back. The first line says what the file is, the last how ma
 
 import base64
 import json
-import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, TextIO, cast
 
-from authserver.keys import CHECK
-from authserver.sealing import SECOND_FACTOR, SIGNING_KEY
+from authserver import clock
+from authserver.crypto.keys import CHECK
+from authserver.crypto.sealing import SECOND_FACTOR, SIGNING_KEY
 from authserver.storage import TABLES, Row, Storage, Value
 
 _FORMAT = 1
@@ -26,7 +26,7 @@ class BackupError(Exception):
 
 async def write(storage: Storage, check: bytes, file: TextIO) -> int:
     """Write a backup; `check` is the check value of the store's secret key. Return how many records."""
-    _write_line(file, {"backup": _FORMAT, "made_at": time.time(), "check": _text(check)})
+    _write_line(file, {"backup": _FORMAT, "made_at": clock.now(), "check": _text(check)})
     count = 0
     async for table, row in storage.dump():
         _write_line(file, [table, {name: _plain(value) for name, value in row.items()}])
@@ -84,7 +84,7 @@ async def without_access(records: Records) -> Records:
         if table == "grants":
             if row.get("revoked_at") is None:
                 ended: Row = {"grant_id": row["grant_id"], "until": row["access_until"]}
-                yield "revocations", ended | {"revoked_at": time.time()}
+                yield "revocations", ended | {"revoked_at": clock.now()}
         elif table not in _ACCESS:
             yield table, row
 

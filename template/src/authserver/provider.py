@@ -1,12 +1,12 @@
-"""The authorization server: FastMCP's ten methods, in the order of the flow.
+"""FastMCP's ten methods of an authorization server, in the order of the flow.
 
 FastMCP's handlers, and ours (`endpoints/`), call `load_*`, check, then `exchange_*`. A load has no side
 effect and answers for spent codes and tokens too; what can change is judged in one atomic storage operation.
+This file knows no choice, no route and no page: `server.py` puts all together.
 """
 
-import time
-from dataclasses import replace
-from functools import cached_property
+from abc import abstractmethod
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from fastmcp.server.auth.auth import AccessToken, OAuthProvider
@@ -19,37 +19,29 @@ from mcp.server.auth.provider import (
     TokenError,
 )
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
-from pydantic import AnyHttpUrl, AnyUrl
-from starlette.middleware import Middleware
-from starlette.routing import Route
+from pydantic import AnyUrl
 
-from authserver import choices, clients, records, routes, secret_values
+from authserver import issuing
 from authserver.audit import audit
-from authserver.configuration import Settings, load_settings
-from authserver.issued import (
+from authserver.crypto import secret_values
+from authserver.crypto.keys import Keys
+from authserver.crypto.secret_values import Kind, digest, new_seed
+from authserver.login import Login
+from authserver.model import clients, records
+from authserver.model.issued import (
     AuthorizationRequest,
     IssuedAccessToken,
     IssuedCode,
     IssuedRefreshToken,
     TooManyClients,
 )
-from authserver.login import Login
-from authserver.resources import same_resource
-from authserver.runtime import Runtime, open_runtime
-from authserver.scopes import Scope, Scopes
-from authserver.secret_values import Kind, derive, digest, new_seed
-from authserver.storage import (
-    Gone,
-    Issued,
-    Lifetimes,
-    NewTokens,
-    Redeemed,
-    Replayed,
-    Reused,
-    Rotated,
-    Storage,
-)
+from authserver.model.resource_indicators import same_resource
+from authserver.model.scopes import Scopes
+from authserver.settings import CoreSettings
+from authserver.storage import Gone, Redeemed, Replayed, Reused, Rotated, Storage
 from authserver.tokens import TokenFormat
+
+T = TypeVar("T")
 
 AUTHORIZATION_REQUEST_SECONDS = 600
 _WAITING_REQUESTS_PER_ADDRESS = 100
@@ -57,45 +49,48 @@ _UNUSED_CLIENTS = 10_000
 _UNUSED_CLIENT_SECONDS = 3600
 
 
-class AuthorizationServer(OAuthProvider):
-    """A FastMCP server's own OAuth 2.1 authorization server."""
+class Provider(OAuthProvider):
+    """The ten methods, for whatever settings, login, token format and storage `server.py` gives them."""
 
-    def __init__(self, scopes: list[Scope], settings: Settings | None = None) -> None:
-        """Define the scopes. Reads no setting and opens nothing; raises ValueError for unusable scopes.
-
-        `settings` stands in for the environment.
-        """
+    def __init__(self, scopes: Scopes) -> None:
+        """Take the scopes; opens nothing."""
         super().__init__(base_url="http://127.0.0.1:8000")
-        self._settings = settings
-        self.scopes = Scopes(scopes)
-        self._runtime: Runtime | None = None
+        self.scopes = scopes
+        self._storage: Storage | None = None
+        self._keys: Keys | None = None
 
     @property
-    def settings(self) -> Settings:
+    @abstractmethod
+    def settings(self) -> CoreSettings:
         """The settings of this process; raises SettingsError."""
-        return self._settings or load_settings()
 
     @property
-    def runtime(self) -> Runtime:
-        """What this process works with. Only between `open` and `close`."""
-        if self._runtime is None:
-            raise RuntimeError("the authorization server is not open: run it with its ASGI lifespan")
-        return self._runtime
+    @abstractmethod
+    def tokens(self) -> TokenFormat:
+        """The format of access tokens; raises SettingsError."""
+
+    @property
+    @abstractmethod
+    def login(self) -> Login:
+        """How people sign in; raises SettingsError."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Open storage, keys and tokens; raises SettingsError or StorageUnavailable."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close what is open."""
 
     @property
     def storage(self) -> Storage:
         """The open storage."""
-        return self.runtime.storage
+        return _opened(self._storage)
 
-    @cached_property
-    def tokens(self) -> TokenFormat:
-        """The format of access tokens; raises SettingsError."""
-        return choices.tokens.create(self.settings)
-
-    @cached_property
-    def login(self) -> Login:
-        """How people sign in; raises SettingsError."""
-        return choices.login.create(self)
+    @property
+    def keys(self) -> Keys:
+        """What is derived from the secret key."""
+        return _opened(self._keys)
 
     @property
     def issuer(self) -> str:
@@ -105,18 +100,12 @@ class AuthorizationServer(OAuthProvider):
     @property
     def resource(self) -> str:
         """The identifier of the MCP endpoint (RFC 8707)."""
-        return self.issuer + (self._mcp_path or "/mcp")
+        return self.issuer + self.resource_path
 
-    async def open(self) -> None:
-        """Open settings, storage and keys; the ASGI lifespan calls it once in each process."""
-        self._runtime = await open_runtime(self.settings, self.tokens)
-
-    async def close(self) -> None:
-        """Close the storage."""
-        runtime, self._runtime = self._runtime, None
-        if runtime is not None:
-            await self.tokens.close()
-            await runtime.storage.close()
+    @property
+    def resource_path(self) -> str:
+        """The path of the MCP endpoint."""
+        return self._mcp_path or "/mcp"
 
     # ------------------------------------------------------------ the ten methods
 
@@ -224,18 +213,17 @@ class AuthorizationServer(OAuthProvider):
         Raises TokenError `invalid_grant`. A code that was spent before revokes its grant: the caller has
         shown the client, redirect URI and verifier, so it is the one it was issued to (RFC 9700 2.1.1).
         """
-        access = new_seed()
-        refresh = new_seed() if "refresh_token" in client.grant_types else None
+        seeds = issuing.first(with_refresh_token="refresh_token" in client.grant_types)
         verdict = await self.storage.redeem_code(
             digest(Kind.AUTHORIZATION_CODE, authorization_code.code),
             attempt=new_seed(),
-            tokens=self._digests(access, refresh),
-            lifetimes=self._lifetimes,
+            tokens=issuing.digests(self.tokens, seeds),
+            lifetimes=issuing.lifetimes(self.settings),
         )
         match verdict:
             case Redeemed(issued):
                 audit("code redeemed", client=client.client_id, subject=issued.subject)
-                return await self._answer(issued, access, refresh, issued.issued_at)
+                return await issuing.answer(self.tokens, issued, seeds, now=issued.issued_at)
             case Replayed(grant_id, subject):
                 audit("code replayed", client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the code was used before: its tokens are revoked")
@@ -278,21 +266,22 @@ class AuthorizationServer(OAuthProvider):
         scopes = self.scopes.allowed(scopes, entitlement)
         if not scopes:
             raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
-        salt = self.runtime.keys.new_salt()
-        access, refresh = self._successors(refresh_token.token, salt, scopes)
+        salt = self.keys.new_salt()
+        seeds = issuing.successors(self.keys, refresh_token.token, salt, scopes)
         verdict = await self.storage.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
             scopes=scopes,
             salt=salt,
             replay_seconds=self.settings.refresh_replay_seconds,
-            tokens=self._digests(access, refresh),
-            lifetimes=self._lifetimes,
+            tokens=issuing.digests(self.tokens, seeds),
+            lifetimes=issuing.lifetimes(self.settings),
         )
         match verdict:
             case Rotated(issued, _, repeated=False):
-                return await self._answer(issued, access, refresh, issued.issued_at)
+                return await issuing.answer(self.tokens, issued, seeds, now=issued.issued_at)
             case Rotated(issued, first_salt, repeated=True):
-                return await self._answer_again(refresh_token.token, issued, first_salt, scopes)
+                seeds = issuing.successors(self.keys, refresh_token.token, first_salt, scopes)
+                return await issuing.answer_again(self.tokens, self.storage, issued, seeds, scopes)
             case Reused(grant_id, subject):
                 audit("refresh token reused", client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the token was used before: all of it is revoked")
@@ -340,50 +329,6 @@ class AuthorizationServer(OAuthProvider):
         effective = self.scopes.expand(self.scopes.allowed(found.scopes, found.entitlement))
         return found.model_copy(update={"scopes": self.scopes.known(effective)})
 
-    # ------------------------------------------------------------ how tokens are made
-
-    @property
-    def _lifetimes(self) -> Lifetimes:
-        return Lifetimes(
-            access_token_seconds=self.settings.access_token_seconds,
-            refresh_token_seconds=self.settings.refresh_token_seconds,
-        )
-
-    def _digests(self, access: bytes, refresh: bytes | None) -> NewTokens:
-        return NewTokens(
-            access=self.tokens.digest(access),
-            refresh=None
-            if refresh is None
-            else digest(Kind.REFRESH_TOKEN, secret_values.encode(Kind.REFRESH_TOKEN, refresh)),
-        )
-
-    def _successors(self, presented: str, salt: bytes, scopes: list[str]) -> tuple[bytes, bytes]:
-        """Return the seeds of the access and refresh token that follow the presented refresh token."""
-        key = derive(self.runtime.keys.replay(salt), presented)
-        return derive(key, "access", salt, *scopes), derive(key, "refresh", salt)
-
-    async def _answer(self, issued: Issued, access: bytes, refresh: bytes | None, now: float) -> OAuthToken:
-        """Return the token response (RFC 6749 section 5.1)."""
-        return OAuthToken(
-            access_token=await self.tokens.encode(access, issued),
-            expires_in=max(0, round(issued.expires_at - now)),
-            scope=" ".join(issued.scopes),
-            refresh_token=None if refresh is None else secret_values.encode(Kind.REFRESH_TOKEN, refresh),
-        )
-
-    async def _answer_again(
-        self, presented: str, issued: Issued, salt: bytes, scopes: list[str]
-    ) -> OAuthToken:
-        """Return the answer of the first use; for other scopes, with an access token for those."""
-        access, refresh = self._successors(presented, salt, scopes)
-        stored = self.tokens.digest(access)
-        if tuple(scopes) != issued.scopes and stored is not None:
-            await self.storage.add_access_token(
-                stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
-            )
-        again = replace(issued, scopes=tuple(scopes))
-        return await self._answer(again, access, refresh, time.time())
-
     # ------------------------------------------------------------ what FastMCP asks for
 
     @property
@@ -395,12 +340,8 @@ class AuthorizationServer(OAuthProvider):
         """Return the scopes that a 401 names."""
         return self.scopes.default
 
-    def get_routes(self, mcp_path: str | None = None) -> list[Route]:
-        """Return all routes of the authorization server; raises SettingsError."""
-        self.base_url = AnyHttpUrl(self.issuer)
-        self.set_mcp_path(mcp_path)
-        return routes.create(self)
 
-    def get_middleware(self) -> list[Middleware]:
-        """Return all that stands before the routes, whatever ASGI server runs them."""
-        return routes.middleware(self)
+def _opened(part: T | None) -> T:
+    if part is None:
+        raise RuntimeError("the authorization server is not open: run it with its ASGI lifespan")
+    return part

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -12,29 +11,27 @@ from starlette.routing import Route
 
 from authserver import pages
 from authserver.browser import account, consent
-from authserver.browser.endpoint import endpoint
-from authserver.cross_origin import CrossOrigin
+from authserver.browser.authorize import authorize
+from authserver.browser.handling import endpoint
 from authserver.endpoints import health, metadata
-from authserver.endpoints.authorize import authorize
 from authserver.endpoints.errors import answers_errors
 from authserver.endpoints.introspect import introspect
 from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
-from authserver.guard import Guard
+from authserver.middleware.cross_origin import CrossOrigin
+from authserver.middleware.guard import Guard
+from authserver.middleware.step_up import StepUp
 from authserver.pages import branding
-from authserver.step_up import StepUp
+from authserver.provider import Provider
 from authserver.upstream import AuthContextMiddleware, BearerBackend
 
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
-
-Handler = Callable[["AuthorizationServer", Request], Awaitable[Response]]
+Handler = Callable[[Provider, Request], Awaitable[Response]]
 
 _PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
 
 
-def create(server: "AuthorizationServer") -> list[Route]:
+def create(server: Provider) -> list[Route]:
     """Return the routes, those for programs first."""
     branding.load()  # a mistake in it stops the start
     resource_path = server.resource.removeprefix(server.issuer)
@@ -72,7 +69,7 @@ def create(server: "AuthorizationServer") -> list[Route]:
     ]
 
 
-def middleware(server: "AuthorizationServer") -> list[Middleware]:
+def middleware(server: Provider) -> list[Middleware]:
     """Return what every request passes, outermost first."""
     return [
         Middleware(Guard, server=server),

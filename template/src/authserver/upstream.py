@@ -5,7 +5,7 @@ but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
@@ -16,10 +16,8 @@ from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
 from uvicorn.supervisors import multiprocess
 
-from authserver.scopes import scopes_required_by
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.scopes import scopes_required_by
+from authserver.provider import Provider
 
 __all__ = [
     "AuthContextMiddleware",
@@ -46,7 +44,7 @@ class BearerBackend(BearerAuthBackend):
     The SDK believes the first of them; a proxy before it may have checked the last.
     """
 
-    def __init__(self, server: "AuthorizationServer") -> None:
+    def __init__(self, server: Provider) -> None:
         super().__init__(server)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:

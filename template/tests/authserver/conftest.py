@@ -27,8 +27,8 @@ from person import Person, http_client
 from ports import free_port
 
 from authserver import AuthorizationServer, Scope, choices, requires
-from authserver.configuration import Settings, load_settings
-from authserver.secret_values import Kind, digest, new
+from authserver.all_settings import Settings, load_settings
+from authserver.crypto.secret_values import Kind, digest, new
 from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authserver import cli
-from authserver.configuration import load_settings
+from authserver.all_settings import load_settings
 
 
 class Operator:

@@ -44,7 +44,7 @@ def later() -> Iterator[None]:
     """A while after every sign-in so far."""
     now = time.time() + sign_in.FRESH_SECONDS + 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sign_in, "time", SimpleNamespace(time=lambda: now))
+        patch.setattr("authserver.clock.now", lambda: now)
         yield
 
 

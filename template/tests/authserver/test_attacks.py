@@ -23,9 +23,9 @@ from person import Form, Person
 from starlette.requests import Request
 
 from authserver import provider
-from authserver.addresses import client_address
-from authserver.configuration import Settings
+from authserver.all_settings import Settings
 from authserver.endpoints import client_authentication
+from authserver.requests.addresses import client_address
 
 SCRIPT = "\"'><script>alert(1)</script>"
 METADATA = ("oauth-authorization-server", "oauth-protected-resource", "oauth-protected-resource/mcp")
@@ -300,7 +300,7 @@ def test_a_node_whose_clock_is_a_minute_off_gives_the_same_answer(
     client = OAuthClient(live)
     refresh = client.tokens(alice)["refresh_token"]
     first = client.refresh(refresh).json()
-    monkeypatch.setattr(provider, "time", SimpleNamespace(time=lambda: time.time() + skew))
+    monkeypatch.setattr("authserver.issuing.clock", SimpleNamespace(now=lambda: time.time() + skew))
     again = client.refresh(refresh).json()
     for name in ("access_token", "refresh_token", "scope"):
         assert said(again[name]) == said(first[name])

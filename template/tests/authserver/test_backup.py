@@ -11,7 +11,7 @@ from oauth_client import OAuthClient, alive
 from operators import Operator
 from person import Person
 
-from authserver.configuration import Settings
+from authserver.all_settings import Settings
 
 Store = dict[str, str]
 Stores = tuple[Store, Store]

@@ -3,7 +3,7 @@
 import pytest
 from mcp.server.auth.provider import RegistrationError
 
-from authserver.clients import parse_registration, same_redirect_uri, usable_redirect_uris
+from authserver.model.clients import parse_registration, same_redirect_uri, usable_redirect_uris
 
 SCHEMES = ("cursor", "vscode")
 

@@ -12,11 +12,11 @@ from operators import Operator
 from pydantic import SecretStr
 
 from authserver import choices
-from authserver.configuration import Settings
+from authserver.all_settings import Settings
 from authserver.doctor.advisories import Advisory, judge
-from authserver.doctor.findings import Finding, Level
 from authserver.doctor.manifest import Manifest, Project, compare, file_hash, load_manifest, this_project
 from authserver.doctor.settings import check_settings
+from authserver.findings import Finding, Level
 from authserver.upstream import is_tested
 
 HEALTHY = {"public_url": "https://mcp.example.com"}
@@ -350,8 +350,8 @@ def test_doctor_ends_with_1_unless_all_is_fixed(
 ) -> None:
     """It reads no setting: what would be unsafe in production does not matter."""
     here = this_project()
-    [file] = advisory.files
-    own = file_hash(here.source / "authserver" / "clients.py")
+    file = advisory.files[0].model_copy(update={"path": "src/authserver/model/clients.py"})
+    own = file_hash(here.source / "authserver" / "model" / "clients.py")
     for known, end in (({"fixed": own}, "fixed: "), ({"flawed": (own,)}, "vulnerable: ")):
         told = advisory.model_copy(update={"files": (file.model_copy(update=known),)})
         Path("0001.json").write_text(told.model_dump_json())
@@ -359,7 +359,7 @@ def test_doctor_ends_with_1_unless_all_is_fixed(
         out = (
             operator.types(*judged) if end == "fixed: " else operator.fails(*judged) + capsys.readouterr().out
         )
-        assert f"{end}{CLIENTS}: " in out
+        assert f"{end}{file.path}: " in out
 
 
 def test_no_conflict_of_an_update_was_left_in_a_file() -> None:

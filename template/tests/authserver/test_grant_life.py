@@ -26,11 +26,13 @@ from mcp.shared.auth import OAuthToken
 from oauth_client import said
 from pydantic import AnyUrl
 
-from authserver import AuthorizationServer, records, secret_values
-from authserver.clients import RegisteredClient
-from authserver.configuration import Settings
-from authserver.issued import AuthorizationRequest
-from authserver.secret_values import Kind, digest
+from authserver import AuthorizationServer
+from authserver.all_settings import Settings
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model import records
+from authserver.model.clients import RegisteredClient
+from authserver.model.issued import AuthorizationRequest
 
 T = TypeVar("T")
 

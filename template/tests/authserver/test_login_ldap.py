@@ -24,7 +24,7 @@ from operators import Operator
 from person import PASSWORD, Person
 
 from authserver import AuthorizationServer
-from authserver.configuration import Settings, load_settings
+from authserver.all_settings import Settings, load_settings
 from authserver.login import ldap as login
 from authserver.login.ldap.directory import Directory, NotRight, Unavailable
 from authserver.settings import SettingsError

@@ -26,8 +26,8 @@ from oauth_client import OAuthClient
 from operators import Operator
 from person import Form, Person
 
+from authserver.all_settings import load_settings
 from authserver.browser import sign_in
-from authserver.configuration import load_settings
 from authserver.login.passkey import SCRIPT_PATH, Settings
 from authserver.settings import SettingsError
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from types import SimpleNamespace
 
 import pytest
 from argon2 import PasswordHasher
@@ -17,7 +16,7 @@ from operators import Operator
 from person import PASSWORD, Form, Person
 
 from authserver.login.password import passwords
-from authserver.pool import Busy
+from authserver.with_password.pool import Busy
 
 
 def sign_in_page(live: Live, person: Person) -> "tuple[OAuthClient, object]":
@@ -327,7 +326,7 @@ def test_a_password_is_changed_after_a_fresh_sign_in_only(
     person = new_person(live, "mia")
     csrf = Form(person.get("/account").text).fields["csrf"]
     with monkeypatch.context() as patch:
-        patch.setattr("authserver.browser.sign_in.time", SimpleNamespace(time=lambda: time.time() + 301))
+        patch.setattr("authserver.clock.now", lambda: time.time() + 301)
         fields = {"old_password": PASSWORD, "password": NEW, "password_again": NEW, "csrf": csrf}
         assert person.browser.post("/account/password", data=fields).headers["location"] == "/login"
         asked = person.get("/account/password")

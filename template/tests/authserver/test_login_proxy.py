@@ -12,7 +12,7 @@ from oauth_client import OAuthClient, answered
 from operators import Operator
 from person import Form, Person
 
-from authserver.configuration import Settings, load_settings
+from authserver.all_settings import Settings, load_settings
 from authserver.login.proxy import Settings as ProxySettings
 from authserver.login.proxy import checks, identity
 from authserver.settings import SettingsError

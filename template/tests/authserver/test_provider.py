@@ -21,9 +21,10 @@ from person import Person
 from pydantic import AnyUrl
 
 from authserver import AuthorizationServer
-from authserver.clients import RegisteredClient
-from authserver.configuration import Settings
-from authserver.issued import AuthorizationRequest, IssuedAccessToken, IssuedCode, IssuedRefreshToken
+from authserver.all_settings import Settings
+from authserver.issuing import successors
+from authserver.model.clients import RegisteredClient
+from authserver.model.issued import AuthorizationRequest, IssuedAccessToken, IssuedCode, IssuedRefreshToken
 
 URI = "http://127.0.0.1/cb"
 
@@ -48,7 +49,7 @@ async def test_the_storage_is_closed_before_the_server_says_that_it_is_down(stor
         return asked.pop(0)
 
     async def send(message: Any) -> None:
-        told[message["type"]] = server._runtime is not None
+        told[message["type"]] = server._storage is not None
 
     await mcp.http_app(stateless_http=True)({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
     assert told == {"lifespan.startup.complete": True, "lifespan.shutdown.complete": False}
@@ -177,17 +178,14 @@ def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
 
 
 @pytest.mark.anyio
-async def test_an_answer_takes_the_token_the_salt_and_the_key(
-    server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_takes_the_token_the_salt_and_the_key(server: AuthorizationServer) -> None:
     """Attack 26: compute the answer to a refresh from what the store holds. Source: threat model."""
-    keys = server.runtime.keys
-    salts = [keys.new_salt() for _ in range(2)]
-    answers = {server._successors(token, salt, ["read"]) for token in ("one", "two") for salt in salts}
-    other = replace(keys, replay_keys=dict.fromkeys(keys.replay_keys, b"another key"))
-    monkeypatch.setattr(server, "_runtime", replace(server.runtime, keys=other))
-    answers.add(server._successors("one", salts[0], ["read"]))
-    assert len({seed for answer in answers for seed in answer}) == 10
+    salts = [server.keys.new_salt() for _ in range(2)]
+    other = replace(server.keys, replay_keys=dict.fromkeys(server.keys.replay_keys, b"another key"))
+    answers = [
+        successors(server.keys, token, salt, ["read"]) for token in ("one", "two") for salt in salts
+    ] + [successors(other, "one", salts[0], ["read"])]
+    assert len({seed for answer in answers for seed in (answer.access, answer.refresh)}) == 10
 
 
 def test_verify_token_refuses_a_token_of_another_resource(

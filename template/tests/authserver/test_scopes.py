@@ -5,7 +5,7 @@ from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
 
 from authserver import Scope, requires
-from authserver.scopes import ALL, Scopes
+from authserver.model.scopes import ALL, Scopes
 
 SCOPES = Scopes(
     [

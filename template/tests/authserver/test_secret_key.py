@@ -7,9 +7,9 @@ from conftest import Live, new_person
 from oauth_client import OAuthClient, alive
 from operators import Operator
 
-from authserver.configuration import Settings
-from authserver.keys import load_keys
-from authserver.sealing import CannotUnseal, Seal
+from authserver.all_settings import Settings
+from authserver.crypto.keys import load_keys
+from authserver.crypto.sealing import CannotUnseal, Seal
 from authserver.settings import SettingsError
 from authserver.storage import Storage, StorageUnavailable
 

@@ -12,7 +12,7 @@ from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
 
-from authserver.secret_values import Kind, derive, digest, encode, new
+from authserver.crypto.secret_values import Kind, derive, digest, encode, new
 from authserver.storage import Storage, StorageUnavailable
 
 

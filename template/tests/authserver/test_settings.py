@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from authserver.configuration import Settings, load_settings
-from authserver.keys import load_keys
+from authserver.all_settings import Settings, load_settings
+from authserver.crypto.keys import load_keys
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 

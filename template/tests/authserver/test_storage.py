@@ -15,9 +15,9 @@ from conftest import new_store
 from engines import Engine
 
 from authserver import choices
-from authserver.configuration import Settings
-from authserver.records import AuthorizationRequest, Client, User
-from authserver.secret_values import new_seed
+from authserver.all_settings import Settings
+from authserver.crypto.secret_values import new_seed
+from authserver.model.records import AuthorizationRequest, Client, User
 from authserver.storage import (
     TABLES,
     Bucket,

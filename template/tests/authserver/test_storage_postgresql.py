@@ -44,8 +44,8 @@ from test_storage import (
     rotate,
 )
 
-from authserver.records import Client
-from authserver.secret_values import new_seed
+from authserver.crypto.secret_values import new_seed
+from authserver.model.records import Client
 from authserver.settings import SettingsError
 from authserver.storage import Gone, Redeemed, Replayed, Rotated, StorageUnavailable
 from authserver.storage import postgresql as engine

@@ -38,7 +38,7 @@ from test_storage import (
     round_trips,
 )
 
-from authserver.secret_values import new_seed
+from authserver.crypto.secret_values import new_seed
 from authserver.settings import SettingsError
 from authserver.storage import Bucket, Redeemed, Rotated, StorageUnavailable
 from authserver.storage import redis as module

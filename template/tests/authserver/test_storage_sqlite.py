@@ -12,7 +12,7 @@ import anyio
 import pytest
 from test_storage import add_client, granted, new_client, rotate
 
-from authserver.keys import load_keys
+from authserver.crypto.keys import load_keys
 from authserver.settings import SettingsError
 from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine

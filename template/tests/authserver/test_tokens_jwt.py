@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -34,16 +33,17 @@ from operators import Operator
 from person import Person
 
 from app.server import mcp as own_server
-from authserver import AuthorizationServer, choices, configuration
-from authserver.configuration import load_settings
-from authserver.guard import follow_forever
-from authserver.records import Revocation
-from authserver.sealing import Seal
-from authserver.secret_values import Kind, digest, new
+from authserver import AuthorizationServer, choices
+from authserver import all_settings as configuration
+from authserver.all_settings import load_settings
+from authserver.background import follow_forever
+from authserver.crypto.sealing import Seal
+from authserver.crypto.secret_values import Kind, digest, new
+from authserver.model.records import Revocation
 from authserver.settings import SettingsError
 from authserver.storage import Storage, StorageUnavailable
 from authserver.tokens import jwt as chosen
-from authserver.tokens.jwt import access_tokens, parsing, signing, stored_keys
+from authserver.tokens.jwt import access_tokens, parsing, signing
 from authserver.tokens.jwt.stored_keys import StoredKeys
 
 SEAL = Seal([b"a secret key"])
@@ -490,7 +490,7 @@ async def test_what_was_missed_in_a_long_outage_is_learned_after_it(
 
     monkeypatch.setattr(type(storage), "list_revocations", recorded)
     now = [1000.0]
-    monkeypatch.setattr(access_tokens, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    monkeypatch.setattr("authserver.clock.elapsed", lambda: now[0])
     tokens = chosen.create(Settings.model_validate(store))
     tokens.open(storage, SEAL)
     for seconds in (0, 1, 14, 16, 1, 3600):
@@ -523,8 +523,7 @@ def test_a_token_is_refused_from_the_second_that_it_names(
     token = OAuthClient(live).tokens(alice)["access_token"]
     ends = decoded(live, token).claims["exp"]
     for moment, accepted in ((ends - 0.01, True), (ends, False)):
-        clock = SimpleNamespace(monotonic=time.monotonic, time=lambda moment=moment: moment)
-        monkeypatch.setattr(access_tokens, "time", clock)
+        monkeypatch.setattr("authserver.clock.now", lambda moment=moment: moment)
         assert alive(live, token) is accepted
 
 
@@ -585,7 +584,7 @@ def test_unknown_keys_are_looked_for_once_a_second(
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that tests set, in the first place."""
     now = [1_000_000.0]
-    monkeypatch.setattr(stored_keys, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr("authserver.clock.now", lambda: now[0])
     return now
 
 

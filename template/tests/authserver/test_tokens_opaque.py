@@ -10,7 +10,7 @@ from conftest import Live, new_person
 from oauth_client import OAuthClient, alive, call
 from person import Person
 
-from authserver.secret_values import Kind, encode, new_seed
+from authserver.crypto.secret_values import Kind, encode, new_seed
 
 
 def test_a_token_can_be_scanned_for_and_says_nothing(live: Live, alice: Person) -> None:

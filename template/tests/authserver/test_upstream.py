@@ -243,7 +243,7 @@ def test_a_hashed_name_leads_around_no_scope(
     async def none(*_: Any) -> tuple[str, ...]:
         return ()
 
-    monkeypatch.setattr("authserver.step_up.component_scopes", none)
+    monkeypatch.setattr("authserver.middleware.step_up.component_scopes", none)
     inside = result(call(server, token, **press))
     assert inside["isError"]
     assert "needs the scope write" in str(inside)

@@ -1,7 +1,5 @@
 """The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -21,18 +19,16 @@ from authserver.browser.cookies import (
     set_cookie,
 )
 from authserver.browser.devices import describe
-from authserver.forms import read_form
+from authserver.crypto.secret_values import derive
+from authserver.model.records import Session
 from authserver.pages.languages import language
-from authserver.records import Session
-from authserver.secret_values import derive
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 
 _DONE_SECONDS = 60
 
 
-async def show(server: "AuthorizationServer", request: Request) -> Response:
+async def show(server: Provider, request: Request) -> Response:
     """Show who is signed in where, with which apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
@@ -64,21 +60,21 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
     return response
 
 
-def back(server: "AuthorizationServer", done: str) -> Response:
+def back(server: Provider, done: str) -> Response:
     """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
     response = RedirectResponse("/account", status_code=303, headers={"Cache-Control": "no-store"})
     set_cookie(server, response, "done", done, _DONE_SECONDS)
     return response
 
 
-async def end_app(server: "AuthorizationServer", request: Request) -> Response:
+async def end_app(server: Provider, request: Request) -> Response:
     """Disconnect one app."""
     form, session = await posted_form(server, request)
     await disconnect(server, session.subject, form.get("app", ""))
     return back(server, "app")
 
 
-async def end_devices(server: "AuthorizationServer", request: Request) -> Response:
+async def end_devices(server: Provider, request: Request) -> Response:
     """Sign out one other device, or without its id all others."""
     form, session = await posted_form(server, request)
     device = form.get("device")
@@ -91,7 +87,7 @@ async def end_devices(server: "AuthorizationServer", request: Request) -> Respon
     return back(server, "devices" if device is None else "device")
 
 
-async def show_sign_out(server: "AuthorizationServer", request: Request) -> Response:
+async def show_sign_out(server: Provider, request: Request) -> Response:
     """Ask whether to sign out everywhere."""
     session = await required_session(server, request)
     if again := sign_in.fresh(server, request, session):
@@ -99,7 +95,7 @@ async def show_sign_out(server: "AuthorizationServer", request: Request) -> Resp
     return form_page(server, request, "sign_out", subject=session.subject)
 
 
-async def sign_out(server: "AuthorizationServer", request: Request) -> Response:
+async def sign_out(server: Provider, request: Request) -> Response:
     """End all sessions of who is signed in and, where they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     if again := sign_in.fresh(server, request, session):
@@ -113,7 +109,7 @@ async def sign_out(server: "AuthorizationServer", request: Request) -> Response:
     return response
 
 
-async def log_out(server: "AuthorizationServer", request: Request) -> Response:
+async def log_out(server: Provider, request: Request) -> Response:
     """End the session; what comes then is for the login to say."""
     form = await read_form(request)
     session = await current_session(server, request)
@@ -123,6 +119,6 @@ async def log_out(server: "AuthorizationServer", request: Request) -> Response:
     return response
 
 
-def _device_id(server: "AuthorizationServer", session: Session) -> str:
+def _device_id(server: Provider, session: Session) -> str:
     """Return a name for a session that says nothing of it and is good for nothing else."""
-    return derive(server.runtime.keys.names, "session", session.digest).hex()[:32]
+    return derive(server.keys.names, "session", session.digest).hex()[:32]

@@ -1,14 +1,11 @@
 """Connected apps: what a user allowed, by client."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from authserver.audit import audit
-from authserver.clients import destination, is_loopback
-from authserver.records import Grant, Session
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.clients import destination, is_loopback
+from authserver.model.records import Grant, Session
+from authserver.provider import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class App:
     used_at: float
 
 
-async def connected(server: "AuthorizationServer", session: Session) -> list[App]:
+async def connected(server: Provider, session: Session) -> list[App]:
     """Return the apps that may act for who is signed in, in the order in which they were allowed."""
     by_client: dict[str, list[Grant]] = {}
     for grant in await server.storage.list_grants(session.subject):
@@ -35,7 +32,7 @@ async def connected(server: "AuthorizationServer", session: Session) -> list[App
     return [await _app(server, session, grants) for grants in by_client.values()]
 
 
-async def disconnect(server: "AuthorizationServer", subject: str, client_id: str | None = None) -> None:
+async def disconnect(server: Provider, subject: str, client_id: str | None = None) -> None:
     """Revoke all grants of a user, or those to one client; what was remembered goes with them."""
     for grant in await server.storage.list_grants(subject):
         if client_id in (None, grant.client_id):
@@ -43,7 +40,7 @@ async def disconnect(server: "AuthorizationServer", subject: str, client_id: str
     audit("app disconnected", client=client_id, subject=subject)
 
 
-async def _app(server: "AuthorizationServer", session: Session, grants: list[Grant]) -> App:
+async def _app(server: Provider, session: Session, grants: list[Grant]) -> App:
     client_id = grants[0].client_id
     client = await server.get_client(client_id)
     scopes = {name for grant in grants for name in grant.scopes}

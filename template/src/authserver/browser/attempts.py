@@ -1,16 +1,12 @@
 """Limits on guessing: what an attempt counts against."""
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 
-from authserver.addresses import client_address
 from authserver.browser.cookies import known_device
-from authserver.secret_values import derive
+from authserver.crypto.secret_values import derive
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
 from authserver.storage import Bucket
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
 # Five attempts at once, then one a minute, for all browsers together that never signed in to the account.
 _BURST = 5
@@ -18,20 +14,20 @@ _INTERVAL_SECONDS = 60
 
 
 def buckets(
-    server: "AuthorizationServer", request: Request, what: str, *, account: str, subject: str | None
+    server: Provider, request: Request, what: str, *, account: str, subject: str | None
 ) -> list[Bucket]:
     """Return what an attempt counts against: the known browser or the account, and the address.
 
     `what` is guessed, `account` is its name, whether it exists or not; `subject` is None where it does not.
     """
-    names = server.runtime.keys.names
+    names = server.keys.names
     device = subject and known_device(server, request, subject)
     key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
     return [Bucket(key, _BURST, _INTERVAL_SECONDS), *address_buckets(server, request)]
 
 
-def address_buckets(server: "AuthorizationServer", request: Request, *, factor: int = 1) -> list[Bucket]:
+def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:
     """Return what attempts from one address count against, if limited: to `factor` times the setting."""
     limit = factor * server.settings.limit_sign_ins_per_minute
-    key = derive(server.runtime.keys.names, "sign-ins from", client_address(request, server.settings))
+    key = derive(server.keys.names, "sign-ins from", client_address(request, server.settings))
     return [Bucket(key, limit, 60 / limit)] if limit else []

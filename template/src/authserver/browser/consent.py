@@ -1,13 +1,12 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver import secret_values
 from authserver.audit import audit
+from authserver.browser.authorize import redirect_to_client
 from authserver.browser.cookies import (
     check_form,
     current_session,
@@ -17,20 +16,18 @@ from authserver.browser.cookies import (
     unbind_request,
 )
 from authserver.browser.problems import problem
-from authserver.clients import destination, is_loopback
-from authserver.endpoints.authorize import redirect_to_client
-from authserver.forms import parse_parameters, read_form
-from authserver.records import AuthorizationRequest, Session
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model.clients import destination, is_loopback
+from authserver.model.records import AuthorizationRequest, Session
+from authserver.provider import Provider
+from authserver.requests.reading import parse_parameters, read_form
 
 CODE_SECONDS = 60
 
 
 async def find_request(
-    server: "AuthorizationServer", request: Request, request_id: str
+    server: Provider, request: Request, request_id: str
 ) -> AuthorizationRequest | Response:
     """Return the authorization request that this browser began, or the page that says why not."""
     pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
@@ -41,7 +38,7 @@ async def find_request(
     return pending
 
 
-async def show(server: "AuthorizationServer", request: Request) -> Response:
+async def show(server: Provider, request: Request) -> Response:
     """Show the consent page to who is signed in."""
     request_id = parse_parameters(request.scope["query_string"]).get("request", "")
     pending = await find_request(server, request, request_id)
@@ -75,7 +72,7 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
     )
 
 
-async def decide(server: "AuthorizationServer", request: Request) -> Response:
+async def decide(server: Provider, request: Request) -> Response:
     """Take the user's answer: the request is consumed, and the browser goes back to the client."""
     form = await read_form(request)
     request_id = form.get("request", "")
@@ -99,7 +96,7 @@ async def decide(server: "AuthorizationServer", request: Request) -> Response:
 
 
 async def _is_remembered(
-    server: "AuthorizationServer",
+    server: Provider,
     request: Request,
     request_id: str,
     pending: AuthorizationRequest,
@@ -114,7 +111,7 @@ async def _is_remembered(
 
 
 async def _allow(
-    server: "AuthorizationServer",
+    server: Provider,
     request: Request,
     request_id: str,
     pending: AuthorizationRequest,
@@ -144,7 +141,7 @@ async def _allow(
     return response
 
 
-async def _refuse(server: "AuthorizationServer", request_id: str, why: str) -> Response:
+async def _refuse(server: Provider, request_id: str, why: str) -> Response:
     taken = await server.storage.take_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     if taken is None:
         return _sign_in(request_id)  # which says that it has expired

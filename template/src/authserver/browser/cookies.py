@@ -6,18 +6,16 @@ public URL, since all ports of a loopback address share their cookies.
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import pages, secret_values
-from authserver.forms import read_form
-from authserver.records import Session
-from authserver.secret_values import Kind, derive, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver import pages
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, derive, digest
+from authserver.model.records import Session
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 
 _REQUEST_SECONDS = 600
 _DEVICE_SECONDS = 180 * 86_400
@@ -33,15 +31,13 @@ class ForgedForm(Exception):
     """The form was not sent from a page that this server gave to this browser and user."""
 
 
-def _name(server: "AuthorizationServer", name: str) -> str:
+def _name(server: Provider, name: str) -> str:
     settings = server.settings
     site = hashlib.sha256(settings.public_url.encode()).hexdigest()[:8]
     return f"{'__Host-' if settings.secure else ''}{name}-{site}"
 
 
-def set_cookie(
-    server: "AuthorizationServer", response: Response, name: str, value: str, seconds: int | None
-) -> None:
+def set_cookie(server: Provider, response: Response, name: str, value: str, seconds: int | None) -> None:
     """Set one of our cookies, out of reach of scripts and other sites."""
     response.set_cookie(
         _name(server, name),
@@ -54,18 +50,18 @@ def set_cookie(
     )
 
 
-def get_cookie(server: "AuthorizationServer", request: Request, name: str) -> str:
+def get_cookie(server: Provider, request: Request, name: str) -> str:
     """Return the value of one of our cookies, '' where the browser has none."""
     return request.cookies.get(_name(server, name), "")
 
 
-def delete_cookie(server: "AuthorizationServer", response: Response, name: str) -> None:
+def delete_cookie(server: Provider, response: Response, name: str) -> None:
     """Let the browser forget one of our cookies."""
     set_cookie(server, response, name, "", 0)
 
 
-def _seal(server: "AuthorizationServer", *parts: str) -> str:
-    return derive(server.runtime.keys.browser, *parts).hex()
+def _seal(server: Provider, *parts: str) -> str:
+    return derive(server.keys.browser, *parts).hex()
 
 
 # ------------------------------------------------- the browser that began an authorization request
@@ -76,28 +72,28 @@ def _request_cookie(request_id: str) -> str:
     return "request-" + digest(Kind.AUTHORIZATION_REQUEST, request_id).hex()[:16]
 
 
-def bind_request(server: "AuthorizationServer", response: Response, request_id: str, *, direct: bool) -> None:
+def bind_request(server: Provider, response: Response, request_id: str, *, direct: bool) -> None:
     """Bind an authorization request to the browser that gets this response, and how it came here."""
     sealed = _seal(server, _DIRECT if direct else _LED, request_id)
     set_cookie(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
 
 
-def is_bound(server: "AuthorizationServer", request: Request, request_id: str) -> bool:
+def is_bound(server: Provider, request: Request, request_id: str) -> bool:
     """Say whether this browser began the authorization request."""
     return any(_is_bound(server, request, how, request_id) for how in (_DIRECT, _LED))
 
 
-def is_direct(server: "AuthorizationServer", request: Request, request_id: str) -> bool:
+def is_direct(server: Provider, request: Request, request_id: str) -> bool:
     """Say whether this browser began the authorization request, and no web page elsewhere led it here."""
     return _is_bound(server, request, _DIRECT, request_id)
 
 
-def _is_bound(server: "AuthorizationServer", request: Request, how: str, request_id: str) -> bool:
+def _is_bound(server: Provider, request: Request, how: str, request_id: str) -> bool:
     sealed = get_cookie(server, request, _request_cookie(request_id))
     return hmac.compare_digest(sealed.encode(), _seal(server, how, request_id).encode())
 
 
-def unbind_request(server: "AuthorizationServer", response: Response, request_id: str) -> None:
+def unbind_request(server: Provider, response: Response, request_id: str) -> None:
     """Forget the binding: the request is finished."""
     delete_cookie(server, response, _request_cookie(request_id))
 
@@ -105,14 +101,14 @@ def unbind_request(server: "AuthorizationServer", response: Response, request_id
 # ---------------------------------------------------------------------------------------- sessions
 
 
-async def current_session(server: "AuthorizationServer", request: Request) -> Session | None:
+async def current_session(server: Provider, request: Request) -> Session | None:
     """Return the session of this browser, if it and its user are alive, and the login confirms it."""
     value = get_cookie(server, request, "session")
     session = await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
     return session if session and await server.login.confirm(request, session) else None
 
 
-async def required_session(server: "AuthorizationServer", request: Request) -> Session:
+async def required_session(server: Provider, request: Request) -> Session:
     """Return the session of this browser; raises NotSignedIn."""
     session = await current_session(server, request)
     if session is None:
@@ -120,9 +116,7 @@ async def required_session(server: "AuthorizationServer", request: Request) -> S
     return session
 
 
-async def start_session(
-    server: "AuthorizationServer", request: Request, response: Response, subject: str
-) -> bytes:
+async def start_session(server: Provider, request: Request, response: Response, subject: str) -> bytes:
     """Sign a user in, under a new session id; a session that this browser had before ends.
 
     Returns the digest under which the session is stored.
@@ -144,18 +138,18 @@ async def start_session(
     return stored
 
 
-async def end_session(server: "AuthorizationServer", request: Request, response: Response) -> None:
+async def end_session(server: Provider, request: Request, response: Response) -> None:
     """Sign this browser out."""
     await _end(server, request)
     delete_cookie(server, response, "session")
 
 
-async def _end(server: "AuthorizationServer", request: Request) -> None:
+async def _end(server: Provider, request: Request) -> None:
     if value := get_cookie(server, request, "session"):
         await server.storage.end_session(digest(Kind.SESSION, value))
 
 
-def known_device(server: "AuthorizationServer", request: Request, subject: str) -> str | None:
+def known_device(server: Provider, request: Request, subject: str) -> str | None:
     """Return the id of this browser if that user signed in with it before."""
     device, _, sealed = get_cookie(server, request, "device").partition(".")
     expected = _seal(server, "device", device, subject)
@@ -165,13 +159,13 @@ def known_device(server: "AuthorizationServer", request: Request, subject: str) 
 # ------------------------------------------------------------------- signing in again, and coming back
 
 
-def keep_way_back(server: "AuthorizationServer", request: Request, response: Response, path: str) -> None:
+def keep_way_back(server: Provider, request: Request, response: Response, path: str) -> None:
     """Remember the page to come back to after this browser has signed in again."""
     sealed = _seal(server, "way back", path, get_cookie(server, request, "session"))
     set_cookie(server, response, "back", f"{path}|{sealed}", _REQUEST_SECONDS)
 
 
-def way_back(server: "AuthorizationServer", request: Request) -> str | None:
+def way_back(server: Provider, request: Request) -> str | None:
     """Return the path that `keep_way_back` kept in the session that this browser has."""
     path, _, sealed = get_cookie(server, request, "back").rpartition("|")
     expected = _seal(server, "way back", path, get_cookie(server, request, "session"))
@@ -181,7 +175,7 @@ def way_back(server: "AuthorizationServer", request: Request) -> str | None:
 # ------------------------------------------------------------------------------------------- forms
 
 
-def _browser(server: "AuthorizationServer", request: Request) -> str:
+def _browser(server: Provider, request: Request) -> str:
     """Return the id of this browser; at its first visit a new one, which `form_page` gives it."""
     known = get_cookie(server, request, "browser")
     if not known and not hasattr(request.state, "browser"):
@@ -189,13 +183,13 @@ def _browser(server: "AuthorizationServer", request: Request) -> str:
     return known or str(request.state.browser)
 
 
-def browser_seal(server: "AuthorizationServer", request: Request, *parts: str) -> bytes:
+def browser_seal(server: Provider, request: Request, *parts: str) -> bytes:
     """Return what `parts` are in this browser only: to be stored, and compared when they come back."""
     return _seal(server, "browser", _browser(server, request), *parts).encode()
 
 
 def form_page(
-    server: "AuthorizationServer",
+    server: Provider,
     request: Request,
     template: str,
     *,
@@ -223,9 +217,7 @@ def form_page(
     return response
 
 
-def check_form(
-    server: "AuthorizationServer", request: Request, form: dict[str, str], *, subject: str = ""
-) -> None:
+def check_form(server: Provider, request: Request, form: dict[str, str], *, subject: str = "") -> None:
     """Raise ForgedForm unless the form came from `form_page`, to this browser and user."""
     browser = get_cookie(server, request, "browser")
     expected = _seal(server, "form", browser, subject)
@@ -233,7 +225,7 @@ def check_form(
         raise ForgedForm
 
 
-async def posted_form(server: "AuthorizationServer", request: Request) -> tuple[dict[str, str], Session]:
+async def posted_form(server: Provider, request: Request) -> tuple[dict[str, str], Session]:
     """Return a form of who is signed in, and the session; raises BadRequest, NotSignedIn, ForgedForm."""
     form = await read_form(request)
     session = await required_session(server, request)

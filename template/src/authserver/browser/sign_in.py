@@ -1,28 +1,24 @@
 """Before and after the login: which request it is for, and where the browser goes when it is done."""
 
-import time
-from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from authserver import clock
 from authserver.audit import audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
-from authserver.records import AuthorizationRequest, Session
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
-
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model.records import AuthorizationRequest, Session
+from authserver.provider import Provider
 
 FRESH_SECONDS = 300
 """For how long after a sign-in dangerous steps need no other one."""
 
 
 async def begin(
-    server: "AuthorizationServer", request: Request, request_id: str
+    server: Provider, request: Request, request_id: str
 ) -> AuthorizationRequest | Response | None:
     """Return the authorization request to sign in for, None without one, or the page to show instead.
 
@@ -40,16 +36,14 @@ async def begin(
     return pending
 
 
-async def client_name(server: "AuthorizationServer", request_id: str) -> str | None:
+async def client_name(server: Provider, request_id: str) -> str | None:
     """Return what the client calls itself that asks to sign in, None where nobody does."""
     pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     client = await server.get_client(pending.client_id) if pending else None
     return (client.client_name or client.client_id) if client else None
 
 
-async def finish(
-    server: "AuthorizationServer", request: Request, *, subject: str, request_id: str
-) -> Response:
+async def finish(server: Provider, request: Request, *, subject: str, request_id: str) -> Response:
     """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
     response = _to(onward(server, request, request_id))
     await start_session(server, request, response, subject)
@@ -57,12 +51,12 @@ async def finish(
     return response
 
 
-def fresh(server: "AuthorizationServer", request: Request, session: Session) -> Response | None:
+def fresh(server: Provider, request: Request, session: Session) -> Response | None:
     """Return None if the sign-in is recent enough for a dangerous step, else the way to sign in again.
 
     A GET comes back to its own page after that, a post to the account page.
     """
-    if time.time() - session.created_at < FRESH_SECONDS:
+    if clock.now() - session.created_at < FRESH_SECONDS:
         return None
     response = _to("/login")
     path = request.url.path if request.method == "GET" else "/account"
@@ -70,7 +64,7 @@ def fresh(server: "AuthorizationServer", request: Request, session: Session) -> 
     return response
 
 
-def onward(server: "AuthorizationServer", request: Request, request_id: str) -> str:
+def onward(server: Provider, request: Request, request_id: str) -> str:
     """Return the path that follows a sign-in."""
     if request_id:
         return f"/consent?{urlencode({'request': request_id})}"

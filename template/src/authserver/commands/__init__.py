@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from authserver.errors import OperatorError
 
 if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+    from authserver.server import AuthorizationServer
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON, one object a line.")]
 
@@ -29,7 +29,7 @@ class CommandError(OperatorError):
 async def opened() -> AsyncIterator["AuthorizationServer"]:
     """Open the server of `app`, with its storage, and close it afterwards; raises OperatorError."""
     from authserver import logs
-    from authserver.provider import AuthorizationServer
+    from authserver.server import AuthorizationServer
 
     logs.configure()  # after the import of FastMCP, which sets up a log of its own
     from app.server import mcp

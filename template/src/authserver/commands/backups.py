@@ -2,24 +2,24 @@
 # ruff: noqa: PLC0415
 
 import os
-import time
 from pathlib import Path
 
+from authserver import clock
 from authserver.commands import CommandError, opened, when
 
 
 async def purge() -> None:
     """Delete what has expired; the running server does so by itself every few minutes."""
-    from authserver import guard
+    from authserver import background
 
     async with opened() as server:
-        print(f"{await guard.purge(server)} records deleted")
+        print(f"{await background.purge(server)} records deleted")
 
 
 async def back_up(file: Path, /) -> None:
     """Write all that is stored to a new file, also while the server runs. The secret key is not in it."""
     from authserver import backup
-    from authserver.keys import check_value
+    from authserver.crypto.keys import check_value
 
     async with opened() as server:
         try:
@@ -44,8 +44,8 @@ async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted:
         The secret key is lost: restore under a new one, without signing keys and second factors.
     """
     from authserver import backup, choices, logs
-    from authserver.configuration import load_settings
-    from authserver.keys import verify_key
+    from authserver.all_settings import load_settings
+    from authserver.crypto.keys import verify_key
     from authserver.storage import NotEmpty, Storage
 
     logs.configure()
@@ -67,7 +67,7 @@ async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted:
         raise CommandError(f"{file}: {error}") from None
     finally:
         await storage.close()
-    hours = (time.time() - source.made_at) / 3600
+    hours = (clock.now() - source.made_at) / 3600
     print(f"{source.count} records restored, of {when(source.made_at)}, {hours:.1f} hours ago.")
     if discard_encrypted:
         print("Signing keys and second factors were left out: whoever had one signs in without it now.")

@@ -45,8 +45,8 @@ async def add(
     """
     from mcp.server.auth.provider import RegistrationError
 
-    from authserver.clients import AUTH_METHODS, parse_registration, resource_server
     from authserver.endpoints.register import new_client
+    from authserver.model.clients import AUTH_METHODS, parse_registration, resource_server
 
     if method not in AUTH_METHODS:
         raise CommandError(f"--method must be one of {', '.join(AUTH_METHODS)}")

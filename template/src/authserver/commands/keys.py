@@ -35,11 +35,11 @@ async def rotate(*, at_once: bool = False) -> None:
 @keys.command
 async def rewrap() -> None:
     """Seal again what AUTH_SECRET_KEY_PREVIOUS sealed: once every node runs with the new AUTH_SECRET_KEY."""
-    from authserver.keys import store_check_value
+    from authserver.crypto.keys import store_check_value
 
     async with opened() as server:
         count = await server.tokens.rewrap() + await server.login.rewrap()
-        await store_check_value(server.storage, server.runtime.keys)
+        await store_check_value(server.storage, server.keys)
         print(
             f"{count} secrets sealed again. AUTH_SECRET_KEY_PREVIOUS can go in"
             f" {server.settings.refresh_replay_seconds} seconds, when no answer made with it is repeated."

@@ -12,7 +12,7 @@ from authserver.commands import opened
 from authserver.commands.users import invitation
 
 if TYPE_CHECKING:
-    from authserver.configuration import Settings
+    from authserver.all_settings import Settings
 
 SILENT_SECONDS = 30
 """How long a worker may not answer before it is replaced. A busy machine may leave one without a turn."""
@@ -32,7 +32,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
-    from authserver.configuration import load_settings
+    from authserver.all_settings import load_settings
     from authserver.upstream import use_patient_workers
 
     settings = load_settings()
@@ -71,7 +71,7 @@ def _check_port(settings: "Settings", port: int) -> None:
 
 async def _prepare() -> None:
     """Make schema and keys before any worker starts, and the link for the first account."""
-    from authserver.scopes import ALL
+    from authserver.model.scopes import ALL
 
     async with opened() as server:
         print(f"Serving {server.resource}", flush=True)

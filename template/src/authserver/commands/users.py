@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from authserver import secret_values
 from authserver.browser.devices import describe
 from authserver.commands import CommandError, Json, opened, print_rows, require, when
-from authserver.secret_values import Kind, digest
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, digest
 
 if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
-    from authserver.records import User
+    from authserver.model.records import User
+    from authserver.server import AuthorizationServer
 
 INVITATION_SECONDS = 3600
 
@@ -32,7 +32,7 @@ async def invitation(server: "AuthorizationServer", name: str | None, scopes: li
 async def invite(name: str, /) -> None:
     """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
     from authserver.login import USER_NAME
-    from authserver.scopes import ALL
+    from authserver.model.scopes import ALL
 
     if not USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
@@ -65,7 +65,7 @@ async def list_users(*, as_json: Json = False) -> None:
 @users.command(name="scopes")
 async def set_scopes(name: str, /, *scopes: str) -> None:
     """Set the scopes that a user may grant: none for the default ones, '*' for all."""
-    from authserver.scopes import ALL
+    from authserver.model.scopes import ALL
 
     async with opened() as server:
         if unknown := set(scopes) - {ALL, *server.scopes.names}:

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from authserver.doctor.findings import Finding, Level
 from authserver.doctor.manifest import Manifest, Project, applies, file_hash
 from authserver.errors import OperatorError
+from authserver.findings import Finding, Level
 
 _CODE = {".py", ".lua", ".sql", ".html", ".js"}
 _LEFT_OUT = {"node_modules", "__pycache__", "tests"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import authserver
 from authserver import choices
-from authserver.doctor.findings import Finding, note
+from authserver.findings import Finding, note
 
 _MANIFEST = "src/authserver/manifest.json"
 

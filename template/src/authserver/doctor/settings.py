@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from authserver.doctor.findings import Finding, note, unsafe
-from authserver.doctor.private import open_to_others
+from authserver.findings import Finding, note, unsafe
+from authserver.private_files import open_to_others
 from authserver.settings import LOOPBACK_HOSTS, CoreSettings
 
 _HOUR_SECONDS = 3600

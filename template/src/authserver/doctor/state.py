@@ -1,13 +1,12 @@
 """What doctor says of a server that is open: its store, its accounts, what it runs on."""
 
-import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 
-from authserver import choices
-from authserver.doctor.findings import Finding, note, unsafe
+from authserver import choices, clock
 from authserver.doctor.settings import check_settings
-from authserver.provider import AuthorizationServer
+from authserver.findings import Finding, note, unsafe
+from authserver.server import AuthorizationServer
 from authserver.upstream import is_tested
 
 _SKEW_SECONDS = 5
@@ -23,9 +22,9 @@ async def examine(server: AuthorizationServer) -> AsyncIterator[Finding]:
         if checks := getattr(module, "checks", None):
             for finding in checks(settings):
                 yield finding
-    before = time.time()
+    before = clock.now()
     now = await storage.now()
-    skew = max(before - now, now - time.time())
+    skew = max(before - now, now - clock.now())
     if skew > _SKEW_SECONDS:
         yield unsafe(
             "clock",

@@ -2,22 +2,17 @@
 
 import base64
 import hmac
-from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
-from authserver.clients import RegisteredClient
+from authserver.crypto.secret_values import Kind, digest
 from authserver.endpoints.errors import OAuthError
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.clients import RegisteredClient
+from authserver.provider import Provider
 
 
-async def authenticate_client(
-    server: "AuthorizationServer", request: Request, form: dict[str, str]
-) -> RegisteredClient:
+async def authenticate_client(server: Provider, request: Request, form: dict[str, str]) -> RegisteredClient:
     """Return the client that sent the request, by the one method that it registered.
 
     Raises OAuthError `invalid_client` (401), or `invalid_request` where two methods are used at once.

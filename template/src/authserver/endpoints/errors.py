@@ -7,8 +7,8 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authserver.forms import BadRequest
-from authserver.issued import TooManyClients
+from authserver.model.issued import TooManyClients
+from authserver.requests.reading import BadRequest
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

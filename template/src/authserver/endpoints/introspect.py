@@ -1,19 +1,17 @@
 """The introspection endpoint (RFC 7662), for access tokens."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver.endpoints.client_authentication import authenticate_client
 from authserver.endpoints.errors import NO_STORE, OAuthError
-from authserver.forms import read_form
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 
 
-async def introspect(server: "AuthorizationServer", request: Request) -> Response:
+async def introspect(server: Provider, request: Request) -> Response:
     """Say what a token amounts to now; raises OAuthError.
 
     A client learns about its own tokens, and about others where the operator lets it (`clients add

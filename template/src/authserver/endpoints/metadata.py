@@ -4,20 +4,18 @@ Addresses are written out as strings, since the SDK's models add a slash to an i
 clients compare the issuer letter by letter (RFC 9207 section 2.4).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authserver.clients import AUTH_METHODS, GRANT_TYPES
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.clients import AUTH_METHODS, GRANT_TYPES
+from authserver.provider import Provider
 
 _HEADERS = {"Cache-Control": "public, max-age=300"}
 
 
-async def authorization_server(server: "AuthorizationServer", request: Request) -> Response:
+async def authorization_server(server: Provider, request: Request) -> Response:
     """Return authorization server metadata."""
     issuer = server.issuer
     document: dict[str, Any] = {
@@ -45,7 +43,7 @@ async def authorization_server(server: "AuthorizationServer", request: Request) 
     return JSONResponse(document, headers=_HEADERS)
 
 
-async def protected_resource(server: "AuthorizationServer", request: Request) -> Response:
+async def protected_resource(server: Provider, request: Request) -> Response:
     """Return protected resource metadata: the least scopes, tools ask for more when they need it."""
     document = {
         "resource": server.resource,

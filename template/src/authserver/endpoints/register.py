@@ -1,26 +1,24 @@
 """Dynamic client registration (RFC 7591)."""
 
-import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authserver import secret_values
-from authserver.addresses import client_address
+from authserver import clock
 from authserver.audit import audit
-from authserver.clients import RegisteredClient, parse_registration
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, derive, digest
 from authserver.endpoints.errors import NO_STORE, OAuthError, too_many_requests
-from authserver.forms import read_json
-from authserver.secret_values import Kind, derive, digest
+from authserver.model.clients import RegisteredClient, parse_registration
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import read_json
 from authserver.storage import Bucket
 
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
-
-async def register(server: "AuthorizationServer", request: Request) -> Response:
+async def register(server: Provider, request: Request) -> Response:
     """Register a client and tell it what was registered; raises OAuthError and RegistrationError."""
     address = client_address(request, server.settings)
     body = await read_json(request)
@@ -30,7 +28,7 @@ async def register(server: "AuthorizationServer", request: Request) -> Response:
     await server.register_client(client)
     answer: dict[str, Any] = client.model_dump(mode="json", exclude_none=True) | {
         "redirect_uris": client.exact_redirect_uris,
-        "client_id_issued_at": int(time.time()),
+        "client_id_issued_at": int(clock.now()),
     }
     if secret is not None:
         # RFC 7591 section 3.2.1: 0 says that it never expires.
@@ -42,7 +40,7 @@ async def register(server: "AuthorizationServer", request: Request) -> Response:
 
 
 def new_client(
-    server: "AuthorizationServer",
+    server: Provider,
     metadata: dict[str, Any],
     *,
     address: str,
@@ -65,16 +63,16 @@ def new_client(
     return client, secret
 
 
-async def _limit(server: "AuthorizationServer", address: str) -> None:
+async def _limit(server: Provider, address: str) -> None:
     limit = server.settings.limit_registrations_per_minute
     if limit == 0:
         return
-    key = derive(server.runtime.keys.names, "registrations from", address)
+    key = derive(server.keys.names, "registrations from", address)
     wait = await server.storage.take_attempt([Bucket(key, limit, 60 / limit)])
     if wait > 0:
         raise too_many_requests(wait)
 
 
-async def refuse(server: "AuthorizationServer", request: Request) -> Response:
+async def refuse(server: Provider, request: Request) -> Response:
     """Refuse: with AUTH_REGISTRATION=static, only the operator adds clients."""
     raise OAuthError("access_denied", "clients are registered by the operator of this server", status=403)

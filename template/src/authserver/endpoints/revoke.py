@@ -1,19 +1,15 @@
 """The revocation endpoint (RFC 7009)."""
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from authserver.endpoints.client_authentication import authenticate_client
 from authserver.endpoints.errors import NO_STORE, OAuthError
-from authserver.forms import read_form
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 
 
-async def revoke(server: "AuthorizationServer", request: Request) -> Response:
+async def revoke(server: Provider, request: Request) -> Response:
     """Revoke the grant of a token of this client; raises OAuthError.
 
     The answer is 200 for any token, unknown and foreign ones too (section 2.2). `token_type_hint` is only a

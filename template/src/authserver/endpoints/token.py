@@ -4,27 +4,24 @@ import base64
 import hashlib
 import hmac
 import re
-from typing import TYPE_CHECKING
 
 from mcp.shared.auth import OAuthToken
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver.audit import audit
-from authserver.clients import RegisteredClient
 from authserver.endpoints.client_authentication import authenticate_client
 from authserver.endpoints.errors import NO_STORE, OAuthError
-from authserver.forms import read_form
-from authserver.resources import same_resource
-from authserver.scopes import OPENID_SCOPES
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.clients import RegisteredClient
+from authserver.model.resource_indicators import same_resource
+from authserver.model.scopes import OPENID_SCOPES
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
-async def token(server: "AuthorizationServer", request: Request) -> Response:
+async def token(server: Provider, request: Request) -> Response:
     """Answer a token request; raises OAuthError and TokenError."""
     form = await read_form(request)
     client = await authenticate_client(server, request, form)
@@ -38,9 +35,7 @@ async def token(server: "AuthorizationServer", request: Request) -> Response:
     return JSONResponse(answer.model_dump(exclude_none=True), headers=NO_STORE)
 
 
-async def _authorization_code(
-    server: "AuthorizationServer", client: RegisteredClient, form: dict[str, str]
-) -> OAuthToken:
+async def _authorization_code(server: Provider, client: RegisteredClient, form: dict[str, str]) -> OAuthToken:
     verifier = _required(form, "code_verifier")
     code = await server.load_authorization_code(client, _required(form, "code"))
     if code is None:
@@ -62,9 +57,7 @@ async def _authorization_code(
     return await server.exchange_authorization_code(client, code)
 
 
-async def _refresh_token(
-    server: "AuthorizationServer", client: RegisteredClient, form: dict[str, str]
-) -> OAuthToken:
+async def _refresh_token(server: Provider, client: RegisteredClient, form: dict[str, str]) -> OAuthToken:
     refresh_token = await server.load_refresh_token(client, _required(form, "refresh_token"))
     if refresh_token is None:
         raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.records import Session
+from authserver.model.records import Session
 
 USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
@@ -31,7 +31,7 @@ class AccountSection:
 
 
 class Login(Protocol):
-    """One way to sign in. The module offers `create(server)`."""
+    """One way to sign in. The module offers `Settings` and `create(server, settings)`."""
 
     @property
     def routes(self) -> list[Route]:

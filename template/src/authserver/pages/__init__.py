@@ -1,7 +1,7 @@
 """The pages people see: HTML without outside assets, every text from `languages.py`.
 
-A login brings its own pages, in `login/<its name>/pages/`; so does the second factor. Where a page cannot do
-without a script, it is one of ours; the policy lets no other page run any.
+A login brings pages of its own, and so does the second factor: those are named by their path in `authserver`.
+Where a page cannot do without a script, it is one of ours; the policy lets no other page run any.
 """
 
 import hashlib
@@ -115,11 +115,8 @@ def _moment(seconds: float) -> Markup:
 
 @cache
 def _environment(language: Language) -> Environment:
-    from authserver import choices  # noqa: PLC0415  # logins import this module
-
-    login = Path(choices.login.__file__).parent / "pages"
     environment = Environment(
-        loader=FileSystemLoader([_HERE, login, _HERE.parent / "second_factor" / "pages"]),
+        loader=FileSystemLoader([_HERE, _HERE.parent]),
         autoescape=True,
         auto_reload=False,
         undefined=StrictUndefined,

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from authserver.errors import OperatorError
-from authserver.records import (
+from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
     AuthorizationRequest,

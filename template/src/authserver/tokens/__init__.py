@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from starlette.routing import Route
 
-from authserver.records import AccessToken
-from authserver.sealing import Seal
+from authserver.crypto.sealing import Seal
+from authserver.model.records import AccessToken
 from authserver.storage import Issued, Storage
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from starlette.routing import Route
 
-from authserver import secret_values
-from authserver.records import AccessToken
-from authserver.sealing import Seal
-from authserver.secret_values import Kind
+from authserver.crypto import secret_values
+from authserver.crypto.sealing import Seal
+from authserver.crypto.secret_values import Kind
+from authserver.model.records import AccessToken
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Issued, Storage
 

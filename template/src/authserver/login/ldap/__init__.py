@@ -6,7 +6,6 @@ intervals ends sessions and grants of entries that are gone or disabled.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
 
 import structlog
 from starlette.requests import Request
@@ -14,24 +13,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver.audit import audit
-from authserver.browser.endpoint import endpoint
-from authserver.browser.password_form import PasswordForm, Refused
+from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
-from authserver.forms import read_form
+from authserver.crypto.secret_values import derive
 from authserver.login import AccountSection, Login
-from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable, normalised
+from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable
 from authserver.login.ldap.doctor import checks
+from authserver.login.ldap.names import normalised
 from authserver.login.ldap.settings import Settings
-from authserver.pool import Pool
-from authserver.records import Session, User
-from authserver.scopes import ALL
-from authserver.second_factor import SecondFactor
-from authserver.secret_values import derive
+from authserver.model.records import Session, User
+from authserver.model.scopes import ALL
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
 from authserver.settings import SettingsError
 from authserver.storage import Bucket
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.with_password.form import PasswordForm, Refused
+from authserver.with_password.pool import Pool
+from authserver.with_password.second_factor import SecondFactor
 
 __all__ = ["Settings", "checks", "create"]
 
@@ -53,16 +51,15 @@ _BATCH = 50
 _log = structlog.get_logger("authserver")
 
 
-def create(server: "AuthorizationServer") -> "DirectoryLogin":
+def create(server: Provider, settings: Settings) -> "DirectoryLogin":
     """Return the login; raises SettingsError."""
-    return DirectoryLogin(server)
+    return DirectoryLogin(server, settings)
 
 
 class DirectoryLogin(Login):
     """The Login protocol with a directory."""
 
-    def __init__(self, server: "AuthorizationServer") -> None:
-        settings = cast("Settings", server.settings)
+    def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
         self._minutes = settings.ldap_check_minutes
         self._directory = Directory(settings)
@@ -106,7 +103,10 @@ class DirectoryLogin(Login):
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the second factor."""
-        return AccountSection("second_factor_section", await self._second_factor.section(session))
+        return AccountSection(
+            "with_password/second_factor/pages/second_factor_section",
+            await self._second_factor.section(session),
+        )
 
     async def rewrap(self) -> int:
         """Seal second factors again."""
@@ -164,7 +164,7 @@ class DirectoryLogin(Login):
             return
         seconds = self._minutes * _MINUTE_SECONDS
         # The interval is part of the key: a shorter one does not wait for the end of the longer one before.
-        key = derive(self._server.runtime.keys.names, "directory check", str(seconds))
+        key = derive(self._server.keys.names, "directory check", str(seconds))
         turn = Bucket(key, burst=1, interval_seconds=seconds)
         while True:
             try:

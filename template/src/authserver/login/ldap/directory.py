@@ -6,21 +6,18 @@ never followed: they lead to servers that nobody configured.
 """
 
 import math
-import re
 import socket
 import ssl
 import threading
-import time
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import ldap3
 import structlog
-from ldap3.core.exceptions import LDAPCommunicationError, LDAPExceptionError, LDAPStartTLSError
+from ldap3.core.exceptions import LDAPCommunicationError, LDAPStartTLSError
 from ldap3.core.results import (
     RESULT_CODES,
     RESULT_CONSTRAINT_VIOLATION,
@@ -29,13 +26,12 @@ from ldap3.core.results import (
     RESULT_SUCCESS,
     RESULT_UNWILLING_TO_PERFORM,
 )
-from ldap3.operation.search import parse_filter
-from ldap3.utils.dn import escape_rdn, parse_dn
+from ldap3.utils.dn import escape_rdn
 
+from authserver import clock
+from authserver.login.ldap.names import escaped, folded, is_dn, is_shown, normalised
+from authserver.login.ldap.settings import Settings
 from authserver.settings import SettingsError
-
-if TYPE_CHECKING:
-    from authserver.login.ldap.settings import Settings
 
 T = TypeVar("T")
 
@@ -43,13 +39,6 @@ _log = structlog.get_logger("authserver")
 
 # A server that failed is asked last for so long.
 _AVOID_SECONDS = 60
-
-_NAME_LENGTH = 256
-
-_ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")
-
-# What stands for a byte in a distinguished name: RFC 4514 section 3, `pair`.
-_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 # How directories say no to a password, in RFC 4511 appendix A's words. All else is trouble.
 _REFUSALS = (
@@ -89,7 +78,7 @@ class Entry:
 class Directory:
     """The servers of one directory, asked in their order."""
 
-    def __init__(self, settings: "Settings") -> None:
+    def __init__(self, settings: Settings) -> None:
         """Take the settings; connects to nothing. Raises SettingsError."""
         self._settings = settings
         self._service = settings.ldap_bind_dn and (settings.ldap_bind_dn, settings.ldap_password())
@@ -109,7 +98,7 @@ class Directory:
 
     def authenticate(self, name: str, password: str) -> Entry:
         """Return the entry with that name and password; raises NotRight and Unavailable."""
-        if not password or not _is_shown(name):
+        if not password or not is_shown(name):
             # An empty password makes a bind anonymous, and so successful (RFC 4513 section 5.1.2).
             raise NotRight("unusable name or password")
         return self._ask(lambda connection: self._authenticate(connection, name, password))
@@ -144,18 +133,18 @@ class Directory:
     def _find(self, connection: ldap3.Connection, name: str) -> tuple[dict[str, Any] | None, str]:
         """Return the one entry with that name, or None and why."""
         attribute = self._settings.ldap_name_attribute
-        found = self._search(connection, f"({attribute}={_escaped(name.encode())})")
+        found = self._search(connection, f"({attribute}={escaped(name.encode())})")
         if len(found) != 1:
             return None, "several entries have this name" if found else "no entry has this name"
         # Directories compare loosely (accents, width, ignored characters), and attempts are counted by name.
-        if _folded(name) not in map(_folded, _texts(found[0], attribute)):
+        if folded(name) not in map(folded, _texts(found[0], attribute)):
             return None, "the entry spells its name otherwise"
         return found[0], ""
 
     def _look_up(self, connection: ldap3.Connection, ids: Sequence[bytes]) -> dict[bytes, Entry]:
         self._bind_to_search(connection, "", "")
         attribute = self._settings.ldap_id_attribute
-        wanted = "".join(f"({attribute}={_escaped(id_)})" for id_ in ids)
+        wanted = "".join(f"({attribute}={escaped(id_)})" for id_ in ids)
         found = self._search(connection, f"(|{wanted})")
         return {entry.id: entry for entry in (self._entry(connection, each) for each in found)}
 
@@ -176,11 +165,11 @@ class Directory:
         ids = _values(found, settings.ldap_id_attribute)
         if len(ids) != 1:
             raise _Trouble("AUTH_LDAP_ID_ATTRIBUTE: an entry has none, or several")
-        names = [name for name in _texts(found, settings.ldap_name_attribute) if _is_shown(name)]
+        names = [name for name in _texts(found, settings.ldap_name_attribute) if is_shown(name)]
         if settings.ldap_groups_base:
-            condition = settings.ldap_groups_filter.replace("{dn}", _escaped(found["dn"].encode()))
+            condition = settings.ldap_groups_filter.replace("{dn}", escaped(found["dn"].encode()))
             if names:
-                condition = condition.replace("{name}", _escaped(min(names).encode()))
+                condition = condition.replace("{name}", escaped(min(names).encode()))
             wanted: list[str] = [ldap3.NO_ATTRIBUTES]
             found_groups = self._results(connection, settings.ldap_groups_base, condition, wanted)
             groups = [group["dn"] for group in found_groups]
@@ -199,7 +188,7 @@ class Directory:
 
     def _ask(self, question: Callable[[ldap3.Connection], T]) -> T:
         """Return the answer of the first server that gives one; raises NotRight and Unavailable."""
-        lately = time.monotonic() - _AVOID_SECONDS
+        lately = clock.elapsed() - _AVOID_SECONDS
         servers = self._settings.ldap_servers
         for url in sorted(servers, key=lambda url: self._failed_at.get(url, -math.inf) > lately):
             try:
@@ -208,7 +197,7 @@ class Directory:
             except NotRight:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever a server sends, ldap3 must not bring us down
-                self._failed_at[url] = time.monotonic()
+                self._failed_at[url] = clock.elapsed()
                 ours = isinstance(error, _Trouble | OSError | LDAPCommunicationError | LDAPStartTLSError)
                 _log.warning(
                     "directory server failed",
@@ -336,57 +325,6 @@ def _cut(line: socket.socket) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
-def is_dn(text: str) -> bool:
-    """Say whether this is a distinguished name (RFC 4514)."""
-    try:
-        return bool(parse_dn(text, strip=True))
-    except LDAPExceptionError:
-        return False
-
-
-def normalised(dn: str) -> str:
-    """Return a distinguished name in one case, escaped in one way, without spaces between its parts."""
-    return "".join(
-        f"{kind.lower()}={escape_rdn(_unescaped(value).casefold())}{separator}"
-        for kind, value, separator in parse_dn(dn, strip=True)
-    )
-
-
-def _unescaped(value: str) -> str:
-    """Return what a value of a distinguished name stands for (RFC 4514 section 2.4)."""
-    return _ESCAPED.sub(
-        lambda found: bytes.fromhex(found[1].decode()) if len(found[1]) > 1 else found[1], value.encode()
-    ).decode(errors="replace")
-
-
-def is_filter(text: str) -> bool:
-    """Say whether this is a search filter (RFC 4515)."""
-    try:
-        parse_filter(text, None, False, False, None, False)  # type: ignore[no-untyped-call]
-    except LDAPExceptionError:
-        return False
-    return True
-
-
-def is_attribute(text: str) -> bool:
-    """Say whether this can be the name of an attribute (RFC 4512 section 2.5)."""
-    return _ATTRIBUTE.fullmatch(text) is not None
-
-
-def _escaped(value: bytes) -> str:
-    """Return a value for a search filter, every byte escaped (RFC 4515 section 3)."""
-    return "".join(f"\\{byte:02x}" for byte in value)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _is_shown(name: str) -> bool:
-    clean = name.isprintable() and name == name.strip() and "\ufffd" not in name
-    return clean and 0 < len(name) <= _NAME_LENGTH
-
-
 def _values(found: dict[str, Any], attribute: str) -> list[bytes]:
     return list(found["raw_attributes"].get(attribute) or [])
 
@@ -403,7 +341,7 @@ def _is_active(found: dict[str, Any]) -> bool:
     control, expires = (int(next(iter(_values(found, name)), 0)) for name in _STATUS[:2])
     return (
         not control & _ACCOUNTDISABLE
-        and (expires in (0, _NEVER) or expires / 10_000_000 - _SECONDS_1601_TO_1970 > time.time())
+        and (expires in (0, _NEVER) or expires / 10_000_000 - _SECONDS_1601_TO_1970 > clock.now())
         and _LOCKED_FOR_GOOD not in _values(found, "pwdAccountLockedTime")
         and b"true" not in (value.lower() for value in _values(found, "nsAccountLock"))
     )

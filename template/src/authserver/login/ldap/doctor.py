@@ -1,18 +1,15 @@
 """What doctor says of the directory."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from authserver import second_factor
-from authserver.doctor.findings import Finding, note
-
-if TYPE_CHECKING:
-    from authserver.login.ldap.settings import Settings
+from authserver.findings import Finding, note
+from authserver.login.ldap.settings import Settings
+from authserver.with_password import second_factor
 
 _SLOW_MINUTES = 60
 
 
-def checks(settings: "Settings") -> Iterator[Finding]:
+def checks(settings: Settings) -> Iterator[Finding]:
     """Judge who may sign in, and how soon an account that is closed there ends here.
 
     A way to it without encryption is refused at the start, off loopback.

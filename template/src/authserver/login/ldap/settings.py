@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from authserver.login.ldap.directory import is_attribute, is_dn, is_filter
-from authserver.second_factor import Settings as SecondFactorSettings
+from authserver.login.ldap.names import is_attribute, is_dn, is_filter
 from authserver.settings import LOOPBACK_HOSTS, SettingsError, split
+from authserver.with_password.second_factor import Settings as SecondFactorSettings
 
 _SCHEMES = ("ldap", "ldaps")
 

@@ -4,11 +4,10 @@ Pages carry the challenge; a script of ours hands it to the browser and sends th
 """
 
 import hmac
-import time
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -16,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from authserver import pages, secret_values
-from authserver.addresses import client_address
+from authserver import clock, pages
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import address_buckets
@@ -29,9 +27,10 @@ from authserver.browser.cookies import (
     required_session,
     start_session,
 )
-from authserver.browser.endpoint import endpoint
+from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
-from authserver.forms import parse_parameters, read_form
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, digest
 from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.passkey.passkeys import (
     KIND,
@@ -42,14 +41,13 @@ from authserver.login.passkey.passkeys import (
     load,
     read_assertion,
 )
+from authserver.model.records import Invitation, Session
 from authserver.pages.languages import spoken
-from authserver.records import Invitation, Session
-from authserver.secret_values import Kind, digest
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.storage import Bucket
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
 SCRIPT_PATH = "/assets/passkey.js"
 
@@ -76,17 +74,17 @@ class Settings(CoreSettings):
         raise ValueError("a host name is needed, since passkeys belong to one and to no IP address")
 
 
-def create(server: "AuthorizationServer") -> "PasskeyLogin":
+def create(server: Provider, settings: Settings) -> "PasskeyLogin":
     """Return the login."""
-    return PasskeyLogin(server)
+    return PasskeyLogin(server, settings)
 
 
 class PasskeyLogin(Login):
     """The Login protocol with passkeys."""
 
-    def __init__(self, server: "AuthorizationServer") -> None:
+    def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
-        self._site = RelyingParty(server.settings.public_url)
+        self._site = RelyingParty(settings.public_url)
 
     @property
     def routes(self) -> list[Route]:
@@ -143,7 +141,7 @@ class PasskeyLogin(Login):
         """Return the passkey that was made, and the kind of its credential; raises Refused."""
         answer, challenge = await self._answer(request, form, *purpose)
         name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or spoken(request).t("passkey.unnamed")
-        return self._site.created(answer, challenge, name=name, now=time.time())
+        return self._site.created(answer, challenge, name=name, now=clock.now())
 
     # ----------------------------------------------------------------------------------------- sign-in
 
@@ -165,7 +163,7 @@ class PasskeyLogin(Login):
         return form_page(
             self._server,
             request,
-            "sign_in",
+            "login/passkey/pages/sign_in",
             status=401 if error else 200,
             script=SCRIPT_PATH,
             request_id=request_id,
@@ -205,7 +203,7 @@ class PasskeyLogin(Login):
             if credential is None:
                 raise Refused
             try:
-                passkey = self._site.used(assertion, challenge, load(credential.value), now=time.time())
+                passkey = self._site.used(assertion, challenge, load(credential.value), now=clock.now())
             except WentBack:
                 audit("passkey counter went back", subject=user.subject)
                 raise
@@ -238,7 +236,7 @@ class PasskeyLogin(Login):
         return form_page(
             self._server,
             request,
-            "invite",
+            "login/passkey/pages/invite",
             status=400 if error else 200,
             script=SCRIPT_PATH,
             action=request.url.path,
@@ -276,7 +274,9 @@ class PasskeyLogin(Login):
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return the list of the user's passkeys."""
-        return AccountSection("passkeys", {"passkeys": await self._passkeys(session.subject)})
+        return AccountSection(
+            "login/passkey/pages/passkeys", {"passkeys": await self._passkeys(session.subject)}
+        )
 
     async def rewrap(self) -> int:
         """Seal nothing: passkeys are public keys."""
@@ -294,7 +294,7 @@ class PasskeyLogin(Login):
         return form_page(
             self._server,
             request,
-            "add_passkey",
+            "login/passkey/pages/add_passkey",
             subject=session.subject,
             status=400 if error else 200,
             script=SCRIPT_PATH,

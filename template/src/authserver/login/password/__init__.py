@@ -1,7 +1,6 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from pydantic import Field
 from starlette.requests import Request
@@ -18,20 +17,18 @@ from authserver.browser.cookies import (
     required_session,
     start_session,
 )
-from authserver.browser.endpoint import endpoint
-from authserver.browser.password_form import PasswordForm, Refused
+from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
-from authserver.forms import read_form
+from authserver.crypto.secret_values import Kind, digest
 from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
-from authserver.pool import Busy
-from authserver.records import Credential, Invitation, Session, User
-from authserver.second_factor import SecondFactor, checks
-from authserver.second_factor import Settings as SecondFactorSettings
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.records import Credential, Invitation, Session, User
+from authserver.provider import Provider
+from authserver.requests.reading import read_form
+from authserver.with_password.form import PasswordForm, Refused
+from authserver.with_password.pool import Busy
+from authserver.with_password.second_factor import SecondFactor, checks
+from authserver.with_password.second_factor import Settings as SecondFactorSettings
 
 __all__ = ["KIND", "Settings", "checks", "create"]
 
@@ -44,18 +41,19 @@ class Settings(SecondFactorSettings):
     new_password_ends_grants: bool = Field(default=False, examples=["true"])
 
 
-def create(server: "AuthorizationServer") -> "PasswordLogin":
+def create(server: Provider, settings: Settings) -> "PasswordLogin":
     """Return the login."""
-    return PasswordLogin(server)
+    return PasswordLogin(server, settings)
 
 
 class PasswordLogin(Login):
     """The Login protocol with passwords."""
 
-    def __init__(self, server: "AuthorizationServer") -> None:
+    def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
+        self._settings = settings
         self._passwords = Passwords()
-        self._second_factor = SecondFactor(server, server.settings)
+        self._second_factor = SecondFactor(server, settings)
         finish = self._second_factor.finish
         self._form = PasswordForm(server, self._check, finish, note="sign_in.recover")
 
@@ -71,7 +69,9 @@ class PasswordLogin(Login):
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of password and second factor."""
-        return AccountSection("password_section", await self._second_factor.section(session))
+        return AccountSection(
+            "login/password/pages/password_section", await self._second_factor.section(session)
+        )
 
     async def rewrap(self) -> int:
         """Seal second factors again; hashes are not sealed."""
@@ -112,12 +112,12 @@ class PasswordLogin(Login):
         return form_page(
             self._server,
             request,
-            "password",
+            "login/password/pages/password",
             subject=session.subject,
             status=status if error else 200,
             headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
             username=session.user_name,
-            ends_apps=self._server.settings.new_password_ends_grants,
+            ends_apps=self._settings.new_password_ends_grants,
             error=error,
             minimum=MINIMUM_LENGTH,
             retry_after=seconds,
@@ -156,7 +156,7 @@ class PasswordLogin(Login):
 
     async def _end_grants(self, subject: str, *, wanted: bool = False) -> None:
         """Disconnect all apps where the user wants it, or the operator."""
-        if wanted or self._server.settings.new_password_ends_grants:
+        if wanted or self._settings.new_password_ends_grants:
             await disconnect(self._server, subject)
 
     async def _show_invitation(self, request: Request) -> Response:
@@ -175,7 +175,7 @@ class PasswordLogin(Login):
         return form_page(
             self._server,
             request,
-            "invite",
+            "login/password/pages/invite",
             status=400 if error else 200,
             action=request.url.path,
             username=invitation.name,

@@ -5,7 +5,7 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from authserver.pool import Pool
+from authserver.with_password.pool import Pool
 
 MINIMUM_LENGTH = 12
 MAXIMUM_LENGTH = 1024

@@ -4,7 +4,6 @@ The header counts in every request, not only at sign-in. A session ends as soon 
 else. A one-time link lets an operator in when the proxy names nobody.
 """
 
-from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -12,25 +11,23 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser import sign_in
 from authserver.browser.cookies import check_form, form_page, start_session
-from authserver.browser.endpoint import endpoint
+from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
-from authserver.forms import parse_parameters, read_form
-from authserver.keys import configured_key
+from authserver.crypto.keys import configured_key
+from authserver.crypto.secret_values import Kind, digest
 from authserver.login import Login
 from authserver.login.proxy.doctor import checks
 from authserver.login.proxy.identity import Identity, identify, is_name
 from authserver.login.proxy.settings import Settings
-from authserver.records import Invitation, Session, User
-from authserver.scopes import ALL
-from authserver.secret_values import Kind, digest
+from authserver.model.records import Invitation, Session, User
+from authserver.model.scopes import ALL
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import SettingsError
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
 __all__ = ["Settings", "checks", "create"]
 
@@ -38,17 +35,17 @@ __all__ = ["Settings", "checks", "create"]
 _WITHOUT_PROXY = "session without proxy"
 
 
-def create(server: "AuthorizationServer") -> "ProxyLogin":
+def create(server: Provider, settings: Settings) -> "ProxyLogin":
     """Return the login; raises SettingsError."""
-    return ProxyLogin(server)
+    return ProxyLogin(server, settings)
 
 
 class ProxyLogin(Login):
     """The Login protocol with a proxy's header."""
 
-    def __init__(self, server: "AuthorizationServer") -> None:
+    def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
-        self._settings = settings = cast("Settings", server.settings)
+        self._settings = settings
         self._secret = configured_key("AUTH_PROXY_SECRET", settings.proxy_secret, settings.proxy_secret_file)
         mapped = {scope for scopes in settings.proxy_group_scopes.values() for scope in scopes.split()}
         if unknown := mapped - {ALL, *server.scopes.names}:
@@ -109,7 +106,7 @@ class ProxyLogin(Login):
         """Say that the proxy signs the person in again, and how to sign out there."""
         return pages.page(
             request,
-            "signed_out",
+            "login/proxy/pages/signed_out",
             sign_out_url=self._settings.proxy_sign_out_url,
             onward=request_id and f"/login?{urlencode({'request': request_id})}",
         )
@@ -141,7 +138,7 @@ class ProxyLogin(Login):
         return form_page(
             self._server,
             request,
-            "invite",
+            "login/proxy/pages/invite",
             status=400 if error else 200,
             action=request.url.path,
             username=invitation.name or (person and person.name),

@@ -1,17 +1,14 @@
 """What doctor says of who may name people."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from authserver.doctor.findings import Finding, note, unsafe
-
-if TYPE_CHECKING:
-    from authserver.login.proxy.settings import Settings
+from authserver.findings import Finding, note, unsafe
+from authserver.login.proxy.settings import Settings
 
 _MANY_ADDRESSES = 256
 
 
-def checks(settings: "Settings") -> Iterator[Finding]:
+def checks(settings: Settings) -> Iterator[Finding]:
     """Judge how many can pass for the proxy."""
     if settings.proxy_secret is not None or settings.proxy_secret_file is not None:
         return

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import structlog
 from starlette.requests import Request
 
-from authserver.addresses import is_among
 from authserver.browser.problems import Refusal
 from authserver.login.proxy.settings import Settings
+from authserver.requests.addresses import is_among
 
 SECRET_HEADER = "auth-proxy-secret"  # noqa: S105  # its name
 

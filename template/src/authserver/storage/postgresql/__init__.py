@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.records import (
+from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
     AuthorizationRequest,

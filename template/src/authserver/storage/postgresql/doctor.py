@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from authserver.doctor.findings import Finding, unsafe
+from authserver.findings import Finding, unsafe
 from authserver.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import asyncpg
 
-from authserver.records import Client
+from authserver.model.records import Client
 from authserver.storage import Issued
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.records import (
+from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
     AuthorizationRequest,

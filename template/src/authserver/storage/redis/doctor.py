@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from redis.asyncio.connection import SSLConnection
 
-from authserver.doctor.findings import Finding, note, unsafe
+from authserver.findings import Finding, note, unsafe
 from authserver.settings import LOOPBACK_HOSTS
 from authserver.storage.redis.address import parse_address
 

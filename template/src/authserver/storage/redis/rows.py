@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from authserver.records import (
+from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
     AuthorizationRequest,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field
 
-from authserver.records import (
+from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
     AuthorizationRequest,

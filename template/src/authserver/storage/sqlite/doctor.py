@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from authserver.doctor.findings import Finding, note, unsafe
-from authserver.doctor.private import open_to_others
+from authserver.findings import Finding, note, unsafe
+from authserver.private_files import open_to_others
 from authserver.storage.sqlite.place import file_system
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from authserver.records import AuthorizationRequest, Client, Session, User
+from authserver.model.records import AuthorizationRequest, Client, Session, User
 from authserver.storage import Issued
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from authserver.doctor.findings import Finding, note
-from authserver.doctor.private import open_to_others
+from authserver.findings import Finding, note
+from authserver.private_files import open_to_others
 from authserver.settings import CoreSettings
 from authserver.tokens.jwt.access_tokens import JWTAccessTokens
 from authserver.tokens.jwt.given_keys import GivenKeys

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from authserver import secret_values
-from authserver.records import AccessToken
-from authserver.sealing import Seal
-from authserver.secret_values import Kind, derive
+from authserver import clock
+from authserver.crypto import secret_values
+from authserver.crypto.sealing import Seal
+from authserver.crypto.secret_values import Kind, derive
+from authserver.model.records import AccessToken
 from authserver.storage import Issued, Storage
 from authserver.tokens.jwt.key_ring import KeyRing
 from authserver.tokens.jwt.parsing import TYPE, NotAToken, Parts, access_token, split
@@ -119,7 +119,7 @@ class JWTAccessTokens:
             found = await self._verify(token)
         except NotAToken:
             return None
-        if found.expires_at <= time.time():
+        if found.expires_at <= clock.now():
             return None
         await self._fresh()
         return None if found.grant_id in self._ended else found
@@ -134,7 +134,7 @@ class JWTAccessTokens:
             del self._verified[digest]
         parts = split(token)
         found = await self._verify_signature(parts)
-        if found.expires_at > time.time():
+        if found.expires_at > clock.now():
             if len(self._verified) >= _MAXIMUM_VERIFIED:
                 del self._verified[next(iter(self._verified))]
             self._verified[digest] = (parts.kid, found)
@@ -170,7 +170,7 @@ class JWTAccessTokens:
 
     async def _fresh(self, within_seconds: float = revoked_within_seconds) -> None:
         """Catch up if that was longer ago; may raise StorageUnavailable."""
-        if time.monotonic() - self._caught_up_at > within_seconds:
+        if clock.elapsed() - self._caught_up_at > within_seconds:
             await self.catch_up()
 
     async def catch_up(self) -> None:
@@ -180,14 +180,14 @@ class JWTAccessTokens:
         await asyncio.shield(self._catching_up)
 
     async def _catch_up(self) -> None:
-        began = time.monotonic()
+        began = clock.elapsed()
         missed = began - self._caught_up_at
         await self._keys.catch_up()
         ended = await self._storage.list_revocations(
             _OVERLAP_SECONDS if missed < _OVERLAP_SECONDS / 2 else None
         )
         self._ended.update((one.grant_id, one.until) for one in ended)
-        past = time.time() - _SKEW_SECONDS
+        past = clock.now() - _SKEW_SECONDS
         self._ended = {grant_id: until for grant_id, until in self._ended.items() if until > past}
         self._caught_up_at = began
 

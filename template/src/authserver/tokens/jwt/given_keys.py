@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from authserver.sealing import Seal
+from authserver.crypto.sealing import Seal
 from authserver.settings import SettingsError
 from authserver.storage import Storage
 from authserver.tokens.jwt.signing import CommandSigner, KeyPair, Signer, UnusableKey, read

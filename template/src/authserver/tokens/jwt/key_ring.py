@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from authserver.sealing import Seal
+from authserver.crypto.sealing import Seal
 from authserver.storage import Storage
 from authserver.tokens.jwt.signing import KeyPair, Signer
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from joserfc.util import urlsafe_b64decode
 
-from authserver.records import AccessToken
+from authserver import clock
+from authserver.model.records import AccessToken
 
 TYPE = "at+jwt"
 
@@ -55,7 +55,7 @@ def split(token: str) -> Parts:
 def access_token(payload: bytes, issuer: str) -> AccessToken:
     """Return what the claims of a verified token say, expired or not; raises NotAToken."""
     claims = _object(payload)
-    latest = time.time() + _SKEW_SECONDS
+    latest = clock.now() + _SKEW_SECONDS
     if _text(claims, "iss") != issuer or _time(claims, "iat") > latest:
         raise NotAToken
     if "nbf" in claims and _time(claims, "nbf") > latest:

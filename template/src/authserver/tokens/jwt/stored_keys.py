@@ -8,15 +8,15 @@ it. So the records and the clock say all, and nodes need not talk.
 import itertools
 import json
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from authserver import clock
 from authserver.audit import audit
-from authserver.sealing import SIGNING_KEY, CannotUnseal, Seal
+from authserver.crypto.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
 from authserver.storage import Storage, StorageUnavailable
 from authserver.tokens.jwt.signing import KeyPair, Signer, make, read
@@ -57,9 +57,9 @@ class StoredKeys:
         """Read the records that are new; make the first key; delete keys whose tokens have run out."""
         names = await self._read()
         if not names:
-            await self._make(1, signs_at=time.time())
+            await self._make(1, signs_at=clock.now())
             names = await self._read()
-        for record in self._retired(time.time()):
+        for record in self._retired(clock.now()):
             await self._forget(names, record)
 
     @property
@@ -76,7 +76,7 @@ class StoredKeys:
         """The last key whose time has come; if this node's clock is late, the first."""
         if not self._records:
             raise StorageUnavailable("no signing key can be read")
-        now = time.time()
+        now = clock.now()
         come = [record.pair for record in self._records if record.signs_at <= now]
         return come[-1] if come else self._records[0].pair
 
@@ -98,7 +98,7 @@ class StoredKeys:
     async def rotate(self, *, at_once: bool) -> str:
         """Store the next key. Of calls that see the same last one, one makes it, and all return it."""
         names = await self._read()
-        now = time.time()
+        now = clock.now()
         number = max(names.values(), default=0) + 1
         await self._make(number, signs_at=now if at_once or not names else now + self._lead)
         names = await self._read()
@@ -154,7 +154,7 @@ class StoredKeys:
         return names
 
     async def _make(self, number: int, *, signs_at: float) -> None:
-        record = {"private": make(self._algorithm).decode(), "made_at": time.time(), "signs_at": signs_at}
+        record = {"private": make(self._algorithm).decode(), "made_at": clock.now(), "signs_at": signs_at}
         purpose = f"{SIGNING_KEY}{number}"
         await self._storage.remember(purpose, self._seal.seal(json.dumps(record).encode(), purpose))
 

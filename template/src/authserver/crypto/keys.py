@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from authserver.sealing import NAME_LENGTH, Seal, key_name
-from authserver.secret_values import derive, new_seed
+from authserver.crypto.sealing import NAME_LENGTH, Seal, key_name
+from authserver.crypto.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage, StorageUnavailable
 

@@ -2,25 +2,23 @@
 
 import unicodedata
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser import sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.cookies import check_form, current_session, form_page
-from authserver.browser.endpoint import endpoint
-from authserver.forms import parse_parameters, read_form
-from authserver.pool import Busy
-from authserver.records import User
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.browser.handling import endpoint
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model.records import User
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import parse_parameters, read_form
+from authserver.with_password.pool import Busy
 
 
 class Refused(Exception):
@@ -53,7 +51,7 @@ class Finish(Protocol):
 class PasswordForm:
     """The page `/login` with a form for name and password. `note` is the key of the string below it."""
 
-    def __init__(self, server: "AuthorizationServer", check: Check, finish: Finish, *, note: str) -> None:
+    def __init__(self, server: Provider, check: Check, finish: Finish, *, note: str) -> None:
         self._server = server
         self._check = check
         self._finish = finish
@@ -117,7 +115,7 @@ class PasswordForm:
         return form_page(
             self._server,
             request,
-            "password_form",
+            "with_password/form",
             status=status,
             headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
             request_id=request_id,

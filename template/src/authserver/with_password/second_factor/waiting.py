@@ -5,20 +5,17 @@ what it holds binds it to the user and to the authorization request.
 """
 
 import json
-import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import secret_values
+from authserver import clock
 from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
-from authserver.records import User
-from authserver.secret_values import Kind, digest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.crypto import secret_values
+from authserver.crypto.secret_values import Kind, digest
+from authserver.model.records import User
+from authserver.provider import Provider
 
 _COOKIE = "waiting"
 _SECONDS = 600
@@ -36,22 +33,22 @@ class Waiting:
 
 def begin(user: User, request_id: str) -> Waiting:
     """Return what is known once the password was right."""
-    return Waiting(user.subject, user.name, _name(request_id), time.time() + _SECONDS)
+    return Waiting(user.subject, user.name, _name(request_id), clock.now() + _SECONDS)
 
 
-async def keep(server: "AuthorizationServer", response: Response, waiting: Waiting) -> Response:
+async def keep(server: Provider, response: Response, waiting: Waiting) -> Response:
     """Let the browser that gets this response go on with the sign-in."""
     ticket = secret_values.new(Kind.SECOND_FACTOR)
     await server.storage.add_ticket(
         digest(Kind.SECOND_FACTOR, ticket),
         json.dumps(asdict(waiting)).encode(),
-        lifetime_seconds=waiting.until - time.time(),
+        lifetime_seconds=waiting.until - clock.now(),
     )
     set_cookie(server, response, _COOKIE, ticket, _SECONDS)
     return response
 
 
-async def take(server: "AuthorizationServer", request: Request, request_id: str) -> Waiting | None:
+async def take(server: Provider, request: Request, request_id: str) -> Waiting | None:
     """Return the sign-in that this browser began for that authorization request, once."""
     ticket = get_cookie(server, request, _COOKIE)
     value = await server.storage.take_ticket(digest(Kind.SECOND_FACTOR, ticket))
@@ -59,7 +56,7 @@ async def take(server: "AuthorizationServer", request: Request, request_id: str)
     return waiting if waiting and waiting.request == _name(request_id) else None
 
 
-def end(server: "AuthorizationServer", response: Response) -> Response:
+def end(server: Provider, response: Response) -> Response:
     """Forget it: the sign-in is finished."""
     delete_cookie(server, response, _COOKIE)
     return response

@@ -1,11 +1,11 @@
 """The second factor of logins that begin with a password: an authenticator app and recovery codes.
 
 A login includes `Settings` and `routes`, calls `finish` in place of `browser.sign_in.finish`, and shows
-`section` on the account page, by `second_factor_section.html`.
+`section` on the account page, by its template.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from authserver.addresses import client_address
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import buckets
@@ -24,18 +23,17 @@ from authserver.browser.cookies import (
     required_session,
     start_session,
 )
-from authserver.browser.endpoint import endpoint
-from authserver.doctor.findings import Finding, note
-from authserver.forms import BadRequest, parse_parameters, read_form
-from authserver.records import Session, User
-from authserver.second_factor import enrolment, waiting
-from authserver.second_factor.factor import Factor
-from authserver.second_factor.kept import Kept
-from authserver.second_factor.waiting import Waiting
+from authserver.browser.handling import endpoint
+from authserver.findings import Finding, note
+from authserver.model.records import Session, User
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import BadRequest, parse_parameters, read_form
 from authserver.settings import CoreSettings
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.with_password.second_factor import enrolment, waiting
+from authserver.with_password.second_factor.factor import Factor
+from authserver.with_password.second_factor.kept import Kept
+from authserver.with_password.second_factor.waiting import Waiting
 
 
 class Settings(CoreSettings):
@@ -57,7 +55,7 @@ def checks(settings: Settings) -> Iterator[Finding]:
 class SecondFactor:
     """Asks for codes after a password, and lets people set up and take away what makes them."""
 
-    def __init__(self, server: "AuthorizationServer", settings: Settings) -> None:
+    def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
         self._required = settings.second_factor == "required"
 
@@ -90,7 +88,7 @@ class SecondFactor:
 
     @property
     def _kept(self) -> Kept:
-        return Kept(self._server.storage, self._server.runtime.keys.seal)
+        return Kept(self._server.storage, self._server.keys.seal)
 
     # ---------------------------------------------------------------------------------------- at sign-in
 
@@ -182,7 +180,7 @@ class SecondFactor:
         return form_page(
             self._server,
             request,
-            "second_factor",
+            "with_password/second_factor/pages/second_factor",
             status={None: 200, "slow": 429, "wrong": 401}.get(error, 400),
             headers={"Retry-After": str(seconds)} if error == "slow" else None,
             request_id=request_id,

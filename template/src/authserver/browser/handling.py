@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from authserver.browser.cookies import ForgedForm, NotSignedIn
 from authserver.browser.problems import Refusal, problem
-from authserver.forms import BadRequest
+from authserver.requests.reading import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
 

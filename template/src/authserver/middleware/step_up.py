@@ -6,7 +6,7 @@ client's sake; what protects the call is the check inside it (`scopes.requires`)
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastmcp import FastMCP
 from starlette.requests import Request
@@ -14,10 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authserver.endpoints.errors import NO_STORE
+from authserver.provider import Provider
 from authserver.upstream import component_scopes
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
 MAXIMUM_BODY_BYTES = 4 * 1024 * 1024  # the SDK's own limit
 
@@ -25,7 +23,7 @@ MAXIMUM_BODY_BYTES = 4 * 1024 * 1024  # the SDK's own limit
 class StepUp:
     """ASGI middleware that answers calls whose token lacks a scope."""
 
-    def __init__(self, app: ASGIApp, server: "AuthorizationServer") -> None:
+    def __init__(self, app: ASGIApp, server: Provider) -> None:
         self._app = app
         self._server = server
 

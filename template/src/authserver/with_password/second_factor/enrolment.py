@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import pyotp
 import segno
@@ -13,17 +12,15 @@ from starlette.responses import Response
 from authserver import pages
 from authserver.audit import audit
 from authserver.browser.cookies import form_page
-from authserver.forms import BadRequest
-from authserver.sealing import CannotUnseal, Seal
-from authserver.second_factor.factor import enrolled, new_seed
-from authserver.second_factor.kept import Kept
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.crypto.sealing import CannotUnseal, Seal
+from authserver.provider import Provider
+from authserver.requests.reading import BadRequest
+from authserver.with_password.second_factor.factor import enrolled, new_seed
+from authserver.with_password.second_factor.kept import Kept
 
 
 def offer(
-    server: "AuthorizationServer",
+    server: Provider,
     request: Request,
     *,
     subject: str,
@@ -42,7 +39,7 @@ def offer(
     return form_page(
         server,
         request,
-        "second_factor_enrolment",
+        "with_password/second_factor/pages/second_factor_enrolment",
         subject=shown_to,
         status=400 if seed else 200,
         action=request.url.path,
@@ -52,15 +49,15 @@ def offer(
         uri=uri,
         qr_code=Markup(code),  # noqa: S704  # made of squares
         seed=offered,
-        sealed_seed=_seal(server.runtime.keys.seal, offered, subject),
+        sealed_seed=_seal(server.keys.seal, offered, subject),
     )
 
 
-def offered_seed(server: "AuthorizationServer", form: Mapping[str, str], subject: str) -> str:
+def offered_seed(server: Provider, form: Mapping[str, str], subject: str) -> str:
     """Return the seed that the page offered to this user; raises BadRequest."""
     try:
         sealed = base64.urlsafe_b64decode(form.get("seed", ""))
-        return server.runtime.keys.seal.unseal(sealed, _purpose(subject)).decode()
+        return server.keys.seal.unseal(sealed, _purpose(subject)).decode()
     except (CannotUnseal, ValueError):
         raise BadRequest("the page is too old") from None
 
@@ -82,7 +79,13 @@ async def enrol(kept: Kept, subject: str, seed: str, code: str) -> list[str] | N
 
 def show_codes(request: Request, codes: list[str], *, user_name: str, onward: str) -> Response:
     """Show recovery codes, this once. It answers a post itself: a redirect would have to keep them."""
-    return pages.page(request, "recovery_codes", codes=codes, user_name=user_name, onward=onward)
+    return pages.page(
+        request,
+        "with_password/second_factor/pages/recovery_codes",
+        codes=codes,
+        user_name=user_name,
+        onward=onward,
+    )
 
 
 def _seal(seal: Seal, seed: str, subject: str) -> str:

@@ -1,36 +1,32 @@
-"""The outermost layer: lifespan, Host check, storage trouble as 503, no traceback to anybody, request log."""
+"""The outermost layer: lifespan, Host check, request log.
+
+It turns storage failures into 503 and lets no traceback out.
+"""
 
 import asyncio
-import contextlib
-import time
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver.addresses import client_address
+from authserver import background, clock
 from authserver.browser.problems import problem
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
 from authserver.storage import StorageUnavailable
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
 
 _log = structlog.get_logger("authserver")
 
 _HEALTH = ("/healthz", "/readyz")
-_FOLLOW_SECONDS = 1
-_PURGE_SECONDS = 300
-_PURGE_LIMIT = 1000
-_UNUSED_CLIENT_SECONDS = 30 * 86_400
 
 
 class Guard:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, server: "AuthorizationServer") -> None:
+    def __init__(self, app: ASGIApp, server: Provider) -> None:
         self._app = app
         self._server = server
 
@@ -47,12 +43,12 @@ class Guard:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._server.open()
-        background: list[asyncio.Task[None]] = []
+        tasks: list[asyncio.Task[None]] = []
 
         async def close() -> None:
-            for task in background:
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._server.close()
 
         async def close_first(message: Message) -> None:
@@ -63,11 +59,7 @@ class Guard:
 
         try:
             await self._server.tokens.catch_up()
-            background += [
-                asyncio.create_task(follow_forever(self._server)),
-                asyncio.create_task(purge_forever(self._server)),
-                asyncio.create_task(self._server.login.watch()),
-            ]
+            tasks += background.start(self._server)
             await self._app(scope, receive, close_first)
         finally:
             await close()
@@ -76,7 +68,7 @@ class Guard:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
-        started = time.perf_counter()
+        started = clock.elapsed()
         status = 500
         answered = False
 
@@ -105,7 +97,7 @@ class Guard:
                 raise
             await _trouble(request, error)(scope, receive, observe)
         finally:
-            self._note(request, scope, status, time.perf_counter() - started)
+            self._note(request, scope, status, clock.elapsed() - started)
 
     def _wrong_host(self, request: Request) -> Response | None:
         """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
@@ -153,36 +145,3 @@ def _trouble(request: Request, error: Exception) -> Response:
         place="".join(traceback.format_tb(error.__traceback__)),
     )
     return problem(request, "error", status=500)
-
-
-async def follow_forever(server: "AuthorizationServer") -> None:
-    """Learn each second what other processes did."""
-    while True:
-        await asyncio.sleep(_FOLLOW_SECONDS)
-        with contextlib.suppress(StorageUnavailable):
-            await server.tokens.catch_up()
-
-
-async def purge_forever(server: "AuthorizationServer") -> None:
-    """Delete what has expired, now and then, in bounded batches."""
-    while True:
-        await asyncio.sleep(_PURGE_SECONDS)
-        with contextlib.suppress(StorageUnavailable):
-            await purge(server)
-
-
-async def purge(server: "AuthorizationServer") -> int:
-    """Delete what has expired; return how many records went. Raises StorageUnavailable."""
-    settings = server.settings
-    days = settings.idle_client_days
-    total = 0
-    while True:
-        deleted = await server.storage.purge(
-            limit=_PURGE_LIMIT,
-            replay_seconds=settings.refresh_replay_seconds,
-            unused_seconds=_UNUSED_CLIENT_SECONDS,
-            idle_seconds=None if days is None else days * 86_400,
-        )
-        total += deleted
-        if deleted < _PURGE_LIMIT:
-            return total

@@ -8,7 +8,7 @@ from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, OAuthClientInformationFull
 from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 
-from authserver.records import Client
+from authserver.model.records import Client
 from authserver.settings import UNSAFE_SCHEMES
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")

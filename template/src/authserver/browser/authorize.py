@@ -6,7 +6,6 @@ client and register again.
 """
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from mcp.server.auth.provider import AuthorizeError
@@ -15,22 +14,20 @@ from pydantic import AnyUrl
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver.addresses import client_address
 from authserver.browser.cookies import bind_request
 from authserver.browser.problems import problem
-from authserver.clients import RegisteredClient
-from authserver.forms import BadRequest, parse_parameters, read_form
-from authserver.issued import AuthorizationRequest
-
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.model.clients import RegisteredClient
+from authserver.model.issued import AuthorizationRequest
+from authserver.provider import Provider
+from authserver.requests.addresses import client_address
+from authserver.requests.reading import BadRequest, parse_parameters, read_form
 
 # RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _MAXIMUM_STATE_LENGTH = 4096
 
 
-async def authorize(server: "AuthorizationServer", request: Request) -> Response:
+async def authorize(server: Provider, request: Request) -> Response:
     """Check an authorization request and send the browser to sign in."""
     try:
         if request.method == "POST":
@@ -75,7 +72,7 @@ def _is_direct(request: Request, parameters: dict[str, str]) -> bool:
 
 
 def _checked(
-    server: "AuthorizationServer",
+    server: Provider,
     request: Request,
     client: RegisteredClient,
     parameters: dict[str, str],
@@ -107,9 +104,7 @@ def _checked(
     )
 
 
-def redirect_to_client(
-    server: "AuthorizationServer", redirect_uri: str, state: str | None, **parameters: str
-) -> Response:
+def redirect_to_client(server: Provider, redirect_uri: str, state: str | None, **parameters: str) -> Response:
     """Return the authorization response: parameters, state and issuer added to the redirect URI.
 
     303, so that a browser never posts a credential on to the client (RFC 9700 section 4.12).

@@ -1,8 +1,8 @@
 """Where second factors are kept: sealed, each for its user only."""
 
-from authserver.sealing import SECOND_FACTOR, Seal
-from authserver.second_factor.factor import Factor
+from authserver.crypto.sealing import SECOND_FACTOR, Seal
 from authserver.storage import Storage
+from authserver.with_password.second_factor.factor import Factor
 
 
 class Kept:

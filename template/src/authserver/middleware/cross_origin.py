@@ -7,15 +7,13 @@ so it has no check.
 """
 
 import re
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from authserver.provider import AuthorizationServer
+from authserver.provider import Provider
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
@@ -34,7 +32,7 @@ _REQUEST_HEADERS = (
 class CrossOrigin:
     """ASGI middleware that refuses foreign origins and answers CORS for those that are allowed."""
 
-    def __init__(self, app: ASGIApp, server: "AuthorizationServer") -> None:
+    def __init__(self, app: ASGIApp, server: Provider) -> None:
         self._app = app
         self._server = server
         # Any origin, since only allowed ones get here, and no credentials: a bearer token is no cookie.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from authserver.secret_values import derive
+from authserver.crypto.secret_values import derive
 
 SIGNING_KEY = "signing key "
 """Facts whose names begin so are sealed, and no others."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pyotp
 
-from authserver.secret_values import Kind, digest
+from authserver.crypto.secret_values import Kind, digest
 
 _RECOVERY_CODES = 10
 # RFC 4648 section 6, in lower case: no 0 and 1, which look like letters. 28 of them are 140 bits.

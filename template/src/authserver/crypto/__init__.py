@@ -1,0 +1,1 @@
+"""Secret values, the secret key, and what it seals."""

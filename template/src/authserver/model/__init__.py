@@ -1,0 +1,1 @@
+"""What the authorization server speaks of: clients, scopes, records, what was issued."""
