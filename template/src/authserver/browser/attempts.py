@@ -2,7 +2,7 @@
 
 from starlette.requests import Request
 
-from authserver.browser.cookies import known_device
+from authserver.browser.sessions import known_device
 from authserver.crypto.secret_values import derive
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from authserver.audit import audit
 from authserver.browser.handling import endpoint
-from authserver.browser.problems import problem
+from authserver.browser.problems import Refusal
 from authserver.crypto.secret_values import derive
 from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable
@@ -89,7 +89,7 @@ class DirectoryLogin(Login):
     async def _no_invitation(self, request: Request) -> Response:
         if request.method == "POST":
             await read_form(request)
-        return problem(request, "no_invitations", status=404)
+        raise Refusal("no_invitations", status=404)
 
     @property
     def accounts_elsewhere(self) -> str:
@@ -118,7 +118,7 @@ class DirectoryLogin(Login):
         except NotRight as error:
             raise Refused(reason=str(error)) from None
         except Unavailable:
-            raise Refused("directory", status=503, reason="the directory is unavailable") from None
+            raise Refused("directory", status=503, wait=0, reason="the directory is unavailable") from None
         account = await self._account(entry)
         if account.disabled_at is not None and not await self._enable(account):
             raise Refused(reason="an operator disabled the account")
