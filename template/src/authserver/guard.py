@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authserver.addresses import client_address
 from authserver.browser.problems import problem
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer

@@ -38,7 +38,8 @@ from authserver.resources import same_resource
 from authserver.runtime import Runtime, open_runtime
 from authserver.scopes import Scope, Scopes
 from authserver.secret_values import Kind, derive, digest, new_seed
-from authserver.storage import (
+from authserver.storage import Storage
+from authserver.storage.verdicts import (
     Gone,
     Issued,
     Lifetimes,
@@ -47,7 +48,6 @@ from authserver.storage import (
     Replayed,
     Reused,
     Rotated,
-    Storage,
 )
 from authserver.tokens import TokenFormat
 
@@ -122,7 +122,7 @@ class AuthorizationServer(OAuthProvider):
 
     async def get_client(self, client_id: str) -> clients.RegisteredClient | None:
         """Return the client (RFC 7591), or None."""
-        record = await self.storage.get_client(client_id)
+        record = await self.storage.clients.get(client_id)
         return None if record is None else clients.from_record(record)
 
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
@@ -143,7 +143,7 @@ class AuthorizationServer(OAuthProvider):
             },
         )
         now = 0.0  # the store's clock sets the times
-        stored = await self.storage.add_client(
+        stored = await self.storage.clients.add(
             records.Client(
                 client_id=client_info.client_id,
                 metadata=metadata
@@ -175,7 +175,7 @@ class AuthorizationServer(OAuthProvider):
         if params.resource is not None and not same_resource(params.resource, self.resource):
             raise AuthorizeError("invalid_target", f"the resource of this server is {self.resource}")
         request_id = secret_values.new(Kind.AUTHORIZATION_REQUEST)
-        stored = await self.storage.add_authorization_request(
+        stored = await self.storage.grants.add_request(
             digest(Kind.AUTHORIZATION_REQUEST, request_id),
             records.AuthorizationRequest(
                 client_id=client.client_id,
@@ -198,7 +198,7 @@ class AuthorizationServer(OAuthProvider):
         self, client: OAuthClientInformationFull, authorization_code: str
     ) -> IssuedCode | None:
         """Return the code, spent or not, until its expiry, whoever it was issued to."""
-        code = await self.storage.get_code(digest(Kind.AUTHORIZATION_CODE, authorization_code))
+        code = await self.storage.grants.get_code(digest(Kind.AUTHORIZATION_CODE, authorization_code))
         return (
             None
             if code is None
@@ -226,7 +226,7 @@ class AuthorizationServer(OAuthProvider):
         """
         access = new_seed()
         refresh = new_seed() if "refresh_token" in client.grant_types else None
-        verdict = await self.storage.redeem_code(
+        verdict = await self.storage.grants.redeem_code(
             digest(Kind.AUTHORIZATION_CODE, authorization_code.code),
             attempt=new_seed(),
             tokens=self._digests(access, refresh),
@@ -246,7 +246,7 @@ class AuthorizationServer(OAuthProvider):
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> IssuedRefreshToken | None:
         """Return the refresh token, spent or not, until its expiry, whoever it was issued to."""
-        found = await self.storage.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
+        found = await self.storage.grants.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
         return (
             None
             if found is None
@@ -280,7 +280,7 @@ class AuthorizationServer(OAuthProvider):
             raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
         salt = self.runtime.keys.new_salt()
         access, refresh = self._successors(refresh_token.token, salt, scopes)
-        verdict = await self.storage.rotate_refresh_token(
+        verdict = await self.storage.grants.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
             scopes=scopes,
             salt=salt,
@@ -324,7 +324,7 @@ class AuthorizationServer(OAuthProvider):
 
     async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
         """Revoke the grant of a token, and so every token of it (RFC 7009 section 2.1)."""
-        if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.revoke_grant(
+        if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.grants.revoke(
             token.grant_id
         ):
             audit("grant revoked", client=token.client_id, subject=token.subject, grant=token.grant_id)
@@ -378,7 +378,7 @@ class AuthorizationServer(OAuthProvider):
         access, refresh = self._successors(presented, salt, scopes)
         stored = self.tokens.digest(access)
         if tuple(scopes) != issued.scopes and stored is not None:
-            await self.storage.add_access_token(
+            await self.storage.grants.add_access_token(
                 stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
             )
         again = replace(issued, scopes=tuple(scopes))

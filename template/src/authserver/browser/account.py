@@ -36,7 +36,7 @@ async def show(server: "AuthorizationServer", request: Request) -> Response:
     """Show who is signed in where, with which apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
-    sessions = await server.storage.list_sessions(session.subject)
+    sessions = await server.storage.sign_ins.list_sessions(session.subject)
     done = get_cookie(server, request, "done")
     response = form_page(
         server,
@@ -83,10 +83,10 @@ async def end_devices(server: "AuthorizationServer", request: Request) -> Respon
     form, session = await posted_form(server, request)
     device = form.get("device")
     if device is None:
-        await server.storage.end_sessions(session.subject, keep=session.digest)
-    for one in await server.storage.list_sessions(session.subject):
+        await server.storage.sign_ins.end_sessions(session.subject, keep=session.digest)
+    for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
-            await server.storage.end_session(one.digest)
+            await server.storage.sign_ins.end_session(one.digest)
     audit("sessions ended", subject=session.subject)
     return back(server, "devices" if device is None else "device")
 
@@ -104,7 +104,7 @@ async def sign_out(server: "AuthorizationServer", request: Request) -> Response:
     form, session = await posted_form(server, request)
     if again := sign_in.fresh(server, request, session):
         return again
-    await server.storage.end_sessions(session.subject)
+    await server.storage.sign_ins.end_sessions(session.subject)
     audit("sessions ended", subject=session.subject)
     if "apps" in form:
         await disconnect(server, session.subject)

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from authserver.addresses import client_address
 from authserver.browser.cookies import known_device
 from authserver.secret_values import derive
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer

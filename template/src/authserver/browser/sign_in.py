@@ -42,7 +42,7 @@ async def begin(
 
 async def client_name(server: "AuthorizationServer", request_id: str) -> str | None:
     """Return what the client calls itself that asks to sign in, None where nobody does."""
-    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    pending = await server.storage.grants.get_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     client = await server.get_client(pending.client_id) if pending else None
     return (client.client_name or client.client_id) if client else None
 

@@ -14,7 +14,7 @@ from authserver.clients import RegisteredClient, parse_registration
 from authserver.endpoints.errors import NO_STORE, OAuthError, too_many_requests
 from authserver.forms import read_json
 from authserver.secret_values import Kind, derive, digest
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 if TYPE_CHECKING:
     from authserver.provider import AuthorizationServer
@@ -70,7 +70,7 @@ async def _limit(server: "AuthorizationServer", address: str) -> None:
     if limit == 0:
         return
     key = derive(server.runtime.keys.names, "registrations from", address)
-    wait = await server.storage.take_attempt([Bucket(key, limit, 60 / limit)])
+    wait = await server.storage.sign_ins.take_attempt([Bucket(key, limit, 60 / limit)])
     if wait > 0:
         raise too_many_requests(wait)
 

@@ -1,9 +1,10 @@
 """Where everything is kept: five subjects, each a protocol of its own, that every engine keeps.
 
 Each method is one atomic step of the engine, whatever runs beside it, in this process or another. A business
-outcome is a verdict that is returned (`verdicts.py`). Times are the store's clock, read once in each operation.
-An engine knows no HTTP and no feature; it raises `StorageUnavailable` when it cannot say whether it did
-something, and nothing else. An engine that lacks an operation cannot be made: Python names what it lacks.
+outcome is a verdict that is returned (`verdicts.py`). Times are the store's clock, read once in each
+operation. An engine knows no HTTP and no feature; it raises `StorageUnavailable` when it cannot say whether
+it did something, and nothing else. An engine that lacks an operation cannot be made: Python names what it
+lacks.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""What the installation knows of itself, by name: signing keys, check values, when the directory was asked."""
+"""What the installation knows of itself, by name: signing keys, check values, accounts of a directory."""
 
 from abc import ABC, abstractmethod
 

@@ -12,14 +12,16 @@ T = TypeVar("T")
 
 
 class Columns(Protocol):
-    """A row of any engine: values by the names of their columns, None where there is none."""
+    """A row of any engine."""
 
-    def __getitem__(self, column: str, /) -> Any: ...
+    def __getitem__(self, column: str, /) -> Any:
+        """Return the value of that column, None where there is none."""
 
 
 def record(kind: type[T], row: Columns) -> T:
     """Return the record of a row."""
-    return kind(*[read(row[name]) if read else row[name] for name, read in _reading(kind)])
+    key: type = kind  # mypy takes no type[T] for hashable
+    return kind(*[read(row[name]) if read else row[name] for name, read in _reading(key)])
 
 
 def text(scopes: Sequence[str] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What signing in needs: credentials, tickets that are taken once, limits on attempts, sessions of browsers."""
+"""What signing in needs: credentials, tickets to take once, limits on attempts, sessions of browsers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

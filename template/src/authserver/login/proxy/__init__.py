@@ -82,7 +82,7 @@ class ProxyLogin(Login):
     async def _user(self, person: Identity) -> User:
         """Return the account of the person, made at the first visit."""
         storage = self._server.storage
-        user = await storage.add_user(person.name, scopes=person.scopes)
+        user = await storage.users.add(person.name, scopes=person.scopes)
         if user.name != person.name:
             # For this server Alice is alice; for the proxy they may be two people.
             raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
@@ -90,7 +90,7 @@ class ProxyLogin(Login):
             audit("sign-in refused: disabled", subject=user.subject)
             raise Refusal("disabled", status=403, username=user.name)
         if person.scopes is not None:
-            await storage.set_user_scopes(user.name, person.scopes)
+            await storage.users.set_scopes(user.name, person.scopes)
         return user
 
     async def confirm(self, request: Request, session: Session) -> bool:
@@ -102,7 +102,7 @@ class ProxyLogin(Login):
             raise Refusal("proxy_nobody", status=403)
         if person.name == session.user_name and _are_scopes(session, person.scopes):
             return True
-        await self._server.storage.end_session(session.digest)
+        await self._server.storage.sign_ins.end_session(session.digest)
         return False
 
     def signed_out(self, request: Request, request_id: str) -> Response:
@@ -117,7 +117,7 @@ class ProxyLogin(Login):
     # ------------------------------------------------------------------- when the proxy names nobody
 
     async def _began_without_proxy(self, session: Session) -> bool:
-        kept = await self._server.storage.get_credential(session.subject, _WITHOUT_PROXY)
+        kept = await self._server.storage.sign_ins.get_credential(session.subject, _WITHOUT_PROXY)
         return kept is not None and kept.value == session.digest
 
     async def _show_invitation(self, request: Request) -> Response:
@@ -126,7 +126,7 @@ class ProxyLogin(Login):
 
     async def _invitation(self, request: Request) -> tuple[Invitation, Identity | None]:
         token = request.path_params["token"]
-        invitation = await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
+        invitation = await self._server.storage.users.get_invitation(digest(Kind.INVITATION, token))
         if invitation is None:
             raise Refusal("invite_gone", status=410)
         person = self._identify(request)
@@ -157,7 +157,7 @@ class ProxyLogin(Login):
             return self._invitation_page(request, invitation, person, error="name")
         storage = self._server.storage
         token = digest(Kind.INVITATION, request.path_params["token"])
-        user = await storage.claim_invitation(token, name=name, credential=None)
+        user = await storage.users.claim_invitation(token, name=name, credential=None)
         if user is None:
             raise Refusal("invite_gone", status=410)
         audit(
@@ -167,9 +167,9 @@ class ProxyLogin(Login):
         )
         response = RedirectResponse("/account", status_code=303)
         session = await start_session(self._server, request, response, user.subject)
-        kept = await storage.get_credential(user.subject, _WITHOUT_PROXY)
+        kept = await storage.sign_ins.get_credential(user.subject, _WITHOUT_PROXY)
         counter = kept.counter if kept else 0
-        await storage.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
+        await storage.sign_ins.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
         return response
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.sqlite.lock import FileLock
 
 Operation = Callable[[sqlite3.Connection, float], Any]
