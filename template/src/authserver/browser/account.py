@@ -25,7 +25,7 @@ async def show(server: Provider, request: Request) -> Response:
     """Show who is signed in where, with which apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
-    sessions = await server.storage.list_sessions(session.subject)
+    sessions = await server.storage.sign_ins.list_sessions(session.subject)
     done = get_cookie(server, request, "done")
     response = form_page(
         server,
@@ -72,10 +72,10 @@ async def end_devices(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     device = form.get("device")
     if device is None:
-        await server.storage.end_sessions(session.subject, keep=session.digest)
-    for one in await server.storage.list_sessions(session.subject):
+        await server.storage.sign_ins.end_sessions(session.subject, keep=session.digest)
+    for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
-            await server.storage.end_session(one.digest)
+            await server.storage.sign_ins.end_session(one.digest)
     audit("sessions ended", subject=session.subject)
     return back(server, "devices" if device is None else "device")
 
@@ -91,7 +91,7 @@ async def sign_out(server: Provider, request: Request) -> Response:
     """End all sessions of who is signed in and, where they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
-    await server.storage.end_sessions(session.subject)
+    await server.storage.sign_ins.end_sessions(session.subject)
     audit("sessions ended", subject=session.subject)
     if "apps" in form:
         await disconnect(server, session.subject)

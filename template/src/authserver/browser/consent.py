@@ -24,7 +24,7 @@ CODE_SECONDS = 60
 
 async def find_request(server: Provider, request: Request, request_id: str) -> AuthorizationRequest:
     """Return the authorization request that this browser began; raises Refusal."""
-    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    pending = await server.storage.grants.get_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     if pending is None:
         raise Refusal("expired", status=400)
     if not is_bound(server, request, request_id):
@@ -92,7 +92,7 @@ async def _is_remembered(
     return (
         server.settings.remember_consent_days > 0
         and is_direct(server, request, request_id)
-        and await server.storage.recall_consent(pending, subject=session.subject)
+        and await server.storage.grants.recall_consent(pending, subject=session.subject)
     )
 
 
@@ -110,7 +110,7 @@ async def _allow(
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
     code = secret_values.new(Kind.AUTHORIZATION_CODE)
-    taken = await server.storage.create_grant(
+    taken = await server.storage.grants.create(
         digest(Kind.AUTHORIZATION_REQUEST, request_id),
         subject=session.subject,
         scopes=granted,
@@ -128,7 +128,7 @@ async def _allow(
 
 
 async def _refuse(server: Provider, request_id: str, why: str) -> Response:
-    taken = await server.storage.take_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    taken = await server.storage.grants.take_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     if taken is None:
         raise Refusal("expired", status=400)
     response = redirect_to_client(

@@ -10,7 +10,7 @@ from authserver.provider import Provider
 
 async def find(server: Provider, request: Request) -> Invitation:
     """Return what the link of this request is good for; raises Refusal where it is gone."""
-    found = await server.storage.get_invitation(_digest(request))
+    found = await server.storage.users.get_invitation(_digest(request))
     if found is None:
         raise Refusal("invite_gone", status=410)
     return found
@@ -23,7 +23,7 @@ async def claim(
 
     Raises Refusal where the link is gone, or its user is disabled.
     """
-    user = await server.storage.claim_invitation(_digest(request), name=name, credential=credential)
+    user = await server.storage.users.claim_invitation(_digest(request), name=name, credential=credential)
     if user is None:
         raise Refusal("invite_gone", status=410)
     return user

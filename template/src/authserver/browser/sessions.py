@@ -17,7 +17,7 @@ _DEVICE_LENGTH = 300
 async def current_session(server: Provider, request: Request) -> Session | None:
     """Return the session of this browser, if it and its user are alive, and the login confirms it."""
     value = get_cookie(server, request, "session")
-    session = await server.storage.get_session(digest(Kind.SESSION, value)) if value else None
+    session = await server.storage.sign_ins.get_session(digest(Kind.SESSION, value)) if value else None
     return session if session and await server.login.confirm(request, session) else None
 
 
@@ -38,7 +38,7 @@ async def start_session(server: Provider, request: Request, response: Response, 
     value = secret_values.new(Kind.SESSION)
     stored = digest(Kind.SESSION, value)
     seconds = server.settings.session_seconds
-    await server.storage.add_session(
+    await server.storage.sign_ins.add_session(
         stored,
         subject,
         device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
@@ -59,7 +59,7 @@ async def end_session(server: Provider, request: Request, response: Response) ->
 
 async def _end(server: Provider, request: Request) -> None:
     if value := get_cookie(server, request, "session"):
-        await server.storage.end_session(digest(Kind.SESSION, value))
+        await server.storage.sign_ins.end_session(digest(Kind.SESSION, value))
 
 
 def known_device(server: Provider, request: Request, subject: str) -> str | None:

@@ -16,7 +16,7 @@ from authserver import background, clock
 from authserver.browser.problems import problem
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 _log = structlog.get_logger("authserver")
 

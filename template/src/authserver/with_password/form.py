@@ -66,24 +66,24 @@ class PasswordForm:
     async def attempt(self, request: Request, username: str, password: str) -> User:
         """Return who has that name and password; counts the attempt. Raises Refused."""
         storage, address = self._server.storage, client_address(request, self._server.settings)
-        user = await storage.get_user(username)
+        user = await storage.users.get(username)
         subject = user.subject if user else None
         counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
-        wait = await storage.take_attempt(counted)
+        wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
             audit("sign-in slowed", address=address)
             raise Refused("slow", status=429, wait=wait)
         try:
             found = await self._check(username, password, user)
         except Busy:
-            await storage.return_attempt(counted)
+            await storage.sign_ins.return_attempt(counted)
             raise Refused("busy", status=503, wait=0) from None
         except Refused as refused:
             if refused.status != 401:
-                await storage.return_attempt(counted)
+                await storage.sign_ins.return_attempt(counted)
             audit("sign-in failed", address=address, reason=refused.reason)
             raise
-        await storage.return_attempt(counted)
+        await storage.sign_ins.return_attempt(counted)
         return found
 
     async def _show(self, request: Request) -> Response:

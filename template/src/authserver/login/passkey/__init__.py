@@ -43,7 +43,7 @@ from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 SCRIPT_PATH = "/assets/passkey.js"
 
@@ -98,7 +98,7 @@ class PasskeyLogin(Login):
     async def _challenge(self, request: Request, *purpose: str, seconds: float = _CHALLENGE_SECONDS) -> str:
         """Return a challenge that this browser may answer once, for this purpose."""
         challenge = secret_values.new(Kind.CHALLENGE)
-        await self._server.storage.add_ticket(
+        await self._server.storage.sign_ins.add_ticket(
             digest(Kind.CHALLENGE, challenge),
             browser_seal(self._server, request, "challenge", *purpose),
             lifetime_seconds=seconds,
@@ -110,7 +110,7 @@ class PasskeyLogin(Login):
         answer, challenge = form.get("credential", ""), form.get("challenge", "")
         if not answer:
             raise Refused("no_script")
-        stored = await self._server.storage.take_ticket(digest(Kind.CHALLENGE, challenge))
+        stored = await self._server.storage.sign_ins.take_ticket(digest(Kind.CHALLENGE, challenge))
         expected = browser_seal(self._server, request, "challenge", *purpose)
         if not hmac.compare_digest(stored or b"", expected):
             raise Refused("expired")
@@ -118,7 +118,7 @@ class PasskeyLogin(Login):
 
     async def _passkeys(self, subject: str) -> dict[str, Passkey]:
         """Return the user's passkeys by kind, oldest first."""
-        found = await self._server.storage.list_credentials(subject)
+        found = await self._server.storage.sign_ins.list_credentials(subject)
         known = {kind: load(found[kind].value) for kind in found if kind.startswith(KIND)}
         return dict(sorted(known.items(), key=lambda item: item[1].created_at))
 
@@ -150,7 +150,7 @@ class PasskeyLogin(Login):
         self, request: Request, request_id: str, beginning: Beginning, *, error: str | None = None
     ) -> Response:
         """Return the page with a new challenge; it counts until somebody signs in by it. Raises Refusal."""
-        wait = await self._server.storage.take_attempt(self._buckets(request))
+        wait = await self._server.storage.sign_ins.take_attempt(self._buckets(request))
         if wait > 0:
             audit("sign-in slowed", address=client_address(request, self._server.settings))
             raise Refusal("slow", status=429, wait=wait)
@@ -178,7 +178,7 @@ class PasskeyLogin(Login):
         except Refused as refused:
             audit("sign-in failed", address=client_address(request, self._server.settings))
             return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
-        await self._server.storage.return_attempt(self._buckets(request))
+        await self._server.storage.sign_ins.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
     def _buckets(self, request: Request) -> list[Bucket]:
@@ -188,11 +188,11 @@ class PasskeyLogin(Login):
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
         storage = self._server.storage
         assertion = read_assertion(answer)
-        user = await storage.get_user_by_subject(assertion.subject)
+        user = await storage.users.get_by_subject(assertion.subject)
         if user is None or user.disabled_at is not None:
             raise Refused
         while True:
-            credential = await storage.get_credential(user.subject, assertion.kind)
+            credential = await storage.sign_ins.get_credential(user.subject, assertion.kind)
             if credential is None:
                 raise Refused
             try:
@@ -200,7 +200,7 @@ class PasskeyLogin(Login):
             except WentBack:
                 audit("passkey counter went back", subject=user.subject)
                 raise
-            if await storage.put_credential(
+            if await storage.sign_ins.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
             ):
                 return user.subject
@@ -289,7 +289,9 @@ class PasskeyLogin(Login):
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
             return await self._adding_page(request, session, error=refused.reason)
-        if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
+        if not await self._server.storage.sign_ins.put_credential(
+            session.subject, kind, passkey.dump(), counter=0
+        ):
             return await self._adding_page(request, session, error="wrong")
         audit("passkey added", subject=session.subject)
         return account.back(self._server, "passkey_added")
@@ -299,7 +301,7 @@ class PasskeyLogin(Login):
         sign_in.require_fresh_sign_in(self._server, request, session)
         kind = form.get("passkey", "")
         if kind.startswith(KIND):
-            if await self._server.storage.delete_credential(session.subject, kind, beside=KIND):
+            if await self._server.storage.sign_ins.delete_credential(session.subject, kind, beside=KIND):
                 audit("passkey removed", subject=session.subject)
             elif kind in await self._passkeys(session.subject):
                 raise Refusal("last_passkey", status=400)

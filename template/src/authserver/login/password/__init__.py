@@ -74,7 +74,7 @@ class PasswordLogin(Login):
     async def _check(self, name: str, password: str, user: User | None) -> User:
         """Return the user if the password is theirs; raises Refused and Busy."""
         storage = self._server.storage
-        credential = await storage.get_credential(user.subject, KIND) if user else None
+        credential = await storage.sign_ins.get_credential(user.subject, KIND) if user else None
         right = await self._passwords.verify(credential.value if credential else None, password)
         if user is None or credential is None or user.disabled_at is not None or not right:
             raise Refused
@@ -85,7 +85,9 @@ class PasswordLogin(Login):
     async def _renew_hash(self, subject: str, credential: Credential, password: str) -> None:
         with contextlib.suppress(Busy):  # the next time
             value = await self._passwords.hash(password)
-            await self._server.storage.put_credential(subject, KIND, value, counter=credential.counter)
+            await self._server.storage.sign_ins.put_credential(
+                subject, KIND, value, counter=credential.counter
+            )
 
     async def _show_change(self, request: Request) -> Response:
         session = await required_session(self._server, request)
@@ -121,7 +123,7 @@ class PasswordLogin(Login):
         if error := _unfit(password, form.get("password_again", "")):
             return self._change_page(request, session, error=error)
         # Read before the old password is checked: whoever changes it meanwhile was first.
-        credential = await self._server.storage.get_credential(session.subject, KIND)
+        credential = await self._server.storage.sign_ins.get_credential(session.subject, KIND)
         try:
             await self._form.attempt(request, session.user_name, form.get("old_password", ""))
             value = await self._passwords.hash(password)
@@ -130,13 +132,13 @@ class PasswordLogin(Login):
             return self._change_page(request, session, error=refused.error, status=status, wait=refused.wait)
         except Busy:
             return self._change_page(request, session, error="busy", status=503, wait=0)
-        changed = credential is not None and await self._server.storage.put_credential(
+        changed = credential is not None and await self._server.storage.sign_ins.put_credential(
             session.subject, KIND, value, counter=credential.counter
         )
         if not changed:  # by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")
         audit("password changed", subject=session.subject)
-        await self._server.storage.end_sessions(session.subject)
+        await self._server.storage.sign_ins.end_sessions(session.subject)
         await self._end_grants(session.subject, wanted="apps" in form)
         response = account.back(self._server, "password")
         await start_session(self._server, request, response, session.subject)

@@ -78,7 +78,7 @@ class ProxyLogin(Login):
     async def _user(self, person: Identity) -> User:
         """Return the account of the person, made at the first visit."""
         storage = self._server.storage
-        user = await storage.add_user(person.name, scopes=person.scopes)
+        user = await storage.users.add(person.name, scopes=person.scopes)
         if user.name != person.name:
             # For this server Alice is alice; for the proxy they may be two people.
             raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
@@ -86,7 +86,7 @@ class ProxyLogin(Login):
             audit("sign-in refused: disabled", subject=user.subject)
             raise Refusal("disabled", status=403, username=user.name)
         if person.scopes is not None:
-            await storage.set_user_scopes(user.name, person.scopes)
+            await storage.users.set_scopes(user.name, person.scopes)
         return user
 
     async def confirm(self, request: Request, session: Session) -> bool:
@@ -98,7 +98,7 @@ class ProxyLogin(Login):
             raise Refusal("proxy_nobody", status=403)
         if person.name == session.user_name and _are_scopes(session, person.scopes):
             return True
-        await self._server.storage.end_session(session.digest)
+        await self._server.storage.sign_ins.end_session(session.digest)
         return False
 
     def signed_out(self, request: Request, request_id: str) -> Response:
@@ -113,7 +113,7 @@ class ProxyLogin(Login):
     # ------------------------------------------------------------------- when the proxy names nobody
 
     async def _began_without_proxy(self, session: Session) -> bool:
-        kept = await self._server.storage.get_credential(session.subject, _WITHOUT_PROXY)
+        kept = await self._server.storage.sign_ins.get_credential(session.subject, _WITHOUT_PROXY)
         return kept is not None and kept.value == session.digest
 
     async def _show_invitation(self, request: Request) -> Response:
@@ -157,9 +157,9 @@ class ProxyLogin(Login):
         response = see_other("/account")
         session = await start_session(self._server, request, response, user.subject)
         storage = self._server.storage
-        kept = await storage.get_credential(user.subject, _WITHOUT_PROXY)
+        kept = await storage.sign_ins.get_credential(user.subject, _WITHOUT_PROXY)
         counter = kept.counter if kept else 0
-        await storage.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
+        await storage.sign_ins.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
         return response
 
 

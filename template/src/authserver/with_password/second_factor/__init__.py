@@ -125,7 +125,7 @@ class SecondFactor:
         if not code:
             return "empty", None
         counted = buckets(self._server, request, "code", account=subject, subject=subject)
-        wait = await self._server.storage.take_attempt(counted)
+        wait = await self._server.storage.sign_ins.take_attempt(counted)
         if wait > 0:
             return "slow", wait
         left = factor.used(code)
@@ -133,7 +133,7 @@ class SecondFactor:
             address = client_address(request, self._server.settings)
             audit("second factor failed", subject=subject, address=address)
             return "wrong", None
-        await self._server.storage.return_attempt(counted)
+        await self._server.storage.sign_ins.return_attempt(counted)
         if len(left.recovery) < len(factor.recovery):
             audit("recovery code used", subject=subject)
         return None, None
