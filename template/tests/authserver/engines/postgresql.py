@@ -221,9 +221,9 @@ class OwnServer(Server):
             if "site-packages" in programs.parts:
                 package, site = programs.parents[1], programs.parents[2]
                 for needed in (programs.parent, package.with_suffix(".libs")):
-                    shutil.copytree(
-                        needed, folder / needed.relative_to(site), symlinks=True, dirs_exist_ok=True
-                    )
+                    copied = folder / needed.relative_to(site)
+                    if not copied.exists():  # another server of the same folder runs from it
+                        shutil.copytree(needed, copied, symlinks=True)
                 programs = folder / programs.relative_to(site)
             os.chown(self.folder, user.pw_uid, user.pw_gid)
         self.programs = programs
