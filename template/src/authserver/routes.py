@@ -1,4 +1,9 @@
-"""Every route of the authorization server, and what stands before them."""
+"""Every route of the authorization server, and what stands before them.
+
+None of these needs an access token: pages ask for a session, `/token`, `/revoke` and `/introspect` for the
+client's own authentication. The MCP endpoint is FastMCP's route; FastMCP lets no request in there without a
+token that `Provider.verify_token` knows.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

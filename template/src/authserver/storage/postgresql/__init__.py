@@ -4,8 +4,6 @@ Each operation is one statement or one function (`functions/*.sql`): one round t
 database's clock.
 """
 
-from typing_extensions import override
-
 from authserver.storage.postgresql.clients import PostgreSQLClients
 from authserver.storage.postgresql.connections import Connections
 from authserver.storage.postgresql.doctor import checks
@@ -42,16 +40,13 @@ class PostgreSQLStorage(Upkeep):
         )
         self._connections = connections
 
-    @override
     async def open(self) -> None:
         """Look at the server, bring the schema up to date, open the pool: see `Connections.open`."""
         await self._connections.open()
 
-    @override
     async def close(self) -> None:
         await self._connections.close()
 
-    @override
     async def ping(self) -> None:
         """Write a fact: a full disk or a standby shows."""
         await self._connections.run(
@@ -63,7 +58,6 @@ class PostgreSQLStorage(Upkeep):
             repeatable=True,
         )
 
-    @override
     async def now(self) -> float:
         [[now]] = await self._connections.run(
             "SELECT extract(epoch FROM clock_timestamp())::float8", repeatable=True

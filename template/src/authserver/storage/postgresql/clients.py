@@ -2,8 +2,6 @@
 
 import json
 
-from typing_extensions import override
-
 from authserver.model.records import Client
 from authserver.storage.clients import Clients
 from authserver.storage.postgresql.connections import Subject
@@ -12,7 +10,6 @@ from authserver.storage.postgresql.connections import Subject
 class PostgreSQLClients(Subject, Clients):
     """The clients of a database."""
 
-    @override
     async def add(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
         return await self._said(
             "SELECT authserver.add_client($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -27,7 +24,6 @@ class PostgreSQLClients(Subject, Clients):
             repeatable=True,
         )
 
-    @override
     async def get(self, client_id: str) -> Client | None:
         return await self._record(
             Client,
@@ -40,7 +36,6 @@ class PostgreSQLClients(Subject, Clients):
             repeatable=True,
         )
 
-    @override
     async def all(self) -> list[Client]:
         return await self._records(
             Client,
@@ -51,7 +46,6 @@ class PostgreSQLClients(Subject, Clients):
             """,
         )
 
-    @override
     async def approve(self, client_id: str) -> bool:
         return await self._said(
             """
@@ -63,7 +57,6 @@ class PostgreSQLClients(Subject, Clients):
             repeatable=True,
         )
 
-    @override
     async def remove(self, client_id: str) -> bool:
         """Delete the client; what hangs off it goes with it."""
         return await self._said("SELECT authserver.remove_client($1)", client_id)

@@ -3,8 +3,6 @@
 import uuid
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
@@ -22,7 +20,6 @@ from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Re
 class PostgreSQLGrants(Subject, Grants):
     """The grants of a database, and what hangs off them."""
 
-    @override
     async def add_request(
         self,
         digest: bytes,
@@ -46,7 +43,6 @@ class PostgreSQLGrants(Subject, Grants):
             limit,
         )
 
-    @override
     async def get_request(self, digest: bytes) -> AuthorizationRequest | None:
         return await self._record(
             AuthorizationRequest,
@@ -61,7 +57,6 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
-    @override
     async def take_request(self, digest: bytes) -> AuthorizationRequest | None:
         return await self._record(
             AuthorizationRequest,
@@ -75,7 +70,6 @@ class PostgreSQLGrants(Subject, Grants):
             digest,
         )
 
-    @override
     async def create(
         self,
         request: bytes,
@@ -105,7 +99,6 @@ class PostgreSQLGrants(Subject, Grants):
             remember_seconds,
         )
 
-    @override
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
         rows = await self._run(
             """
@@ -122,7 +115,6 @@ class PostgreSQLGrants(Subject, Grants):
         )
         return any(set(request.scopes) <= set(row["scopes"].split()) for row in rows)
 
-    @override
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         return await self._record(
             AuthorizationCode,
@@ -138,7 +130,6 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
-    @override
     async def redeem_code(
         self, digest: bytes, *, attempt: bytes, tokens: NewTokens, lifetimes: Lifetimes
     ) -> Redeemed | Replayed | Gone:
@@ -154,7 +145,6 @@ class PostgreSQLGrants(Subject, Grants):
         )
         return redemption(rows[0] if rows else None)
 
-    @override
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
         return await self._record(
             RefreshToken,
@@ -171,7 +161,6 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
-    @override
     async def rotate_refresh_token(
         self,
         digest: bytes,
@@ -196,7 +185,6 @@ class PostgreSQLGrants(Subject, Grants):
         )
         return rotation(rows[0] if rows else None, salt)
 
-    @override
     async def add_access_token(
         self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float
     ) -> None:
@@ -213,7 +201,6 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
-    @override
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
         return await self._record(
             AccessToken,
@@ -229,7 +216,6 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
-    @override
     async def all(self, subject: str | None = None) -> list[Grant]:
         return await self._records(
             Grant,
@@ -244,11 +230,9 @@ class PostgreSQLGrants(Subject, Grants):
             subject,
         )
 
-    @override
     async def revoke(self, grant_id: str) -> bool:
         return await self._said("SELECT authserver.revoke_grant($1)", grant_id)
 
-    @override
     async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
         return await self._records(
             Revocation,

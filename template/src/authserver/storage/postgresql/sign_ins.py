@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from authserver.model.records import Credential, Session
 from authserver.storage.postgresql.connections import Subject
 from authserver.storage.rows import record
@@ -13,7 +11,6 @@ from authserver.storage.sign_ins import Bucket, SignIns
 class PostgreSQLSignIns(Subject, SignIns):
     """What logins keep in a database."""
 
-    @override
     async def get_credential(self, subject: str, kind: str) -> Credential | None:
         return await self._record(
             Credential,
@@ -23,7 +20,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             repeatable=True,
         )
 
-    @override
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
         first = """
             INSERT INTO authserver.credentials (subject, kind, value, counter)
@@ -38,7 +34,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             """
         return await self._said(first if counter == 0 else later, subject, kind, value, counter)
 
-    @override
     async def list_credentials(self, subject: str) -> dict[str, Credential]:
         rows = await self._run(
             "SELECT kind, value, counter FROM authserver.credentials WHERE subject = $1 ORDER BY kind",
@@ -47,11 +42,9 @@ class PostgreSQLSignIns(Subject, SignIns):
         )
         return {row["kind"]: record(Credential, row) for row in rows}
 
-    @override
     async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
         return await self._said("SELECT authserver.delete_credential($1, $2, $3)", subject, kind, beside)
 
-    @override
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         await self._run(
             """
@@ -63,7 +56,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             lifetime_seconds,
         )
 
-    @override
     async def take_ticket(self, digest: bytes) -> bytes | None:
         value: bytes | None = await self._value(
             """
@@ -75,7 +67,6 @@ class PostgreSQLSignIns(Subject, SignIns):
         )
         return value
 
-    @override
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         return float(
             await self._value(
@@ -86,7 +77,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             )
         )
 
-    @override
     async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
         await self._run(
             "SELECT authserver.return_attempt($1, $2)",
@@ -94,7 +84,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             [bucket.interval_seconds for bucket in buckets],
         )
 
-    @override
     async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
         await self._run(
             """
@@ -111,7 +100,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             repeatable=True,
         )
 
-    @override
     async def get_session(self, digest: bytes) -> Session | None:
         return await self._record(
             Session,
@@ -127,11 +115,9 @@ class PostgreSQLSignIns(Subject, SignIns):
             repeatable=True,
         )
 
-    @override
     async def end_session(self, digest: bytes) -> None:
         await self._run("DELETE FROM authserver.sessions WHERE digest = $1", digest, repeatable=True)
 
-    @override
     async def list_sessions(self, subject: str) -> list[Session]:
         return await self._records(
             Session,
@@ -147,7 +133,6 @@ class PostgreSQLSignIns(Subject, SignIns):
             subject,
         )
 
-    @override
     async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
         await self._run(
             "DELETE FROM authserver.sessions WHERE subject = $1 AND digest IS DISTINCT FROM $2",

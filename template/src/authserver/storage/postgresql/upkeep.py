@@ -2,8 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-from typing_extensions import override
-
 from authserver.storage import Storage
 from authserver.storage.errors import NotEmpty
 from authserver.storage.postgresql.connections import Connection, Connections, translated
@@ -17,7 +15,6 @@ class Upkeep(Storage):
 
     _connections: Connections
 
-    @override
     async def purge(
         self,
         *,
@@ -61,7 +58,6 @@ class Upkeep(Storage):
         rows += await run("SELECT authserver.purge_clients($1, $2, $3)", limit, unused_seconds, idle_seconds)
         return sum(count for [count] in rows)
 
-    @override
     async def dump(self) -> AsyncIterator[tuple[str, Row]]:
         """Read all tables in one transaction, some hundred rows at a time."""
         async with self._connections.own() as connection:
@@ -80,7 +76,6 @@ class Upkeep(Storage):
                     if len(rows) < _BATCH:
                         break
 
-    @override
     async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records in one transaction, on a connection of its own, while nobody else writes."""
         async with self._connections.own() as connection:

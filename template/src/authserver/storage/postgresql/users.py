@@ -3,8 +3,6 @@
 import uuid
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from authserver.model.records import Invitation, User
 from authserver.storage.postgresql.connections import Subject
 from authserver.storage.rows import folded, record, text
@@ -14,7 +12,6 @@ from authserver.storage.users import OPERATOR, Users
 class PostgreSQLUsers(Subject, Users):
     """The users of a database."""
 
-    @override
     async def get(self, name: str) -> User | None:
         return await self._record(
             User,
@@ -27,7 +24,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def get_by_subject(self, subject: str) -> User | None:
         return await self._record(
             User,
@@ -40,7 +36,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def all(self) -> list[User]:
         return await self._records(
             User,
@@ -51,7 +46,6 @@ class PostgreSQLUsers(Subject, Users):
             """,
         )
 
-    @override
     async def add(self, name: str, *, scopes: Sequence[str] | None) -> User:
         [row] = await self._run(
             """
@@ -68,13 +62,11 @@ class PostgreSQLUsers(Subject, Users):
         )
         return record(User, row)
 
-    @override
     async def rename(self, name: str, new_name: str) -> bool:
         return await self._said(
             "SELECT authserver.rename_user($1, $2, $3)", folded(name), new_name, folded(new_name)
         )
 
-    @override
     async def set_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
         return await self._said(
             "UPDATE authserver.users SET scopes = $2 WHERE folded_name = $1 RETURNING true",
@@ -83,7 +75,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def disable(self, name: str, *, by: str = OPERATOR) -> bool:
         return await self._said(
             "SELECT authserver.disable_user($1, $2, $3)",
@@ -93,7 +84,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def enable(self, name: str, *, by: str = OPERATOR) -> bool:
         return await self._said(
             """
@@ -107,12 +97,10 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=by == OPERATOR,
         )
 
-    @override
     async def delete(self, name: str) -> bool:
         """Delete the user; what hangs off them goes with them."""
         return await self._said("SELECT authserver.delete_user($1)", folded(name))
 
-    @override
     async def add_invitation(
         self,
         digest: bytes,
@@ -132,7 +120,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         return await self._record(
             Invitation,
@@ -147,7 +134,6 @@ class PostgreSQLUsers(Subject, Users):
             repeatable=True,
         )
 
-    @override
     async def claim_invitation(
         self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
     ) -> User | None:

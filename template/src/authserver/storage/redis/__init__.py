@@ -5,8 +5,6 @@ The scripts say what is kept and how it is found (`scripts/helpers`), `server.py
 
 import uuid
 
-from typing_extensions import override
-
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.redis.address import parse_address
 from authserver.storage.redis.clients import RedisClients
@@ -45,7 +43,6 @@ class RedisStorage(Upkeep):
         self._server = server
         self._durable = durable
 
-    @override
     async def open(self) -> None:
         """Refuse a server that would lose records: that is a SettingsError."""
         self._server.open()
@@ -69,15 +66,12 @@ class RedisStorage(Upkeep):
                 " run the newer release, or restore the backup that was made before the update"
             )
 
-    @override
     async def close(self) -> None:
         await self._server.close()
 
-    @override
     async def ping(self) -> None:
         """Write, also while a backup runs: it is the server that is asked."""
         await self._server.command(b"SET", "ping", b"1", writes=True)
 
-    @override
     async def now(self) -> float:
         return await self._server.time()

@@ -4,8 +4,6 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator
 
-from typing_extensions import override
-
 from authserver.storage import Storage
 from authserver.storage.errors import NotEmpty, StorageUnavailable
 from authserver.storage.redis.server import Server
@@ -23,7 +21,6 @@ class Upkeep(Storage):
 
     _server: Server
 
-    @override
     async def purge(
         self,
         *,
@@ -40,7 +37,6 @@ class Upkeep(Storage):
             deleted.append(await self._server.run("purge_clients", "used", limit, idle_seconds))
         return sum(deleted)
 
-    @override
     async def dump(self) -> AsyncIterator[tuple[str, Row]]:
         """Read all tables while nobody writes: whoever dies over it keeps the others from it for a minute."""
         token = uuid.uuid4().hex
@@ -63,7 +59,6 @@ class Upkeep(Storage):
             with contextlib.suppress(StorageUnavailable):  # then it ends by itself
                 await self._server.run("end_dump", token, again=True)
 
-    @override
     async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records while nobody else does; undo them if one fails."""
         token = uuid.uuid4().hex

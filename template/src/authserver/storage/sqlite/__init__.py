@@ -6,8 +6,6 @@
 import sqlite3
 from pathlib import Path
 
-from typing_extensions import override
-
 from authserver import clock
 from authserver.settings import SettingsError
 from authserver.storage import Storage
@@ -65,21 +63,17 @@ class SQLiteStorage(Upkeep):
             grants=SQLiteGrants(file),
         )
 
-    @override
     async def open(self) -> None:
         self._file.open()
 
-    @override
     async def close(self) -> None:
         self._file.close()
 
-    @override
     @written
     def ping(self, db: sqlite3.Connection, now: float) -> None:
         """Write nothing, but through the writer: a full or read-only disk shows."""
         db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES ('ping', ?)", (str(int(now)).encode(),))
 
-    @override
     async def now(self) -> float:
         """Return the time of this machine: there is no other clock."""
         return clock.now()

@@ -4,8 +4,6 @@ import json
 import sqlite3
 from dataclasses import asdict
 
-from typing_extensions import override
-
 from authserver.model.records import Client
 from authserver.storage.clients import Clients
 from authserver.storage.sqlite.file import Kept, written
@@ -15,7 +13,6 @@ from authserver.storage.sqlite.revoking import revoke
 class SQLiteClients(Kept, Clients):
     """The table `clients`; what hangs off a row goes with it."""
 
-    @override
     @written
     def add(
         self,
@@ -59,15 +56,12 @@ class SQLiteClients(Kept, Clients):
         )
         return True
 
-    @override
     async def get(self, client_id: str) -> Client | None:
         return self._file.one(Client, "SELECT * FROM clients WHERE client_id = :id", id=client_id)
 
-    @override
     async def all(self) -> list[Client]:
         return self._file.all(Client, "SELECT * FROM clients ORDER BY created_at")
 
-    @override
     @written
     def approve(self, db: sqlite3.Connection, now: float, client_id: str) -> bool:
         approved = db.execute(
@@ -75,7 +69,6 @@ class SQLiteClients(Kept, Clients):
         )
         return approved.rowcount > 0
 
-    @override
     @written
     def remove(self, db: sqlite3.Connection, now: float, client_id: str) -> bool:
         revoke(db, now, client_id=client_id)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from typing_extensions import override
-
 from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
@@ -26,7 +24,6 @@ from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Re
 class SQLiteGrants(Kept, Grants):
     """The view `living_grants` joins grant, user and client: what it does not show is not alive."""
 
-    @override
     @written
     def add_request(
         self,
@@ -60,7 +57,6 @@ class SQLiteGrants(Kept, Grants):
         )
         return added.rowcount > 0
 
-    @override
     async def get_request(self, digest: bytes) -> AuthorizationRequest | None:
         return self._file.one(
             AuthorizationRequest,
@@ -68,12 +64,10 @@ class SQLiteGrants(Kept, Grants):
             digest=digest,
         )
 
-    @override
     @written
     def take_request(self, db: sqlite3.Connection, now: float, digest: bytes) -> AuthorizationRequest | None:
         return _taken(db, now, digest)
 
-    @override
     @written
     def create(
         self,
@@ -123,7 +117,6 @@ class SQLiteGrants(Kept, Grants):
         )
         return taken
 
-    @override
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
         found = self._file.read(
             """
@@ -139,7 +132,6 @@ class SQLiteGrants(Kept, Grants):
         )
         return any(set(request.scopes) <= set(row["scopes"].split()) for row in found)
 
-    @override
     async def get_code(self, digest: bytes) -> AuthorizationCode | None:
         return self._file.one(
             AuthorizationCode,
@@ -151,7 +143,6 @@ class SQLiteGrants(Kept, Grants):
             digest=digest,
         )
 
-    @override
     @written
     def redeem_code(
         self,
@@ -202,7 +193,6 @@ class SQLiteGrants(Kept, Grants):
                 revoke(db, now, grant_id=row["grant_id"])
         return redemption(row)
 
-    @override
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
         return self._file.one(
             RefreshToken,
@@ -214,7 +204,6 @@ class SQLiteGrants(Kept, Grants):
             digest=digest,
         )
 
-    @override
     @written
     def rotate_refresh_token(
         self,
@@ -272,7 +261,6 @@ class SQLiteGrants(Kept, Grants):
                 revoke(db, now, grant_id=row["grant_id"])
         return rotation(row, salt)
 
-    @override
     @written
     def add_access_token(
         self,
@@ -292,7 +280,6 @@ class SQLiteGrants(Kept, Grants):
             (digest, text(scopes), expires_at, grant_id),
         )
 
-    @override
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
         return self._file.one(
             AccessToken,
@@ -304,7 +291,6 @@ class SQLiteGrants(Kept, Grants):
             digest=digest,
         )
 
-    @override
     async def all(self, subject: str | None = None) -> list[Grant]:
         return self._file.all(
             Grant,
@@ -316,12 +302,10 @@ class SQLiteGrants(Kept, Grants):
             subject=subject,
         )
 
-    @override
     @written
     def revoke(self, db: sqlite3.Connection, now: float, grant_id: str) -> bool:
         return revoke(db, now, grant_id=grant_id)
 
-    @override
     async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
         return self._file.all(
             Revocation,

@@ -3,8 +3,6 @@
 import sqlite3
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from authserver.model.records import Credential, Session
 from authserver.storage.rows import record
 from authserver.storage.sign_ins import Bucket, SignIns
@@ -23,7 +21,6 @@ _SESSIONS = """
 class SQLiteSignIns(Kept, SignIns):
     """The tables `credentials`, `tickets`, `buckets` and `sessions`."""
 
-    @override
     async def get_credential(self, subject: str, kind: str) -> Credential | None:
         return self._file.one(
             Credential,
@@ -32,7 +29,6 @@ class SQLiteSignIns(Kept, SignIns):
             kind=kind,
         )
 
-    @override
     @written
     def put_credential(
         self, db: sqlite3.Connection, now: float, subject: str, kind: str, value: bytes, *, counter: int
@@ -55,14 +51,12 @@ class SQLiteSignIns(Kept, SignIns):
             )
         return put.rowcount > 0
 
-    @override
     async def list_credentials(self, subject: str) -> dict[str, Credential]:
         found = self._file.read(
             "SELECT * FROM credentials WHERE subject = :subject ORDER BY kind", subject=subject
         )
         return {row["kind"]: record(Credential, row) for row in found}
 
-    @override
     @written
     def delete_credential(
         self, db: sqlite3.Connection, now: float, subject: str, kind: str, *, beside: str | None = None
@@ -80,14 +74,12 @@ class SQLiteSignIns(Kept, SignIns):
         )
         return deleted.rowcount > 0
 
-    @override
     @written
     def add_ticket(
         self, db: sqlite3.Connection, now: float, digest: bytes, value: bytes, *, lifetime_seconds: float
     ) -> None:
         db.execute("INSERT INTO tickets VALUES (?, ?, ?)", (digest, value, now + lifetime_seconds))
 
-    @override
     @written
     def take_ticket(self, db: sqlite3.Connection, now: float, digest: bytes) -> bytes | None:
         row = db.execute(
@@ -95,7 +87,6 @@ class SQLiteSignIns(Kept, SignIns):
         ).fetchone()
         return None if row is None else bytes(row["value"])
 
-    @override
     @written
     def take_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> float:
         """Apply the generic cell rate algorithm."""
@@ -117,7 +108,6 @@ class SQLiteSignIns(Kept, SignIns):
         )
         return 0
 
-    @override
     @written
     def return_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> None:
         db.executemany(
@@ -125,7 +115,6 @@ class SQLiteSignIns(Kept, SignIns):
             [(bucket.interval_seconds, bucket.key) for bucket in buckets],
         )
 
-    @override
     @written
     def add_session(
         self,
@@ -145,20 +134,16 @@ class SQLiteSignIns(Kept, SignIns):
             (digest, device, now, now + lifetime_seconds, subject),
         )
 
-    @override
     async def get_session(self, digest: bytes) -> Session | None:
         return self._file.one(Session, _SESSIONS, digest=digest, subject=None)
 
-    @override
     @written
     def end_session(self, db: sqlite3.Connection, now: float, digest: bytes) -> None:
         db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
 
-    @override
     async def list_sessions(self, subject: str) -> list[Session]:
         return self._file.all(Session, _SESSIONS, digest=None, subject=subject)
 
-    @override
     @written
     def end_sessions(
         self, db: sqlite3.Connection, now: float, subject: str, *, keep: bytes | None = None

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import Any
 
-from typing_extensions import override
-
 from authserver.storage import Storage
 from authserver.storage.errors import NotEmpty, StorageUnavailable
 from authserver.storage.sqlite.file import Kept, written
@@ -58,7 +56,6 @@ _FILL = {
 class Upkeep(Kept, Storage):
     """The part of the storage that knows the tables, but nothing of what they are for."""
 
-    @override
     async def purge(
         self, *, limit: int, replay_seconds: float, unused_seconds: float, idle_seconds: float | None
     ) -> int:
@@ -77,7 +74,6 @@ class Upkeep(Kept, Storage):
     ) -> int:
         return db.execute(statement, values | {"now": now}).rowcount
 
-    @override
     async def dump(self) -> AsyncIterator[tuple[str, Row]]:
         """Read all tables in one transaction."""
         try:
@@ -89,7 +85,6 @@ class Upkeep(Kept, Storage):
         except sqlite3.Error as error:
             raise StorageUnavailable(str(error)) from error
 
-    @override
     async def fill(self, records: AsyncIterator[tuple[str, Row]]) -> None:
         """Write all records in one transaction, on a connection of its own."""
         try:

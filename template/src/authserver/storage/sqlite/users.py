@@ -4,8 +4,6 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from authserver.model.records import Invitation, User
 from authserver.storage.rows import folded, record, text
 from authserver.storage.sqlite.file import Kept, written
@@ -16,24 +14,19 @@ from authserver.storage.users import OPERATOR, Users
 class SQLiteUsers(Kept, Users):
     """The tables `users`, whose rows take with them what hangs off them, and `invitations`."""
 
-    @override
     async def get(self, name: str) -> User | None:
         return self._file.one(User, "SELECT * FROM users WHERE folded_name = :name", name=folded(name))
 
-    @override
     async def get_by_subject(self, subject: str) -> User | None:
         return self._file.one(User, "SELECT * FROM users WHERE subject = :subject", subject=subject)
 
-    @override
     async def all(self) -> list[User]:
         return self._file.all(User, "SELECT * FROM users ORDER BY created_at")
 
-    @override
     @written
     def add(self, db: sqlite3.Connection, now: float, name: str, *, scopes: Sequence[str] | None) -> User:
         return _made(db, now, name, subject=str(uuid.uuid4()), scopes=text(scopes))
 
-    @override
     @written
     def rename(self, db: sqlite3.Connection, now: float, name: str, new_name: str) -> bool:
         renamed = db.execute(
@@ -42,7 +35,6 @@ class SQLiteUsers(Kept, Users):
         )
         return renamed.rowcount > 0
 
-    @override
     @written
     def set_scopes(self, db: sqlite3.Connection, now: float, name: str, scopes: Sequence[str] | None) -> bool:
         changed = db.execute(
@@ -50,7 +42,6 @@ class SQLiteUsers(Kept, Users):
         )
         return changed.rowcount > 0
 
-    @override
     @written
     def disable(self, db: sqlite3.Connection, now: float, name: str, *, by: str = OPERATOR) -> bool:
         row = db.execute(
@@ -69,7 +60,6 @@ class SQLiteUsers(Kept, Users):
         revoke(db, now, subject=row["subject"])
         return True
 
-    @override
     @written
     def enable(self, db: sqlite3.Connection, now: float, name: str, *, by: str = OPERATOR) -> bool:
         enabled = db.execute(
@@ -81,7 +71,6 @@ class SQLiteUsers(Kept, Users):
         )
         return enabled.rowcount > 0
 
-    @override
     @written
     def delete(self, db: sqlite3.Connection, now: float, name: str) -> bool:
         db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded(name),))
@@ -92,7 +81,6 @@ class SQLiteUsers(Kept, Users):
         db.execute("DELETE FROM users WHERE subject = ?", (row["subject"],))
         return True
 
-    @override
     @written
     def add_invitation(
         self,
@@ -117,7 +105,6 @@ class SQLiteUsers(Kept, Users):
         )
         return True
 
-    @override
     async def get_invitation(self, digest: bytes) -> Invitation | None:
         return self._file.one(
             Invitation,
@@ -130,7 +117,6 @@ class SQLiteUsers(Kept, Users):
             digest=digest,
         )
 
-    @override
     @written
     def claim_invitation(
         self,
