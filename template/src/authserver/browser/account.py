@@ -29,7 +29,7 @@ _DONE_SECONDS = 60
 
 
 async def show(server: Provider, request: Request) -> Response:
-    """Show who is signed in where, with which apps and credentials, and how to connect an app."""
+    """Show the user's devices, apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
     sessions = await server.storage.list_sessions(session.subject)
@@ -96,7 +96,7 @@ async def show_sign_out(server: Provider, request: Request) -> Response:
 
 
 async def sign_out(server: Provider, request: Request) -> Response:
-    """End all sessions of who is signed in and, where they want it, disconnect all apps."""
+    """End all sessions of the user and, if they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     if again := sign_in.fresh(server, request, session):
         return again
@@ -120,5 +120,5 @@ async def log_out(server: Provider, request: Request) -> Response:
 
 
 def _device_id(server: Provider, session: Session) -> str:
-    """Return a name for a session that says nothing of it and is good for nothing else."""
+    """Return a name for a session, from which neither the session nor its cookie can be found."""
     return derive(server.keys.names, "session", session.digest).hex()[:32]

@@ -39,7 +39,7 @@ async def find_request(
 
 
 async def show(server: Provider, request: Request) -> Response:
-    """Show the consent page to who is signed in."""
+    """Show the consent page; it needs a session."""
     request_id = parse_parameters(request.scope["query_string"]).get("request", "")
     pending = await find_request(server, request, request_id)
     if isinstance(pending, Response):
@@ -82,7 +82,7 @@ async def decide(server: Provider, request: Request) -> Response:
     session = await current_session(server, request)
     if session is None:
         return _sign_in(request_id)
-    # The form names who it was shown to: another user who signed in meanwhile did not see it.
+    # The form names the user who saw it: another one, who signed in meanwhile, did not.
     check_form(server, request, form, subject=session.subject)
     match form.get("decision"):
         case "allow":

@@ -24,7 +24,7 @@ _DIRECT, _LED = "direct request", "request"
 
 
 class NotSignedIn(Exception):
-    """The page is for who is signed in."""
+    """The page is only for somebody who is signed in."""
 
 
 class ForgedForm(Exception):
@@ -184,7 +184,10 @@ def _browser(server: Provider, request: Request) -> str:
 
 
 def browser_seal(server: Provider, request: Request, *parts: str) -> bytes:
-    """Return what `parts` are in this browser only: to be stored, and compared when they come back."""
+    """Return a MAC over `parts` that only this browser can reproduce.
+
+    Store it, and compare it when the parts come back.
+    """
     return _seal(server, "browser", _browser(server, request), *parts).encode()
 
 
@@ -226,7 +229,7 @@ def check_form(server: Provider, request: Request, form: dict[str, str], *, subj
 
 
 async def posted_form(server: Provider, request: Request) -> tuple[dict[str, str], Session]:
-    """Return a form of who is signed in, and the session; raises BadRequest, NotSignedIn, ForgedForm."""
+    """Return the form and the session of its sender; raises BadRequest, NotSignedIn, ForgedForm."""
     form = await read_form(request)
     session = await required_session(server, request)
     check_form(server, request, form, subject=session.subject)

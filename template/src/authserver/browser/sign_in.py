@@ -22,7 +22,7 @@ async def begin(
 ) -> AuthorizationRequest | Response | None:
     """Return the authorization request to sign in for, None without one, or the page to show instead.
 
-    Who is signed in already goes on, unless `fresh` sent them here to sign in again.
+    Somebody who is signed in already goes on, unless `fresh` sent them here to sign in again.
     """
     if request_id:
         pending = await find_request(server, request, request_id)
@@ -37,7 +37,7 @@ async def begin(
 
 
 async def client_name(server: Provider, request_id: str) -> str | None:
-    """Return what the client calls itself that asks to sign in, None where nobody does."""
+    """Return the name of the client that asks for this sign-in; None if there is none."""
     pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     client = await server.get_client(pending.client_id) if pending else None
     return (client.client_name or client.client_id) if client else None

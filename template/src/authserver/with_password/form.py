@@ -63,7 +63,7 @@ class PasswordForm:
         return endpoint("/login", GET=self._show, POST=self._submit)
 
     async def attempt(self, request: Request, username: str, password: str) -> User:
-        """Return who has that name and password; counts the attempt. Raises Refused."""
+        """Return the user with that name and password; counts the attempt. Raises Refused."""
         storage, address = self._server.storage, client_address(request, self._server.settings)
         user = await storage.get_user(username)
         subject = user.subject if user else None
@@ -110,7 +110,7 @@ class PasswordForm:
             client = pending and await self._server.get_client(pending.client_id)
             client_name = client and (client.client_name or client.client_id)
         seconds = int(retry_after) + 1
-        # Who is signed in and still sees this page signs in again, before a dangerous step.
+        # Somebody who is signed in and still sees this page signs in again, before a dangerous step.
         session = await current_session(self._server, request)
         return form_page(
             self._server,
