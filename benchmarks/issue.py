@@ -19,7 +19,7 @@ async def main(count: int) -> list[dict[str, str]]:
     assert auth is not None
     logs.configure()
     await auth.open()
-    user = await auth.storage.add_user("alice", scopes=None)
+    user = await auth.storage.users.add("alice", scopes=None)
     issued = []
     for number in range(count):
         client = RegisteredClient(
@@ -40,7 +40,7 @@ async def main(count: int) -> list[dict[str, str]]:
             address=str(number),
         )
         request_id = (await auth.authorize(client, asked)).partition("request=")[2]
-        await auth.storage.create_grant(
+        await auth.storage.grants.create(
             digest(Kind.AUTHORIZATION_REQUEST, request_id),
             subject=user.subject,
             scopes=["read"],

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import engines
 import pytest
-from authserver.storage import Rotated, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Rotated
 from cyclopts import App
 from rendering import choices
 
 # Its helpers say by `assert` what went wrong.
-pytest.register_assert_rewrite("test_storage")
-test_storage = import_module("test_storage")
+pytest.register_assert_rewrite("storage")
+contract = import_module("storage")
 
 TASKS = 64
 
@@ -68,24 +69,24 @@ class Life:
 
 
 async def _lives(storage: Storage) -> list[Life]:
-    assert await test_storage.add_client(storage)
-    user = await test_storage.add_user(storage)
+    assert await contract.add_client(storage)
+    user = await contract.add_user(storage)
     lives = []
     for _ in range(TASKS):
-        tokens = test_storage.new_tokens()
-        await test_storage.redeem(storage, await test_storage.new_code(storage, user), tokens)
+        tokens = contract.new_tokens()
+        await contract.redeem(storage, await contract.new_code(storage, user), tokens)
         lives.append(Life(tokens.access, tokens.refresh))
     return lives
 
 
 async def _rotate(storage: Storage, life: Life) -> None:
-    tokens = test_storage.new_tokens()
-    assert isinstance(await test_storage.rotate(storage, life.refresh, tokens), Rotated)
+    tokens = contract.new_tokens()
+    assert isinstance(await contract.rotate(storage, life.refresh, tokens), Rotated)
     life.access, life.refresh = tokens.access, tokens.refresh
 
 
 async def _check(storage: Storage, life: Life) -> None:
-    assert await storage.get_access_token(life.access) is not None
+    assert await storage.grants.get_access_token(life.access) is not None
 
 
 async def _measure(

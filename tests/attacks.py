@@ -91,7 +91,7 @@ class Attack:
 def attacks() -> Iterator[Attack]:
     """Return the attacks that the tests name; raises ValueError where a docstring cannot be read."""
     known = {number for threats in THREATS.values() for number in threats}
-    for path in sorted(path for folder in FOLDERS for path in folder.glob("test_*.py")):
+    for path in sorted(path for folder in FOLDERS for path in folder.rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue

@@ -95,6 +95,12 @@ def choices(question: str, release: str | None = None) -> list[str]:
     return list(questions(release)[question]["choices"].values())
 
 
+def modules(package: Path, axis: str) -> set[str]:
+    """Return the modules of an axis. Of the storage each is a folder, and the files are shared."""
+    found = [path for path in (package / axis).iterdir() if not path.stem.startswith("__")]
+    return {path.stem for path in found if axis != "storage" or path.is_dir()}
+
+
 DEFAULTS: Answers = {axis: choices(axis)[0] for axis in AXES}
 """The answers of a project that nobody was asked about."""
 

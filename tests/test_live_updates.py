@@ -50,7 +50,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("postgresql", "ALTER TABLE authserver.users ADD COLUMN planted text"),
     ):
         schema = source / AUTHSERVER / "storage" / storage / "schema"
-        number = len(list(schema.glob("*.sql"))) + 1
+        number = max(int(path.name[:4]) for path in schema.glob("*.sql")) + 1
         (schema / f"{number:04}_planted.sql").write_text(f"{statement};\n", encoding="utf-8")
     redis = source / AUTHSERVER / "storage" / "redis" / "__init__.py"
     text = redis.read_text(encoding="utf-8")

@@ -37,8 +37,11 @@ SERVERS: dict[str, tuple[Any, Callable[[Any, Path], AbstractContextManager[str]]
     "redis": (redis, running_redis),
 }
 CHOSEN = {
-    "packaged": ("storage",),
-    "installed": ("storage", "storage_{storage}", "flow", "secrets", "backup"),
+    "packaged": ["storage"],
+    "installed": [
+        "storage",
+        *(f"test_{name}.py" for name in ("storage_{storage}", "flow", "secrets", "backup")),
+    ],
 }
 
 
@@ -59,8 +62,7 @@ def test_a_storage_passes_its_tests_on_a_server_that_is_not_theirs(
     if program is None:
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         complain(f"no {where} server of {shared_storage}")
-    names = [f"test_{name.format(storage=shared_storage)}.py" for name in CHOSEN[where]]
-    chosen = [f"tests/authserver/{name}" for name in names]
+    chosen = [f"tests/authserver/{name.format(storage=shared_storage)}" for name in CHOSEN[where]]
     with engines.scratch() as folder, running(program, folder) as url:
         monkeypatch.setenv("TEST_STORAGE_URL", url)
         own_tests_pass(shared_project, tmp_path, record_property, *chosen)

@@ -14,6 +14,7 @@ from rendering import (
     Answers,
     choices,
     files,
+    modules,
     projects,
     questions,
     render,
@@ -44,9 +45,7 @@ def test_rendering_twice_is_identical(
 
 def test_exactly_the_chosen_modules_are_there_with_their_tests(project: Path, answers: Answers) -> None:
     for axis in AXES:
-        here = project / "src" / "authserver" / axis
-        modules = {path.stem for path in here.iterdir()} - {"__init__"}
-        assert modules == {answers[axis]}
+        assert modules(project / "src" / "authserver", axis) == {answers[axis]}
         tests = {path.name for path in (project / "tests" / "authserver").glob(f"test_{axis}_*")}
         assert tests == {f"test_{axis}_{answers[axis]}.py"}
     for folder, axis in (("engines", "storage"), ("logins", "login")):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from authserver.provider import Provider
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 _FOLLOW_SECONDS = 1
 _PURGE_SECONDS = 300

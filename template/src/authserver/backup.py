@@ -13,7 +13,8 @@ from typing import Any, TextIO, cast
 from authserver import clock
 from authserver.crypto.keys import CHECK
 from authserver.crypto.sealing import SECOND_FACTOR, SIGNING_KEY
-from authserver.storage import TABLES, Row, Storage, Value
+from authserver.storage import Storage
+from authserver.storage.tables import TABLES, Row, Value
 
 _FORMAT = 1
 _ACCESS = ("sessions", "tickets", "authorization_requests", "codes", "refresh_tokens", "access_tokens")

@@ -14,7 +14,8 @@ from authserver.crypto import secret_values
 from authserver.crypto.keys import Keys
 from authserver.crypto.secret_values import Kind, derive, digest, new_seed
 from authserver.settings import CoreSettings
-from authserver.storage import Issued, Lifetimes, NewTokens, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Issued, Lifetimes, NewTokens
 from authserver.tokens import TokenFormat
 
 
@@ -70,7 +71,7 @@ async def answer_again(
     """Return the answer of the first use; if other scopes are asked for, with an access token for these."""
     stored = tokens.digest(seeds.access)
     if tuple(scopes) != issued.scopes and stored is not None:
-        await storage.add_access_token(
+        await storage.grants.add_access_token(
             stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
         )
     return await answer(tokens, replace(issued, scopes=tuple(scopes)), seeds, now=clock.now())

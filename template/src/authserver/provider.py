@@ -38,7 +38,8 @@ from authserver.model.issued import (
 from authserver.model.resource_indicators import same_resource
 from authserver.model.scopes import Scopes
 from authserver.settings import CoreSettings
-from authserver.storage import Gone, Redeemed, Replayed, Reused, Rotated, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Gone, Redeemed, Replayed, Reused, Rotated
 from authserver.tokens import TokenFormat
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ class Provider(OAuthProvider):
 
     async def get_client(self, client_id: str) -> clients.RegisteredClient | None:
         """Return the client (RFC 7591), or None."""
-        record = await self.storage.get_client(client_id)
+        record = await self.storage.clients.get(client_id)
         return None if record is None else clients.from_record(record)
 
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
@@ -132,7 +133,7 @@ class Provider(OAuthProvider):
             },
         )
         now = 0.0  # the store's clock sets the times
-        stored = await self.storage.add_client(
+        stored = await self.storage.clients.add(
             records.Client(
                 client_id=client_info.client_id,
                 metadata=metadata
@@ -164,7 +165,7 @@ class Provider(OAuthProvider):
         if params.resource is not None and not same_resource(params.resource, self.resource):
             raise AuthorizeError("invalid_target", f"the resource of this server is {self.resource}")
         request_id = secret_values.new(Kind.AUTHORIZATION_REQUEST)
-        stored = await self.storage.add_authorization_request(
+        stored = await self.storage.grants.add_request(
             digest(Kind.AUTHORIZATION_REQUEST, request_id),
             records.AuthorizationRequest(
                 client_id=client.client_id,
@@ -187,7 +188,7 @@ class Provider(OAuthProvider):
         self, client: OAuthClientInformationFull, authorization_code: str
     ) -> IssuedCode | None:
         """Return the code, spent or not, until its expiry, whoever it was issued to."""
-        code = await self.storage.get_code(digest(Kind.AUTHORIZATION_CODE, authorization_code))
+        code = await self.storage.grants.get_code(digest(Kind.AUTHORIZATION_CODE, authorization_code))
         return (
             None
             if code is None
@@ -214,7 +215,7 @@ class Provider(OAuthProvider):
         shown the client, redirect URI and verifier, so it is the one it was issued to (RFC 9700 2.1.1).
         """
         seeds = issuing.first(with_refresh_token="refresh_token" in client.grant_types)
-        verdict = await self.storage.redeem_code(
+        verdict = await self.storage.grants.redeem_code(
             digest(Kind.AUTHORIZATION_CODE, authorization_code.code),
             attempt=new_seed(),
             tokens=issuing.digests(self.tokens, seeds),
@@ -234,7 +235,7 @@ class Provider(OAuthProvider):
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> IssuedRefreshToken | None:
         """Return the refresh token, spent or not, until its expiry, whoever it was issued to."""
-        found = await self.storage.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
+        found = await self.storage.grants.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
         return (
             None
             if found is None
@@ -268,7 +269,7 @@ class Provider(OAuthProvider):
             raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
         salt = self.keys.new_salt()
         seeds = issuing.successors(self.keys, refresh_token.token, salt, scopes)
-        verdict = await self.storage.rotate_refresh_token(
+        verdict = await self.storage.grants.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
             scopes=scopes,
             salt=salt,
@@ -313,7 +314,7 @@ class Provider(OAuthProvider):
 
     async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
         """Revoke the grant of a token, and so every token of it (RFC 7009 section 2.1)."""
-        if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.revoke_grant(
+        if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.grants.revoke(
             token.grant_id
         ):
             audit("grant revoked", client=token.client_id, subject=token.subject, grant=token.grant_id)

@@ -284,7 +284,7 @@ def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> s
     token = new(Kind.INVITATION)
 
     async def store(storage: Storage) -> None:
-        assert await storage.add_invitation(
+        assert await storage.users.add_invitation(
             digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=3600
         )
 
@@ -308,5 +308,5 @@ def new_person(server: Live, name: str, scopes: list[str] | None = None) -> Pers
     person = Person(server, name)
     page = person.join(invite(server, name))
     assert page.status_code == 200, page.text
-    anyio.run(server.on_storage, lambda storage: storage.set_user_scopes(name, scopes))
+    anyio.run(server.on_storage, lambda storage: storage.users.set_scopes(name, scopes))
     return person

@@ -113,9 +113,9 @@ def test_the_account_page_holds_nothing_that_opens_anything(live: Live) -> None:
     values = [cookie.value or "" for cookie in person.browser.cookies.jar]
 
     async def stored(storage: Any) -> list[str]:
-        user = await storage.get_user("quiet")
-        sessions = await storage.list_sessions(user.subject)
-        grants = await storage.list_grants(user.subject)
+        user = await storage.users.get("quiet")
+        sessions = await storage.sign_ins.list_sessions(user.subject)
+        grants = await storage.grants.all(user.subject)
         return [session.digest.hex() for session in sessions] + [grant.grant_id for grant in grants]
 
     for secret in [*values, *tokens.values(), *anyio.run(live.on_storage, stored)]:
@@ -249,9 +249,9 @@ def test_operators_take_credentials_away(start: Callable[..., Live], operator: O
     person = new_person(server, "alice")
 
     async def add(storage: Any) -> None:
-        user = await storage.get_user("alice")
+        user = await storage.users.get("alice")
         for kind in ("lost", "key:1", "key:2", "keyring"):
-            assert await storage.put_credential(user.subject, kind, b"x", counter=0)
+            assert await storage.sign_ins.put_credential(user.subject, kind, b"x", counter=0)
 
     def kinds() -> set[str]:
         return {row["kind"] for row in operator.rows("users", "credentials", "alice")}

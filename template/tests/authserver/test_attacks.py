@@ -271,8 +271,8 @@ def test_a_code_is_worth_nothing_after_its_consent_was_withdrawn(live: Live, ali
     code = client.code(alice)
 
     async def withdraw(storage: Any) -> None:
-        [grant] = [grant for grant in await storage.list_grants() if grant.client_id == client.id]
-        assert await storage.revoke_grant(grant.grant_id)
+        [grant] = [grant for grant in await storage.grants.all() if grant.client_id == client.id]
+        assert await storage.grants.revoke(grant.grant_id)
 
     anyio.run(live.on_storage, withdraw)
     assert error(client.redeem(code)) == (400, "invalid_grant")

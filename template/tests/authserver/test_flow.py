@@ -92,7 +92,7 @@ async def test_an_entitlement_taken_away_is_gone_after_the_next_refresh(
     client = OAuthClient(live)
     tokens = client.tokens(carol, scope="write")
     assert call(live, tokens["access_token"], name="change", arguments={"text": ""}).status_code == 200
-    await live.on_storage(lambda storage: storage.set_user_scopes("carol", None))
+    await live.on_storage(lambda storage: storage.users.set_scopes("carol", None))
     tokens = client.refresh(tokens["refresh_token"]).json()
     assert call(live, tokens["access_token"], name="change", arguments={"text": ""}).status_code == 403
 

@@ -130,8 +130,10 @@ class GrantLife(RuleBasedStateMachine):
 
     async def new_user(self, name: str) -> User:
         link = digest(Kind.INVITATION, name)
-        assert await self.server.storage.add_invitation(link, name, scopes=["*"], lifetime_seconds=60)
-        user = await self.server.storage.claim_invitation(link, name=name, credential=("password", b"x"))
+        assert await self.server.storage.users.add_invitation(link, name, scopes=["*"], lifetime_seconds=60)
+        user = await self.server.storage.users.claim_invitation(
+            link, name=name, credential=("password", b"x")
+        )
         assert user
         return User(user.subject, set(NAMES))
 
@@ -172,7 +174,7 @@ class GrantLife(RuleBasedStateMachine):
         [request] = parse_qs(urlsplit(location).query)["request"]
         code = secret_values.new(Kind.AUTHORIZATION_CODE)
         taken = self.run(
-            self.server.storage.create_grant(
+            self.server.storage.grants.create(
                 digest(Kind.AUTHORIZATION_REQUEST, request),
                 subject=who.subject,
                 scopes=sorted(scopes),
@@ -291,7 +293,7 @@ class GrantLife(RuleBasedStateMachine):
     @rule(name=st.sampled_from(USERS), back=st.sampled_from([True, True, False]))
     def disable(self, name: str, back: bool) -> None:
         """The operator disables a user: their grants end for good, even if the user may come back."""
-        self.run(self.server.storage.disable_user(name))
+        self.run(self.server.storage.users.disable(name))
         self.users[name].enabled = False
         for grant in self.grants:
             grant.revoked = grant.revoked or grant.user is self.users[name]
@@ -304,13 +306,13 @@ class GrantLife(RuleBasedStateMachine):
         self.enable(name)
 
     def enable(self, name: str) -> None:
-        self.run(self.server.storage.enable_user(name))
+        self.run(self.server.storage.users.enable(name))
         self.users[name].enabled = True
 
     @rule(name=st.sampled_from(USERS), scopes=st.sampled_from([set(NAMES), {"read"}, {"write"}, set()]))
     def entitle(self, name: str, scopes: set[str]) -> None:
         """The operator changes what a user may grant."""
-        self.run(self.server.storage.set_user_scopes(name, sorted(scopes)))
+        self.run(self.server.storage.users.set_scopes(name, sorted(scopes)))
         self.users[name].may = scopes
 
     @rule(late=st.booleans())

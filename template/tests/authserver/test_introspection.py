@@ -108,6 +108,6 @@ def test_a_disabled_users_token_is_not_active(server: Live, person: Person, oper
     gateway = Gateway(server, operator, "client_secret_post")
     token = OAuthClient(server).tokens(person)["access_token"]
     assert gateway.post("/introspect", token=token).json()["active"] is True
-    anyio.run(server.on_storage, lambda storage: storage.disable_user("alice"))
+    anyio.run(server.on_storage, lambda storage: storage.users.disable("alice"))
     assert ended(server, token)
     assert gateway.post("/introspect", token=token).json() == NOT_ACTIVE

@@ -48,7 +48,7 @@ def get_in(server: Live, name: str, **attributes: Any) -> Person:
 
 def accounts(server: Live) -> dict[str, Any]:
     """Return all accounts by name."""
-    users = anyio.run(server.on_storage, lambda storage: storage.list_users())
+    users = anyio.run(server.on_storage, lambda storage: storage.users.all())
     return {user.name: user for user in users}
 
 
@@ -608,7 +608,7 @@ def test_a_group_whose_name_reads_like_anothers_is_not_that_one(start: Start) ->
 
 def test_without_mapped_groups_scopes_are_the_operators(live: Live) -> None:
     get_in(live, "kept")
-    anyio.run(live.on_storage, lambda storage: storage.set_user_scopes("kept", ["admin"]))
+    anyio.run(live.on_storage, lambda storage: storage.users.set_scopes("kept", ["admin"]))
     sign_in(live, "kept")
     check(live)
     assert accounts(live)["kept"].scopes == ("admin",)
@@ -696,7 +696,7 @@ def test_who_comes_back_may_sign_in_before_the_next_check(start: Start) -> None:
 def test_who_an_operator_disabled_stays_so(start: Start) -> None:
     server = start()
     get_in(server, "banned")
-    anyio.run(server.on_storage, lambda storage: storage.disable_user("banned"))
+    anyio.run(server.on_storage, lambda storage: storage.users.disable("banned"))
     check(server)
     assert sign_in(server, "banned").status_code == 401
     assert accounts(server)["banned"].disabled_at is not None
@@ -708,7 +708,7 @@ def test_who_an_operator_disabled_after_the_directory_stays_so(start: Start) -> 
     get_in(server, "twice")
     directory().change(named("twice"), userAccountControl="514")
     check(server)
-    anyio.run(server.on_storage, lambda storage: storage.disable_user("twice"))
+    anyio.run(server.on_storage, lambda storage: storage.users.disable("twice"))
     directory().change(named("twice"), userAccountControl="512")
     check(server)
     assert sign_in(server, "twice").status_code == 401
@@ -761,7 +761,7 @@ def test_who_is_given_the_name_of_somebody_who_left_gets_nothing_of_theirs(start
     check(server)
     assert person.get("/account").url.path == "/login"
     assert sign_in(server, "reused").status_code == 403
-    anyio.run(server.on_storage, lambda storage: storage.delete_user("reused"))
+    anyio.run(server.on_storage, lambda storage: storage.users.delete("reused"))
     get_in(server, "reused")
     assert accounts(server)["reused"].subject != subject
 

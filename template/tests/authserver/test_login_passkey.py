@@ -311,7 +311,7 @@ def test_of_two_uses_with_one_count_one_is_refused(live: Live, monkeypatch: pyte
     person = new_person(live, "racing")
     key_of(person).sign_count = 1
     storage = live.auth.storage
-    get = storage.get_credential
+    get = storage.sign_ins.get_credential
     others: list[bool] = []
 
     async def get_credential(subject: str, kind: str) -> Any:
@@ -321,7 +321,7 @@ def test_of_two_uses_with_one_count_one_is_refused(live: Live, monkeypatch: pyte
             others[0] = await anyio.to_thread.run_sync(lambda: is_in(answer(live, person)))
         return found
 
-    monkeypatch.setattr(storage, "get_credential", get_credential)
+    monkeypatch.setattr(storage.sign_ins, "get_credential", get_credential)
     assert was_refused(answer(live, person))
     assert others == [True]
 
@@ -340,16 +340,16 @@ def test_what_may_be_backed_up_is_decided_when_it_is_made(live: Live) -> None:
 def test_a_disabled_user_cannot_sign_in(live: Live) -> None:
     """Attack 12: sign in to an account that was disabled. Source: OWASP ASVS 5.0 7.4.2."""
     person = new_person(live, "disabled")
-    anyio.run(live.on_storage, lambda storage: storage.disable_user("disabled"))
+    anyio.run(live.on_storage, lambda storage: storage.users.disable("disabled"))
     assert was_refused(answer(live, person))
-    anyio.run(live.on_storage, lambda storage: storage.enable_user("disabled"))
+    anyio.run(live.on_storage, lambda storage: storage.users.enable("disabled"))
     assert is_in(answer(live, person))
 
 
 def test_wrong_unknown_and_disabled_answer_alike(live: Live, alice: Person) -> None:
     """Attack 10: find out which accounts exist, or are disabled. Source: OWASP ASVS 5.0 6.3.8."""
     person = new_person(live, "silent")
-    anyio.run(live.on_storage, lambda storage: storage.disable_user("silent"))
+    anyio.run(live.on_storage, lambda storage: storage.users.disable("silent"))
     unknown = Key(key_of(alice).user_handle)
     pages = [answer(live, person), answer(live, alice, Key()), answer(live, alice, unknown)]
     texts = {re.sub(r'(value|data-options)=("[^"]*"|\'[^\']*\')', "", page.text) for page in pages}
@@ -530,11 +530,11 @@ def test_nothing_but_passkeys_is_removed_here(live: Live) -> None:
     form = Form(person.get("/account").text, "passkey").fields | {"passkey": "other"}
 
     async def keep(storage: Any) -> None:
-        assert await storage.put_credential(subject, "other", b"", counter=0)
+        assert await storage.sign_ins.put_credential(subject, "other", b"", counter=0)
 
     anyio.run(live.on_storage, keep)
     person.browser.post("/account/passkeys/remove", data=form)
-    assert anyio.run(live.on_storage, lambda storage: storage.get_credential(subject, "other"))
+    assert anyio.run(live.on_storage, lambda storage: storage.sign_ins.get_credential(subject, "other"))
 
 
 def test_nobody_removes_or_adds_for_somebody_else(live: Live, alice: Person) -> None:

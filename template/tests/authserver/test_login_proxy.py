@@ -36,7 +36,7 @@ def named(person: Person, name: str | None, **headers: str) -> Person:
 
 def names(server: Live) -> list[str]:
     async def list_names(storage: object) -> list[str]:
-        return [user.name for user in await storage.list_users()]  # type: ignore[attr-defined]
+        return [user.name for user in await storage.users.all()]  # type: ignore[attr-defined]
 
     return sorted(anyio.run(server.on_storage, list_names))
 
@@ -154,7 +154,7 @@ def test_without_its_secret_the_proxy_is_not_believed(start: Callable[..., Live]
 def test_a_disabled_user_stays_out(live: Live) -> None:
     """Attack 11d, 12: come back after one was disabled. Source: OWASP ASVS 5.0 7.4.2."""
     person = new_person(live, "ivan")
-    anyio.run(live.on_storage, lambda storage: storage.disable_user("ivan"))
+    anyio.run(live.on_storage, lambda storage: storage.users.disable("ivan"))
     for path in ("/login", "/account", OAuthClient(live).authorization_url()):
         assert refused(person.get(path), "disabled")
 
@@ -326,7 +326,7 @@ def test_a_link_for_somebody_else_than_the_proxy_names_is_kept(live: Live) -> No
 def test_a_disabled_operator_gets_in_by_no_link(live: Live) -> None:
     """Attack 12: use a link after one was disabled. Source: OWASP ASVS 5.0 7.4.2."""
     new_person(live, "tom")
-    anyio.run(live.on_storage, lambda storage: storage.disable_user("tom"))
+    anyio.run(live.on_storage, lambda storage: storage.users.disable("tom"))
     person = Person(live)
     assert person.submit(person.get(invite(live, "tom"))).status_code == 410
 

@@ -360,7 +360,7 @@ async def test_disabling_a_user_ends_their_tokens_at_the_next_request(
     client = OAuthClient(server)
     tokens = client.tokens(person)
     code = client.code(person)
-    await server.on_storage(lambda storage: storage.disable_user("alice"))
+    await server.on_storage(lambda storage: storage.users.disable("alice"))
     assert ended(server, tokens["access_token"])
     assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
     assert client.redeem(code).json()["error"] == "invalid_grant"

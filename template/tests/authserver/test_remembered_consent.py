@@ -144,7 +144,7 @@ def test_what_the_user_may_grant_no_more_is_not_remembered(live: Live) -> None:
     person = new_person(live, "sven", ["write"])
     client = OAuthClient(live)
     remember(person, client, scope="write")
-    anyio.run(live.on_storage, lambda storage: storage.set_user_scopes("sven", ["read"]))
+    anyio.run(live.on_storage, lambda storage: storage.users.set_scopes("sven", ["read"]))
     answer = answered(ask(person, client.authorization_url(scope="write")).headers["location"])
     assert client.redeem(answer["code"]).json()["scope"] == "read"
 

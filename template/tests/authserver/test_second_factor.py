@@ -280,12 +280,12 @@ def test_codes_and_seed_are_nowhere_in_clear(
 async def test_a_factor_opens_for_its_user_only(storage: Any) -> None:
     """Attack 11: put one's own second factor in the place of another's. Source: CWE-639, CWE-345."""
     kept = Kept(storage, Seal([b"k" * 40]))
-    one, other = [await storage.add_user(name, scopes=None) for name in ("one", "other")]
+    one, other = [await storage.users.add(name, scopes=None) for name in ("one", "other")]
     found = enrolled("A" * 32, pyotp.TOTP("A" * 32).now())
     assert found
     assert await kept.put(one.subject, found[0], 0)
-    moved = await storage.get_credential(one.subject, SECOND_FACTOR)
-    assert await storage.put_credential(other.subject, SECOND_FACTOR, moved.value, counter=0)
+    moved = await storage.sign_ins.get_credential(one.subject, SECOND_FACTOR)
+    assert await storage.sign_ins.put_credential(other.subject, SECOND_FACTOR, moved.value, counter=0)
     assert await kept.get(one.subject) == (found[0], 1)
     with pytest.raises(CannotUnseal):
         await kept.get(other.subject)

@@ -11,7 +11,8 @@ from authserver.all_settings import Settings
 from authserver.crypto.keys import load_keys
 from authserver.crypto.sealing import CannotUnseal, Seal
 from authserver.settings import SettingsError
-from authserver.storage import Storage, StorageUnavailable
+from authserver.storage import Storage
+from authserver.storage.errors import StorageUnavailable
 
 NEW = {"secret_key": "a new secret key of the right length"}
 

@@ -1,6 +1,5 @@
 """Nothing secret is stored, logged or said in an error, in clear."""
 
-import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,10 @@ from conftest import Command, Live, invite, new_person, new_store
 from engines import Engine
 from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
+from storage import operations
 
 from authserver.crypto.secret_values import Kind, derive, digest, encode, new
-from authserver.storage import Storage, StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 
 def test_no_secret_is_found_in_the_store_or_the_log(engine: Engine, tmp_path: Path) -> None:
@@ -82,9 +82,8 @@ def test_storage_trouble_is_503_everywhere_and_passes(
         raise StorageUnavailable("the disk is gone")
 
     with monkeypatch.context() as patch:
-        for name, operation in vars(Storage).items():
-            if inspect.iscoroutinefunction(operation):
-                patch.setattr(type(server.auth.storage), name, broken)
+        for operation, kind in operations(server.auth.storage).items():
+            patch.setattr(kind, operation.rpartition(".")[2], broken)
         time.sleep(server.auth.tokens.revoked_within_seconds)  # for so long a check may do without
         answers = [
             client.redeem(code),
@@ -118,7 +117,7 @@ def test_an_unexpected_error_is_a_page_without_details_and_logs_no_message(
     def broken(*_: object) -> None:
         raise ValueError(message)
 
-    monkeypatch.setattr(type(server.auth.storage), "get_client", broken)
+    monkeypatch.setattr(type(server.auth.storage.clients), "get", broken)
     with structlog.testing.capture_logs() as logged:
         answer = server.http(headers={"Accept": "text/html"}).get("/authorize?client_id=x")
     assert answer.status_code == 500

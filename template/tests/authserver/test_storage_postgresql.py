@@ -1,6 +1,7 @@
 """What is PostgreSQL's own: its server that goes away and comes back, poolers, locks, its text."""
 
 import asyncio
+import hashlib
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib import resources
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self, cast
@@ -23,18 +25,20 @@ from uuid import uuid4
 import asyncpg
 import engines
 import pytest
-import test_storage
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from engines.postgresql import Connection, OwnServer, Server, find_programs
 from ports import free_port
 from pydantic import ValidationError
-from test_storage import (
+from storage import (
     REQUEST,
     add_client,
     add_request,
     add_user,
+    again,
+    dumped,
+    full,
     granted,
     new_client,
     new_code,
@@ -42,16 +46,25 @@ from test_storage import (
     purge,
     redeem,
     rotate,
+    round_trips,
+    test_grants,
+    test_refresh_tokens,
+    test_sign_ins,
+    test_upkeep,
 )
 
 from authserver.crypto.secret_values import new_seed
 from authserver.model.records import Client
 from authserver.settings import SettingsError
-from authserver.storage import Gone, Redeemed, Replayed, Rotated, StorageUnavailable
 from authserver.storage import postgresql as engine
-from authserver.storage.postgresql import connections
+from authserver.storage.errors import StorageUnavailable
+from authserver.storage.postgresql import connections, functions
+from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 
 pytestmark = pytest.mark.anyio
+
+# The number of the functions, and the SHA-256 of their files.
+FUNCTIONS = (1, "4774ebecb1afc805e29cf83dcff9e810c8e15c5b89d4b75ce5d55089fae950cd")
 
 UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
 
@@ -211,20 +224,43 @@ async def test_a_closed_storage_is_unavailable(url: str) -> None:
         pass
     for closed in (storage, created(url)):
         with pytest.raises(StorageUnavailable):
-            await closed.get_client("x")
+            await closed.clients.get("x")
 
 
 # -------------------------------------------------------------------------------------------- schema
 
 
+async def versions(other: Connection) -> tuple[list[int], list[int]]:
+    """Return which tables, and which functions, a database was given so far."""
+    tables, numbers = [
+        await other.fetch(f"SELECT version FROM authserver.{name} ORDER BY version")
+        for name in ("schema_versions", "function_versions")
+    ]
+    return [row["version"] for row in tables], [row["version"] for row in numbers]
+
+
+async def made_of(other: Connection) -> list[str]:
+    """Return the text of each function."""
+    rows = await other.fetch(
+        "SELECT pg_get_functiondef(oid) AS text FROM pg_proc"
+        " WHERE pronamespace = 'authserver'::regnamespace ORDER BY oid::regprocedure::text"
+    )
+    return [row["text"] for row in rows]
+
+
+OTHER_BODY = """
+    CREATE OR REPLACE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN RETURN false; END $$;
+    """
+
+
 async def test_many_who_open_at_once_make_the_schema_once(url: str, other: Connection) -> None:
     storages = [created(url) for _ in range(10)]
     await asyncio.gather(*(storage.open() for storage in storages))
-    versions = await other.fetch("SELECT version FROM authserver.schema_versions")
-    assert [row["version"] for row in versions] == list(range(1, len(versions) + 1))
+    assert await versions(other) == ([3], [functions.NUMBER])
     assert await add_client(storages[0])
     for storage in storages:
-        assert await storage.get_client("client") is not None
+        assert await storage.clients.get("client") is not None
         await storage.close()
 
 
@@ -236,20 +272,76 @@ async def test_a_database_of_a_newer_release_is_left_alone(
         await created(url).open()
 
 
+@pytest.mark.parametrize(
+    "older",
+    [
+        "DROP TABLE authserver.function_versions",  # as releases 0.1.0 and 0.2.0 leave it
+        "UPDATE authserver.function_versions SET version = 0",
+    ],
+)
+async def test_older_functions_are_replaced_and_nothing_is_lost(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection, older: str
+) -> None:
+    _, tokens = await granted(storage)
+    now = await made_of(other)
+    await other.execute(f"{older}; {OTHER_BODY}")
+    assert await made_of(other) != now
+    storages = [created(url) for _ in range(10)]
+    await asyncio.gather(*(opening.open() for opening in storages))
+    assert await made_of(other) == now
+    tables, numbers = await versions(other)
+    assert (tables, max(numbers)) == ([3], functions.NUMBER)
+    [grant] = await storage.grants.all()
+    for opening in storages:
+        assert isinstance(await rotate(opening, tokens.refresh or b""), Rotated)
+        await opening.close()
+    assert await storage.grants.revoke(grant.grant_id)  # also for the node that was there before
+
+
+async def test_newer_functions_are_left_alone_and_used(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """A node of the release before starts again while others run a newer one."""
+    await granted(storage)
+    await other.execute(
+        f"INSERT INTO authserver.function_versions VALUES ({functions.NUMBER + 1}); {OTHER_BODY}"
+    )
+    newer = await made_of(other)
+    async with opened(url) as restarted:
+        [grant] = await restarted.grants.all()
+        assert not await restarted.grants.revoke(grant.grant_id)
+    assert await made_of(other) == newer
+    assert await versions(other) == ([3], [functions.NUMBER, functions.NUMBER + 1])
+
+
+def test_functions_that_change_get_a_higher_number() -> None:
+    """Databases have those of the number before: under the same one, they would keep them."""
+    package = resources.files(functions)
+    names = sorted(entry.name for entry in package.iterdir() if entry.name.endswith(".sql"))
+    text = "".join((package / name).read_text(encoding="utf-8") for name in names)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert (functions.NUMBER, digest) == FUNCTIONS, "raise NUMBER, then write both here"
+
+
 async def test_a_role_that_may_not_change_the_schema_can_serve(
     url: str, storage: engine.PostgreSQLStorage, other: Connection, store: str
 ) -> None:
+    """It was given its rights before there was a number of the functions, which it reads nevertheless."""
     name = f"serving_{store}"
     await other.execute(f"""
+        DROP TABLE authserver.function_versions;
         CREATE ROLE {name} LOGIN PASSWORD 'secret';
         GRANT USAGE ON SCHEMA authserver TO {name};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA authserver TO {name};
     """)
     place = urlsplit(url).netloc.rpartition("@")[2]
-    async with opened(urlsplit(url)._replace(netloc=f"{name}:secret@{place}").geturl()) as serving:
+    as_role = urlsplit(url)._replace(netloc=f"{name}:secret@{place}").geturl()
+    with pytest.raises(StorageUnavailable, match="permission denied"):
+        await created(as_role).open()
+    async with opened(url), opened(as_role) as serving:
         _, tokens = await granted(serving)
         assert isinstance(await rotate(serving, tokens.refresh or b""), Rotated)
-        assert await serving.remove_client("client")
+        assert await serving.clients.remove("client")
 
 
 # -------------------------------------------------------------------------------------------- faults
@@ -259,17 +351,17 @@ async def test_a_role_that_may_not_change_the_schema_can_serve(
 async def test_a_server_that_ends_is_unavailable_until_it_is_back(
     server: Server, storage: engine.PostgreSQLStorage, end: str
 ) -> None:
-    await storage.remember("answered", b"1")
-    await asyncio.gather(*(storage.recall("answered") for _ in range(20)))  # several connections
+    await storage.facts.remember("answered", b"1")
+    await asyncio.gather(*(storage.facts.recall("answered") for _ in range(20)))  # several connections
     getattr(server, end)()
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="PostgreSQL: "):
-            await storage.remember("later", b"1")
+            await storage.facts.remember("later", b"1")
         with pytest.raises(StorageUnavailable):
-            await storage.recall("answered")
+            await storage.facts.recall("answered")
     server.start()
-    assert await storage.recall("answered") == b"1"
-    assert await storage.remember("later", b"1") == b"1"
+    assert await storage.facts.recall("answered") == b"1"
+    assert await storage.facts.remember("later", b"1") == b"1"
 
 
 async def test_a_server_that_hangs_is_unavailable_until_it_goes_on(
@@ -277,7 +369,7 @@ async def test_a_server_that_hangs_is_unavailable_until_it_goes_on(
 ) -> None:
     if not isinstance(server, OwnServer):
         pytest.skip("the server of TEST_STORAGE_URL is not ours to halt")
-    await storage.remember("answered", b"1")
+    await storage.facts.remember("answered", b"1")
     monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.2)
     monkeypatch.setattr(connections, "_RELEASE_SECONDS", 0.1)
     processes = server.processes()
@@ -285,11 +377,11 @@ async def test_a_server_that_hangs_is_unavailable_until_it_goes_on(
         os.kill(process, signal.SIGSTOP)
     for _ in range(2):
         with pytest.raises(StorageUnavailable, match="TimeoutError"):
-            await storage.recall("answered")
+            await storage.facts.recall("answered")
     for process in processes:
         os.kill(process, signal.SIGCONT)
     monkeypatch.undo()
-    assert await storage.recall("answered") == b"1"
+    assert await storage.facts.recall("answered") == b"1"
 
 
 async def test_a_connection_that_is_cut_is_replaced_and_what_can_be_repeated_is(
@@ -297,10 +389,10 @@ async def test_a_connection_that_is_cut_is_replaced_and_what_can_be_repeated_is(
 ) -> None:
     """The server ends the connection while the operation waits for a lock."""
     _, tokens = await granted(storage)
-    await storage.remember("fact", b"1")
+    await storage.facts.remember("fact", b"1")
     for operation, outcome in (
         (rotate(storage, tokens.refresh or b""), Rotated),
-        (storage.forget("fact"), StorageUnavailable),
+        (storage.facts.forget("fact"), StorageUnavailable),
     ):
         async with other.transaction():
             await other.execute("SELECT FROM authserver.grants FOR UPDATE")
@@ -313,7 +405,7 @@ async def test_a_connection_that_is_cut_is_replaced_and_what_can_be_repeated_is(
             )
         [done] = await asyncio.gather(running, return_exceptions=True)
         assert isinstance(done, outcome)
-    assert await storage.recall("fact") == b"1"
+    assert await storage.facts.recall("fact") == b"1"
 
 
 class Wire:
@@ -369,48 +461,48 @@ async def test_an_operation_whose_answer_is_lost_is_told_that_it_had_won(url: st
         verdict = await rotate(storage, tokens.refresh or b"")
         assert isinstance(verdict, Rotated)
         assert not verdict.repeated
-        await storage.add_ticket(b"ticket", b"value", lifetime_seconds=100)
-        await storage.take_ticket(b"")
+        await storage.sign_ins.add_ticket(b"ticket", b"value", lifetime_seconds=100)
+        await storage.sign_ins.take_ticket(b"")
         wire.losing = True
         with pytest.raises(StorageUnavailable):
-            await storage.take_ticket(b"ticket")
-        assert await storage.take_ticket(b"ticket") is None
+            await storage.sign_ins.take_ticket(b"ticket")
+        assert await storage.sign_ins.take_ticket(b"ticket") is None
         assert not wire.losing
 
 
 async def test_an_operation_is_one_round_trip(url: str) -> None:
     async with Wire(url) as wire, opened(wire.url, storage_connections=1) as storage:
-        assert set(await test_storage.round_trips(storage, lambda: wire.sent)) == {1}
+        assert set(await round_trips(storage, lambda: wire.sent)) == {1}
 
 
 async def test_an_operation_that_waits_too_long_is_given_up_and_not_done_late(
     storage: engine.PostgreSQLStorage, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await granted(storage)
-    [grant] = await storage.list_grants()
+    [grant] = await storage.grants.all()
     monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.3)
     async with other.transaction():
         await other.execute("SELECT FROM authserver.grants FOR UPDATE")
         with pytest.raises(StorageUnavailable, match="TimeoutError"):
-            await storage.revoke_grant(grant.grant_id)
+            await storage.grants.revoke(grant.grant_id)
         assert await other.fetchval(WAITING) == 0
     monkeypatch.undo()
-    assert await storage.list_grants() == [grant]
+    assert await storage.grants.all() == [grant]
 
 
 async def test_who_finds_no_free_connection_in_time_is_told(
     url: str, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(url, storage_connections=1) as storage:
-        await storage.remember("fact", b"1")
-        assert await asyncio.gather(*(storage.recall("fact") for _ in range(50))) == [b"1"] * 50
+        await storage.facts.remember("fact", b"1")
+        assert await asyncio.gather(*(storage.facts.recall("fact") for _ in range(50))) == [b"1"] * 50
         async with other.transaction():
             await other.execute("SELECT FROM authserver.facts FOR UPDATE")
-            stuck = asyncio.ensure_future(storage.forget("fact"))
+            stuck = asyncio.ensure_future(storage.facts.forget("fact"))
             await waiting(other)
             monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.1)
             with pytest.raises(StorageUnavailable, match="TimeoutError"):
-                await storage.recall("fact")
+                await storage.facts.recall("fact")
         assert await stuck
 
 
@@ -425,7 +517,7 @@ async def test_a_standby_is_unavailable_until_it_is_promoted(folder: Path) -> No
     second = OwnServer(programs, folder, folder / "standby", first.port)
     try:
         async with opened(url) as storage:
-            await storage.remember("answered", b"1")
+            await storage.facts.remember("answered", b"1")
             first.run(
                 "pg_basebackup",
                 f"--dbname={first.url}",
@@ -437,12 +529,12 @@ async def test_a_standby_is_unavailable_until_it_is_promoted(folder: Path) -> No
             second.start()
             for _ in range(2):
                 with pytest.raises(StorageUnavailable):
-                    await storage.recall("answered")
+                    await storage.facts.recall("answered")
                 with pytest.raises(StorageUnavailable):
                     await created(url).open()
             second.ask("SELECT pg_promote()")
-            assert await storage.recall("answered") == b"1"
-            assert await storage.remember("later", b"1") == b"1"
+            assert await storage.facts.recall("answered") == b"1"
+            assert await storage.facts.remember("later", b"1") == b"1"
     finally:
         second.close()
         first.close()
@@ -471,59 +563,72 @@ async def test_a_deadlock_with_a_stranger_is_survived(
     monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
     async with opened(url) as storage, connected(url) as third:
         user, _ = await granted(storage)
-        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=99)
+        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=99)
         async with other.transaction():
             await other.execute("SET LOCAL deadlock_timeout = '1min'")
             await other.execute("SELECT FROM authserver.sessions FOR UPDATE")
             async with third.transaction():
                 await third.execute("SELECT FROM authserver.grants FOR UPDATE")
-                disabling = asyncio.ensure_future(storage.disable_user("alice"))
+                disabling = asyncio.ensure_future(storage.users.disable("alice"))
                 await waiting(third)
                 locking = asyncio.ensure_future(other.execute("SELECT FROM authserver.users FOR UPDATE"))
                 await waiting(third, 2)
             await locking
         assert await disabling
-        assert await storage.list_grants() == []
+        assert await storage.grants.all() == []
 
 
-async def test_codes_and_refresh_tokens_have_one_winner_among_several_processes(url: str) -> None:
+async def test_codes_and_refresh_tokens_have_one_winner_among_several_processes(
+    url: str, other: Connection
+) -> None:
     """Several pools stand for several processes: the server knows only connections."""
     async with opened(url) as one, opened(url) as two, opened(url) as three:
         all_three = [one, two, three] * 20
-        await asyncio.gather(*(storage.recall("nothing") for storage in all_three))  # all are connected
         _, tokens = await granted(one)
-        rotations = await asyncio.gather(*(rotate(storage, tokens.refresh or b"") for storage in all_three))
-        rotated = [verdict for verdict in rotations if isinstance(verdict, Rotated)]
+        async with other.transaction():
+            await other.execute("SELECT FROM authserver.grants FOR UPDATE")
+            rotating = asyncio.gather(*(rotate(storage, tokens.refresh or b"") for storage in all_three))
+            await waiting(other, 30)  # all connections there are
+        rotated = [verdict for verdict in await rotating if isinstance(verdict, Rotated)]
         assert sorted(verdict.repeated for verdict in rotated) == [False] + [True] * 59
         assert len({verdict.salt for verdict in rotated}) == 1
         code = await new_code(one, await add_user(one))
-        verdicts = await asyncio.gather(*(redeem(storage, code) for storage in all_three))
-        kinds = [type(verdict) for verdict in verdicts]
+        async with other.transaction():
+            await other.execute("SELECT FROM authserver.grants FOR UPDATE")
+            redeeming = asyncio.gather(*(redeem(storage, code) for storage in all_three))
+            await waiting(other, 30)
+        kinds = [type(verdict) for verdict in await redeeming]
         assert (kinds.count(Redeemed), kinds.count(Replayed), kinds.count(Gone)) == (1, 1, 58)
 
 
 async def test_a_grant_that_races_its_users_end_is_dead_for_good(
-    url: str, storage: engine.PostgreSQLStorage
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
 ) -> None:
+    """The user is found alive, then the grant waits for its client, and meanwhile the user is disabled."""
     await add_client(storage)
     user = await add_user(storage)
+    request = await add_request(storage)
     async with opened(url) as second:
-        for _ in range(10):
-            request = await add_request(storage)
-            await asyncio.gather(
-                storage.create_grant(
+        async with other.transaction():
+            await other.execute("SELECT FROM authserver.clients FOR UPDATE")
+            creating = asyncio.ensure_future(
+                storage.grants.create(
                     request, subject=user.subject, scopes=(), grant_seconds=99, code=request, code_seconds=99
-                ),
-                second.disable_user("alice"),
+                )
             )
-            await storage.enable_user("alice")
-            assert await redeem(storage, request) == Gone()
+            await waiting(other)
+            disabling = asyncio.ensure_future(second.users.disable("alice"))
+            await waiting(other, 2)
+        assert await creating is not None
+        assert await disabling
+    assert await storage.users.enable("alice")
+    assert await redeem(storage, request) == Gone()
 
 
 async def test_purges_at_once_delete_each_record_once(url: str, storage: engine.PostgreSQLStorage) -> None:
     user = await add_user(storage)
     for _ in range(100):
-        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=0)
+        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=0)
     async with opened(url) as two, opened(url) as three:
         counts = await asyncio.gather(
             *(purge(purging, limit=30) for purging in [storage, two, three] for _ in range(3))
@@ -540,33 +645,33 @@ async def test_everything_at_once_never_deadlocks(
 
     async def live(storage: engine.PostgreSQLStorage) -> None:
         client = new_client(dice.choice(["client", "second", "third"]))
-        await storage.add_client(client, unused_limit=2, unused_age_seconds=0)
+        await storage.clients.add(client, unused_limit=2, unused_age_seconds=0)
         user = await add_user_again(storage, dice.choice(names))
         if user is None:
             return
         request = new_seed()
         asked = replace(REQUEST, client_id=client.client_id)
-        await storage.add_authorization_request(request, asked, lifetime_seconds=99, limit=99)
+        await storage.grants.add_request(request, asked, lifetime_seconds=99, limit=99)
         lifetime = dice.choice([0, 99])
-        await storage.create_grant(
+        await storage.grants.create(
             request, subject=user, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
         )
         tokens = new_tokens()
         for _ in range(2):
             verdict = await redeem(storage, request, tokens)
-            await storage.add_session(new_seed(), user, device="", lifetime_seconds=lifetime)
+            await storage.sign_ins.add_session(new_seed(), user, device="", lifetime_seconds=lifetime)
             for _ in range(3):
                 await rotate(storage, tokens.refresh or b"", replay_seconds=dice.choice([0, 60]))
             if isinstance(verdict, Redeemed):
-                await storage.add_access_token(
+                await storage.grants.add_access_token(
                     new_seed(), grant_id=verdict.issued.grant_id, scopes=(), expires_at=time.time()
                 )
 
     ends: list[Callable[[engine.PostgreSQLStorage], Awaitable[Any]]] = [
-        lambda storage: storage.disable_user(dice.choice(names)),
-        lambda storage: storage.enable_user(dice.choice(names)),
-        lambda storage: storage.delete_user(dice.choice(names)),
-        lambda storage: storage.remove_client("client"),
+        lambda storage: storage.users.disable(dice.choice(names)),
+        lambda storage: storage.users.enable(dice.choice(names)),
+        lambda storage: storage.users.delete(dice.choice(names)),
+        lambda storage: storage.clients.remove("client"),
         lambda storage: purge(storage, unused_seconds=0, idle_seconds=0, replay_seconds=0),
     ]
     async with opened(url) as second:
@@ -584,8 +689,8 @@ async def test_everything_at_once_never_deadlocks(
 
 async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> str | None:
     link = new_seed()
-    await storage.add_invitation(link, name, scopes=None, lifetime_seconds=100)
-    user = await storage.claim_invitation(link, name=name, credential=("password", b"secret"))
+    await storage.users.add_invitation(link, name, scopes=None, lifetime_seconds=100)
+    user = await storage.users.claim_invitation(link, name=name, credential=("password", b"secret"))
     return None if user is None else user.subject
 
 
@@ -596,31 +701,31 @@ async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> str | 
 async def test_text_that_postgresql_cannot_hold_comes_back_letter_by_letter(
     storage: engine.PostgreSQLStorage, url: str, server: Server, text: str
 ) -> None:
-    for nobody in (storage.get_client(text), storage.get_user(text), storage.recall(text)):
+    for nobody in (storage.clients.get(text), storage.users.get(text), storage.facts.recall(text)):
         assert await nobody is None
     await add_client(storage, Client(text, {"client_name": text}, None, text, 0, 0, None))
     user = await add_user(storage, text)
     request = replace(REQUEST, client_id=text, state=text, redirect_uri=text)
     digest = await add_request(storage, request)
-    await storage.remember(text + "fact", b"1")
-    found = await storage.get_client(text)
+    await storage.facts.remember(text + "fact", b"1")
+    found = await storage.clients.get(text)
     assert found is not None
     assert (found.client_id, found.metadata, found.address) == (text, {"client_name": text}, text)
-    assert await storage.get_user(text) == user
+    assert await storage.users.get(text) == user
     assert user.name == text
-    assert await storage.get_authorization_request(digest) == request
-    assert list(await storage.list_facts(text)) == [text + "fact"]
-    dump = await test_storage.dumped(storage)
+    assert await storage.grants.get_request(digest) == request
+    assert list(await storage.facts.all(text)) == [text + "fact"]
+    dump = await dumped(storage)
     async with opened(server.settings(uuid4().hex)["storage_url"]) as filled:
-        await filled.fill(test_storage.again(dump))
-        assert await filled.get_client(text) == found
+        await filled.fill(again(dump))
+        assert await filled.clients.get(text) == found
 
 
 async def test_large_values_come_back(storage: engine.PostgreSQLStorage) -> None:
     large = os.urandom(3_000_000)
-    assert await storage.remember("large", large) == large
+    assert await storage.facts.remember("large", large) == large
     await add_client(storage, new_client(client_name=large.hex()))
-    found = await storage.get_client("client")
+    found = await storage.clients.get("client")
     assert found is not None
     assert found.metadata["client_name"] == large.hex()
 
@@ -630,9 +735,9 @@ async def test_time_is_the_servers(
 ) -> None:
     user = await add_user(storage)
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    await storage.add_session(b"session", user.subject, device="", lifetime_seconds=100)
+    await storage.sign_ins.add_session(b"session", user.subject, device="", lifetime_seconds=100)
     monkeypatch.setattr(time, "time", lambda: 1e11)
-    found = await storage.get_session(b"session")
+    found = await storage.sign_ins.get_session(b"session")
     monkeypatch.undo()
     assert found is not None
     assert abs(found.created_at - time.time()) < 60
@@ -645,7 +750,7 @@ async def test_a_dump_is_one_moment_and_may_be_left_early(
     storage: engine.PostgreSQLStorage, other: Connection
 ) -> None:
     for number in range(1200):  # more than are read at a time
-        await storage.remember(f"{number}", b"")
+        await storage.facts.remember(f"{number}", b"")
     dump = storage.dump()
     assert (await anext(dump))[0] == "facts"
     await add_client(storage)
@@ -704,12 +809,12 @@ async def pooled(pooler: int, url: str) -> AsyncIterator[engine.PostgreSQLStorag
 @pytest.mark.parametrize(
     "promise",
     [
-        test_storage.test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead,
-        partial(test_storage.test_parallel_rotations_all_get_the_one_first_salt, uses=100),
-        test_storage.test_consent_given_and_refused_at_once_has_one_outcome,
-        test_storage.test_attempts_beyond_the_burst_wait_and_are_not_counted,
-        test_storage.test_a_dump_holds_every_sort_of_record_with_all_its_columns,
-        test_storage.test_purge_takes_the_expired_and_leaves_the_living,
+        test_grants.test_of_a_hundred_redemptions_one_wins_and_its_grant_is_dead,
+        partial(test_refresh_tokens.test_parallel_rotations_all_get_the_one_first_salt, uses=100),
+        test_grants.test_consent_given_and_refused_at_once_has_one_outcome,
+        test_sign_ins.test_attempts_beyond_the_burst_wait_and_are_not_counted,
+        test_upkeep.test_a_dump_holds_every_sort_of_record_with_all_its_columns,
+        test_upkeep.test_purge_takes_the_expired_and_leaves_the_living,
     ],
 )
 async def test_the_contract_holds_behind_a_pooler(
@@ -722,12 +827,12 @@ async def test_dumps_behind_a_pooler_do_not_hinder_each_other(
     pooled: engine.PostgreSQLStorage, server: Server
 ) -> None:
     """Two at once, and one after the other on the same connections of the pooler; then one is restored."""
-    await test_storage.full(pooled)
-    dumps = await asyncio.gather(*(test_storage.dumped(pooled) for _ in range(2)))
-    dumps.append(await test_storage.dumped(pooled))
+    await full(pooled)
+    dumps = await asyncio.gather(*(dumped(pooled) for _ in range(2)))
+    dumps.append(await dumped(pooled))
     assert dumps[0] == dumps[1] == dumps[2]
     async with opened(server.settings(uuid4().hex)["storage_url"]) as other:
-        await other.fill(test_storage.again(dumps[0]))
+        await other.fill(again(dumps[0]))
 
 
 async def test_a_server_without_tls_is_refused_where_tls_is_demanded(url: str) -> None:
@@ -776,7 +881,7 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
     while server.ask("SHOW ssl")[0]["ssl"] != "on":
         pass
     async with opened(f"{url}?sslmode=verify-full&sslrootcert={own}") as storage:
-        rows = await storage._run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        rows = await storage._connections.run("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         assert rows[0]["ssl"]
     with pytest.raises(StorageUnavailable, match="certificate verify failed"):
         await created(f"{url}?sslmode=verify-full&sslrootcert={foreign}").open()

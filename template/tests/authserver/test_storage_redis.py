@@ -17,7 +17,7 @@ import pytest
 from engines.redis import RedisEngine, own
 from ports import free_port
 from pydantic import ValidationError
-from test_storage import (
+from storage import (
     MOMENT,
     REQUEST,
     add_client,
@@ -40,10 +40,13 @@ from test_storage import (
 
 from authserver.crypto.secret_values import new_seed
 from authserver.settings import SettingsError
-from authserver.storage import Bucket, Redeemed, Rotated, StorageUnavailable
 from authserver.storage import redis as module
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.redis import server as connections
+from authserver.storage.redis import upkeep
 from authserver.storage.redis.address import parse_address
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.verdicts import Redeemed, Rotated
 
 pytestmark = pytest.mark.anyio
 
@@ -155,10 +158,10 @@ def test_tls_checks_the_name_of_the_server_and_takes_options() -> None:
 async def test_stores_of_one_server_know_nothing_of_each_other(server: RedisEngine, name: str) -> None:
     async with opened(server, name) as one, opened(server, f"{name}-2") as other:
         await full(one)
-        await other.remember("fact", b"other")
+        await other.facts.remember("fact", b"other")
         await other.fill(again(await dumped(one)))
-        await one.delete_user("alice")
-        assert await other.get_user("alice") is not None
+        await one.users.delete("alice")
+        assert await other.users.get("alice") is not None
 
 
 # ---------------------------------------------------------------------- what the server must be like
@@ -218,7 +221,7 @@ async def test_a_cluster_is_refused(folder: Path, name: str) -> None:
 async def test_many_open_an_empty_store_at_once(server: RedisEngine, name: str) -> None:
     storages = [made(server, name) for _ in range(20)]
     await asyncio.gather(*(storage.open() for storage in storages))
-    await asyncio.gather(*(storage.remember("fact", b"1") for storage in storages))
+    await asyncio.gather(*(storage.facts.remember("fact", b"1") for storage in storages))
     await asyncio.gather(*(storage.close() for storage in storages))
     assert {key for key, _, _ in server.keys(name)} == {"schema", "facts", "facts/fact"}
 
@@ -255,10 +258,10 @@ async def test_a_server_that_is_away_is_unavailable_and_found_again(
     server.stop()
     for operation in (
         storage.ping,
-        lambda: storage.recall("x"),
-        lambda: storage.get_client("client"),
-        lambda: storage.get_access_token(b"x"),
-        lambda: storage.take_attempt([Bucket(b"x", 1, 1)]),
+        lambda: storage.facts.recall("x"),
+        lambda: storage.clients.get("client"),
+        lambda: storage.grants.get_access_token(b"x"),
+        lambda: storage.sign_ins.take_attempt([Bucket(b"x", 1, 1)]),
         lambda: rotate(storage, tokens.refresh or b""),
         lambda: dumped(storage),
     ):
@@ -268,7 +271,7 @@ async def test_a_server_that_is_away_is_unavailable_and_found_again(
         await storage.open()
     server.start()
     await storage.open()
-    assert await storage.get_user("alice") == user
+    assert await storage.users.get("alice") == user
     assert await lives(storage, tokens)
 
 
@@ -282,7 +285,7 @@ async def test_what_was_answered_outlives_a_kill(server: RedisEngine, storage: m
         for number in range(200):
             fact = f"{worker}-{number}"
             try:
-                await storage.remember(fact, b"1")
+                await storage.facts.remember(fact, b"1")
             except StorageUnavailable:
                 unanswered += 1
                 await asyncio.sleep(0.005)
@@ -300,26 +303,28 @@ async def test_what_was_answered_outlives_a_kill(server: RedisEngine, storage: m
     await asyncio.gather(kill(), *(work(worker) for worker in range(10)))
     assert unanswered
     assert len(answered) > 1000
-    assert set(answered) <= set(await storage.list_facts(""))
+    assert set(answered) <= set(await storage.facts.all(""))
 
 
 async def test_a_server_that_hangs_is_unavailable_soon(
     server: RedisEngine, storage: module.RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_LIMIT_SECONDS", 0.2)
-    await storage.remember("before", b"1")
+    await storage.facts.remember("before", b"1")
     assert server.process
     server.process.send_signal(signal.SIGSTOP)
     try:
         async with asyncio.timeout(15):
             outcomes = await asyncio.gather(
-                *(storage.recall("before") for _ in range(200)), storage.forget("x"), return_exceptions=True
+                *(storage.facts.recall("before") for _ in range(200)),
+                storage.facts.forget("x"),
+                return_exceptions=True,
             )
     finally:
         server.process.send_signal(signal.SIGCONT)
     assert all(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
     monkeypatch.undo()
-    assert await storage.recall("before") == b"1"
+    assert await storage.facts.recall("before") == b"1"
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(
@@ -340,7 +345,7 @@ async def test_a_server_that_is_busy_is_unavailable_until_it_is_free(
 
     async def ask_on() -> None:
         while True:
-            await storage.recall("x")
+            await storage.facts.recall("x")
 
     busy = threading.Thread(target=keep_busy)
     with configured(server, "lua-time-limit", "1"), server.client() as client:
@@ -349,7 +354,7 @@ async def test_a_server_that_is_busy_is_unavailable_until_it_is_free(
             await ask_on()
         client.script_kill()
         busy.join()
-        assert await storage.recall("x") is None
+        assert await storage.facts.recall("x") is None
 
 
 async def test_a_full_memory_refuses_whole_operations(
@@ -362,16 +367,16 @@ async def test_a_full_memory_refuses_whole_operations(
     with configured(server, "maxmemory", "1"):
         for operation in (
             storage.ping,
-            lambda: storage.remember("fact", b"1"),
+            lambda: storage.facts.remember("fact", b"1"),
             lambda: rotate(storage, tokens.refresh or b""),
             lambda: add_client(storage, new_client("second")),
         ):
             with pytest.raises(StorageUnavailable, match="maxmemory"):
                 await operation()
-        assert await storage.get_authorization_request(request) == REQUEST
+        assert await storage.grants.get_request(request) == REQUEST
     assert records(await dumped(storage)) == before
     assert await lives(storage, tokens)
-    assert await storage.list_users() == [user]
+    assert await storage.users.all() == [user]
 
 
 async def test_a_server_that_became_a_replica_is_unavailable_for_reads_too(
@@ -383,11 +388,11 @@ async def test_a_server_that_became_a_replica_is_unavailable_for_reads_too(
         client.execute_command("REPLICAOF", "127.0.0.1", "1")
         try:
             for operation in (
-                lambda: storage.get_access_token(tokens.access or b""),
-                storage.list_users,
-                lambda: storage.forget("x"),
+                lambda: storage.grants.get_access_token(tokens.access or b""),
+                storage.users.all,
+                lambda: storage.facts.forget("x"),
                 storage.ping,
-                lambda: storage.get_client("client"),
+                lambda: storage.clients.get("client"),
             ):
                 with pytest.raises(StorageUnavailable, match=r"replica|READONLY"):
                     await operation()
@@ -417,8 +422,8 @@ async def test_replicas_have_what_was_answered_where_that_is_set(
                 _, tokens = await granted(storage)
                 replica.execute_command("REPLICAOF", "NO", "ONE")
                 with pytest.raises(StorageUnavailable, match="too few replicas"):
-                    await storage.remember("fact", b"1")
-                assert await storage.get_client("client") is not None
+                    await storage.facts.remember("fact", b"1")
+                assert await storage.clients.get("client") is not None
         first.kill()
         url = first.settings(name)["storage_url"].replace(str(first.socket), str(second.socket))
         async with opened(second, name, storage_url=url) as storage:
@@ -498,9 +503,9 @@ async def test_an_operation_that_can_tell_is_repeated_after_a_cut(
     assert await add_client(behind, new_client("second"))
     cutter.cuts = 1
     digest = new_seed()
-    assert await behind.add_authorization_request(digest, REQUEST, lifetime_seconds=100, limit=1)
+    assert await behind.grants.add_request(digest, REQUEST, lifetime_seconds=100, limit=1)
     cutter.cuts = 1
-    assert await behind.remember("fact", b"1") == b"1"
+    assert await behind.facts.remember("fact", b"1") == b"1"
     assert cutter.cuts == 0
 
 
@@ -511,23 +516,23 @@ async def test_an_operation_that_cannot_tell_is_unavailable_after_a_cut(
     bucket = Bucket(b"one", 1, 100)
     await add_client(behind)
     # The server knows the scripts.
-    await behind.take_attempt([Bucket(b"other", 1, 100)])
+    await behind.sign_ins.take_attempt([Bucket(b"other", 1, 100)])
     await add_user(behind, "bob")
-    await behind.remove_client("other")
+    await behind.clients.remove("other")
     for operation in (
-        lambda: behind.take_attempt([bucket]),
-        lambda: behind.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100),
-        lambda: behind.claim_invitation(b"link", name="", credential=None),
-        lambda: behind.remove_client("client"),
+        lambda: behind.sign_ins.take_attempt([bucket]),
+        lambda: behind.users.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100),
+        lambda: behind.users.claim_invitation(b"link", name="", credential=None),
+        lambda: behind.clients.remove("client"),
     ):
-        await behind.recall("x")  # connected
+        await behind.facts.recall("x")  # connected
         cutter.cuts = 1
         with pytest.raises(StorageUnavailable):
             await operation()
         assert cutter.cuts == 0
-    assert await behind.take_attempt([bucket]) > 0
-    assert await behind.get_user("alice") is not None
-    assert await behind.get_client("client") is None
+    assert await behind.sign_ins.take_attempt([bucket]) > 0
+    assert await behind.users.get("alice") is not None
+    assert await behind.clients.get("client") is None
 
 
 async def test_an_operation_is_one_round_trip(behind: module.RedisStorage, cutter: Cutter) -> None:
@@ -537,24 +542,25 @@ async def test_an_operation_is_one_round_trip(behind: module.RedisStorage, cutte
 async def test_an_operation_is_repeated_once_only(behind: module.RedisStorage, cutter: Cutter) -> None:
     cutter.cuts = 100
     with pytest.raises(StorageUnavailable):
-        await behind.recall("fact")
+        await behind.facts.recall("fact")
     assert cutter.cuts == 98
     cutter.cuts = 0
-    assert await behind.recall("fact") is None
+    assert await behind.facts.recall("fact") is None
 
 
 async def test_operations_that_are_given_up_leave_no_connection_behind(
     storage: module.RedisStorage,
 ) -> None:
     for seconds in (0, 0.001, 0.002, 0.005):
-        tasks = [asyncio.ensure_future(storage.remember(str(number), b"1")) for number in range(300)]
+        tasks = [asyncio.ensure_future(storage.facts.remember(str(number), b"1")) for number in range(300)]
         await asyncio.sleep(seconds)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    pool = storage._connected()._pool
+    pool = storage._server._pool
+    assert pool is not None
     assert not pool._in_use_connections
-    assert len(await asyncio.gather(*(storage.recall(str(number)) for number in range(300)))) == 300
+    assert len(await asyncio.gather(*(storage.facts.recall(str(number)) for number in range(300)))) == 300
 
 
 # -------------------------------------------------------------------------------- what is kept, how long
@@ -563,23 +569,23 @@ async def test_operations_that_are_given_up_leave_no_connection_behind(
 @pytest.mark.parametrize("text", ["", "\0", "a\0b", "\ud800", "x" * 3_000_000, "é\u0301\u202e\uffff"])
 async def test_text_comes_back_letter_by_letter(storage: module.RedisStorage, text: str) -> None:
     await add_client(storage, new_client("client", address=f"a{text}", client_name=text))
-    client = await storage.get_client("client")
+    client = await storage.clients.get("client")
     assert client is not None
     assert (client.address, client.metadata["client_name"]) == (f"a{text}", text)
-    user = await storage.add_user(f"u{text}", scopes=None)
-    assert await storage.get_user(f"u{text}") == user
+    user = await storage.users.add(f"u{text}", scopes=None)
+    assert await storage.users.get(f"u{text}") == user
     request = replace(REQUEST, state=text, code_challenge=text)
     digest = await add_request(storage, request)
-    assert await storage.take_authorization_request(digest) == request
-    await storage.remember(f"f{text}", text.encode(errors="surrogatepass"))
-    assert await storage.list_facts("f") == {f"f{text}": text.encode(errors="surrogatepass")}
+    assert await storage.grants.take_request(digest) == request
+    await storage.facts.remember(f"f{text}", text.encode(errors="surrogatepass"))
+    assert await storage.facts.all("f") == {f"f{text}": text.encode(errors="surrogatepass")}
 
 
 async def test_times_have_all_their_digits(storage: module.RedisStorage) -> None:
     """Lua by itself writes no more than four after the point."""
-    users = [await storage.add_user(str(number), scopes=None) for number in range(10)]
+    users = [await storage.users.add(str(number), scopes=None) for number in range(10)]
     assert any(user.created_at != round(user.created_at, 4) for user in users)
-    assert await storage.list_users() == users
+    assert await storage.users.all() == users
 
 
 async def test_redis_drops_by_itself_what_has_ended(
@@ -624,13 +630,13 @@ async def test_what_is_purged_leaves_nothing_behind(
     for _ in range(3):
         code = await new_code(storage, user, code_seconds=MOMENT, grant_seconds=MOMENT)
         await redeem(storage, code)
-        [grant] = await storage.list_grants()
-        await storage.revoke_grant(grant.grant_id)
+        [grant] = await storage.grants.all()
+        await storage.grants.revoke(grant.grant_id)
         await add_request(storage, seconds=MOMENT)
-        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
-        await storage.add_ticket(new_seed(), b"", lifetime_seconds=MOMENT)
-        await storage.take_attempt([Bucket(new_seed(), 1, MOMENT)])
-        await storage.add_invitation(new_seed(), new_seed().hex(), scopes=None, lifetime_seconds=MOMENT)
+        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
+        await storage.sign_ins.add_ticket(new_seed(), b"", lifetime_seconds=MOMENT)
+        await storage.sign_ins.take_attempt([Bucket(new_seed(), 1, MOMENT)])
+        await storage.users.add_invitation(new_seed(), new_seed().hex(), scopes=None, lifetime_seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
     while await purge(storage):
         pass
@@ -647,7 +653,7 @@ async def test_purges_of_several_nodes_delete_each_record_once(
 ) -> None:
     user = await add_user(storage)
     for _ in range(100):
-        await storage.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
+        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
     async with opened(server, name) as one, opened(server, name) as other:
         deleted = await asyncio.gather(*(purge(node, limit=15) for node in (storage, one, other) * 4))
@@ -667,7 +673,7 @@ async def test_a_client_with_a_grant_is_not_unused(storage: module.RedisStorage)
     await add_client(storage, new_client("second"))
     await asyncio.sleep(MOMENT)
     assert await purge(storage, limit=1, unused_seconds=0) == 1
-    assert [client.client_id for client in await storage.list_clients()] == ["client"]
+    assert [client.client_id for client in await storage.clients.all()] == ["client"]
 
 
 def rotate_elsewhere(settings: dict[str, str], token: bytes) -> list[tuple[bytes, bool]]:
@@ -705,7 +711,7 @@ async def test_parallel_rotations_of_several_processes_get_one_salt(
 async def test_nobody_writes_while_a_backup_runs(
     storage: module.RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(upkeep, "_BATCH", 2)
     _, tokens = await granted(storage)
     assert tokens.access
     assert tokens.refresh
@@ -717,7 +723,7 @@ async def test_nobody_writes_while_a_backup_runs(
         rows.append(row)
         with pytest.raises(StorageUnavailable, match="backup"):
             await rotate(storage, tokens.refresh)
-        assert await storage.get_access_token(tokens.access) is not None
+        assert await storage.grants.get_access_token(tokens.access) is not None
         await storage.ping()
     assert records(rows) == before
     assert await lives(storage, tokens)
@@ -730,19 +736,19 @@ async def test_a_backup_that_is_given_up_lets_others_write_at_once(storage: modu
     with pytest.raises(StorageUnavailable, match="another backup"):
         await anext(storage.dump())
     await dump.aclose()
-    await storage.forget("fact")
+    await storage.facts.forget("fact")
 
 
 async def test_a_backup_that_died_lets_others_write_after_a_while(
     storage: module.RedisStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And if it only slept, it says that it is no snapshot any more."""
-    monkeypatch.setattr(module, "_LEASE_MILLISECONDS", 50)
-    monkeypatch.setattr(module, "_BATCH", 1)
+    monkeypatch.setattr(upkeep, "LEASE_MILLISECONDS", 50)
+    monkeypatch.setattr(upkeep, "_BATCH", 1)
     await full(storage)
     dump = storage.dump()
     await anext(dump)
-    await recovers(lambda: storage.forget("fact"))
+    await recovers(lambda: storage.facts.forget("fact"))
     with pytest.raises(StorageUnavailable, match="too long"):
         [row async for row in dump]
 
@@ -772,11 +778,11 @@ async def test_nobody_uses_a_store_that_is_being_restored(
 async def test_a_restore_that_died_is_undone_by_whoever_opens_the_store_next(
     server: RedisEngine, storage: module.RedisStorage, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 3)
+    monkeypatch.setattr(upkeep, "_BATCH", 3)
     await full(storage)
     dump = await dumped(storage)
     async with opened(server, f"{name}-2") as other:
-        await other.remember("own", b"1")
+        await other.facts.remember("own", b"1")
 
         async def dies() -> AsyncIterator[Any]:
             for entry in dump[:-1]:

@@ -10,17 +10,18 @@ from typing import Any
 
 import anyio
 import pytest
-from test_storage import add_client, granted, new_client, rotate
+from storage import add_client, granted, new_client, rotate
 
 from authserver.crypto.keys import load_keys
 from authserver.settings import SettingsError
-from authserver.storage import Rotated, StorageUnavailable
 from authserver.storage import sqlite as engine
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.sqlite import doctor as judgement
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
 from authserver.storage.sqlite.place import file_system
 from authserver.storage.sqlite.writer import connect
+from authserver.storage.verdicts import Rotated
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +61,7 @@ async def test_opening_twice_applies_the_schema_once(path: Path) -> None:
     first = await opened(path)
     await add_client(first)
     second = await opened(path)
-    assert await second.get_client("client") is not None
+    assert await second.clients.get("client") is not None
     await first.close()
     await second.close()
 
@@ -83,34 +84,34 @@ async def test_an_operation_that_fails_takes_no_other_with_it(path: Path) -> Non
         raise ValueError("no")
 
     outcomes = await asyncio.gather(
-        storage.remember("before", b"1"),
-        storage._write(fails),
-        storage.remember("after", b"1"),
+        storage.facts.remember("before", b"1"),
+        storage._file.write(fails),
+        storage.facts.remember("after", b"1"),
         return_exceptions=True,
     )
     assert isinstance(outcomes[1], ValueError)
-    assert await storage.recall("before") == await storage.recall("after") == b"1"
-    assert await storage.recall("half") is None
+    assert await storage.facts.recall("before") == await storage.facts.recall("after") == b"1"
+    assert await storage.facts.recall("half") is None
     await storage.close()
 
 
 async def test_a_full_disk_is_unavailable_and_loses_nothing(path: Path) -> None:
     """Attack 18: fill the disk. Source: clients drop their credentials on any other error than 503."""
     storage = await opened(path)
-    await storage.remember("kept", b"1")
+    await storage.facts.remember("kept", b"1")
 
     def fill(db: sqlite3.Connection, now: float) -> None:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
         db.execute(f"PRAGMA max_page_count = {pages}")
 
-    await storage._write(fill)
+    await storage._file.write(fill)
     outcomes = await asyncio.gather(
-        *(storage.remember(f"big-{n}", b"x" * 50_000) for n in range(5)), return_exceptions=True
+        *(storage.facts.remember(f"big-{n}", b"x" * 50_000) for n in range(5)), return_exceptions=True
     )
     assert any(isinstance(outcome, StorageUnavailable) for outcome in outcomes)
     assert not any(isinstance(outcome, sqlite3.Error) for outcome in outcomes)
-    assert await storage.recall("kept") == b"1"
-    assert await storage.remember("later", b"1") == b"1"  # recovers by itself
+    assert await storage.facts.recall("kept") == b"1"
+    assert await storage.facts.remember("later", b"1") == b"1"  # recovers by itself
     await storage.close()
 
 
@@ -121,15 +122,15 @@ async def test_a_file_that_another_program_locks_is_unavailable_until_it_lets_go
     Source: clients drop their credentials on any other error than 503.
     """
     storage = await opened(path)
-    await storage.remember("one", b"1")
-    await storage._write(lambda db, now: db.execute("PRAGMA busy_timeout = 10"))
+    await storage.facts.remember("one", b"1")
+    await storage._file.write(lambda db, now: db.execute("PRAGMA busy_timeout = 10"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageUnavailable):
-        await storage.remember("two", b"1")
+        await storage.facts.remember("two", b"1")
     other.execute("ROLLBACK")
     other.close()
-    assert await storage.remember("two", b"1") == b"1"
+    assert await storage.facts.remember("two", b"1") == b"1"
     await storage.close()
 
 
@@ -138,12 +139,12 @@ async def test_a_read_only_file_is_unavailable_until_it_may_be_written(path: Pat
     Source: clients drop their credentials on any other error than 503.
     """
     storage = await opened(path)
-    await storage._write(lambda db, now: db.execute("PRAGMA query_only = ON"))
+    await storage._file.write(lambda db, now: db.execute("PRAGMA query_only = ON"))
     with pytest.raises(StorageUnavailable, match="readonly"):
-        await storage.remember("one", b"1")
-    assert await storage.recall("one") is None
+        await storage.facts.remember("one", b"1")
+    assert await storage.facts.recall("one") is None
     # The connection that failed is not used again.
-    assert await storage.remember("one", b"1") == b"1"
+    assert await storage.facts.remember("one", b"1") == b"1"
     await storage.close()
 
 
@@ -159,14 +160,14 @@ async def test_an_operation_that_waits_too_long_for_the_lock_is_never_run(
     stuck = FileLock(path.with_suffix(".lock"))
     with stuck.held():
         with pytest.raises(StorageUnavailable):
-            await storage.remember("given up", b"1")
+            await storage.facts.remember("given up", b"1")
         monkeypatch.setattr(writer, "_QUEUE", 0)
         with pytest.raises(StorageUnavailable, match="too many"):
-            await storage.remember("not queued", b"1")
+            await storage.facts.remember("not queued", b"1")
         monkeypatch.undo()
     stuck.close()
-    assert await storage.remember("later", b"1") == b"1"
-    assert await storage.recall("given up") is None
+    assert await storage.facts.remember("later", b"1") == b"1"
+    assert await storage.facts.recall("given up") is None
     await storage.close()
 
 
@@ -178,8 +179,7 @@ async def test_a_clock_that_is_set_back_a_minute_loses_nobody(
     _, tokens = await granted(storage)
     assert tokens.refresh
     first = await rotate(storage, tokens.refresh)
-    for module in (writer, engine):
-        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - 60))
+    monkeypatch.setattr("authserver.clock.now", lambda: time.time() - 60)
     again = await rotate(storage, tokens.refresh)
     assert isinstance(first, Rotated)
     assert isinstance(again, Rotated)
@@ -190,7 +190,7 @@ async def test_a_clock_that_is_set_back_a_minute_loses_nobody(
 async def test_a_closed_storage_is_unavailable() -> None:
     storage = engine.SQLiteStorage(Path("nowhere"))
     with pytest.raises(StorageUnavailable):
-        await storage.get_client("x")
+        await storage.clients.get("x")
     with pytest.raises(StorageUnavailable):
         await storage.ping()
 
@@ -206,7 +206,7 @@ async def test_several_openers_write_at_once(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
         for storage in storages:
             tasks.start_soon(count_up, storage)
-    assert len(await storages[0].list_clients()) == 100
+    assert len(await storages[0].clients.all()) == 100
     for storage in storages:
         await storage.close()
 

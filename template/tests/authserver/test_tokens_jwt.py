@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import hmac
-import inspect
 import json
 import shlex
 import sys
@@ -31,6 +30,7 @@ from joserfc.jwk import ECKey
 from oauth_client import OAuthClient, alive, call
 from operators import Operator
 from person import Person
+from storage import operations
 
 from app.server import mcp as own_server
 from authserver import AuthorizationServer, choices
@@ -41,7 +41,9 @@ from authserver.crypto.sealing import Seal
 from authserver.crypto.secret_values import Kind, digest, new
 from authserver.model.records import Revocation
 from authserver.settings import SettingsError
-from authserver.storage import Storage, StorageUnavailable
+from authserver.storage import Storage
+from authserver.storage.errors import StorageUnavailable
+from authserver.storage.grants import Grants
 from authserver.tokens import jwt as chosen
 from authserver.tokens.jwt import access_tokens, parsing, signing
 from authserver.tokens.jwt.stored_keys import StoredKeys
@@ -124,13 +126,12 @@ def test_a_check_reads_nothing_from_the_storage(
 
         return record
 
-    engine = type(live.auth.storage)
-    for name, operation in vars(Storage).items():
-        if inspect.iscoroutinefunction(operation):
-            monkeypatch.setattr(engine, name, recorded(name, getattr(engine, name)))
+    for operation, kind in operations(live.auth.storage).items():
+        name = operation.rpartition(".")[2]
+        monkeypatch.setattr(kind, name, recorded(operation, getattr(kind, name)))
     for _ in range(20):
         assert alive(live, token)
-    assert set(reads) <= {"list_revocations", "list_facts"}, reads  # each second, whoever calls
+    assert set(reads) <= {"grants.list_revocations", "facts.all"}, reads  # each second, whoever calls
 
 
 def test_narrower_rights_of_a_user_take_effect_at_the_next_refresh(live: Live) -> None:
@@ -138,7 +139,7 @@ def test_narrower_rights_of_a_user_take_effect_at_the_next_refresh(live: Live) -
     client = OAuthClient(live)
     tokens = client.tokens(person, scope="write")
     change: dict[str, Any] = {"name": "change", "arguments": {"text": "x"}}
-    anyio.run(live.on_storage, lambda storage: storage.set_user_scopes("narrowed", ["read"]))
+    anyio.run(live.on_storage, lambda storage: storage.users.set_scopes("narrowed", ["read"]))
     assert call(live, tokens["access_token"], **change).status_code == 200
     renewed = client.refresh(tokens["refresh_token"]).json()
     assert call(live, renewed["access_token"], **change).status_code == 403
@@ -150,7 +151,7 @@ def test_an_opaque_token_from_before_is_honoured_until_it_runs_out(live: Live, a
     token = new(Kind.ACCESS_TOKEN)
     anyio.run(
         live.on_storage,
-        lambda storage: storage.add_access_token(
+        lambda storage: storage.grants.add_access_token(
             digest(Kind.ACCESS_TOKEN, token), grant_id=grant_id, scopes=["read"], expires_at=time.time() + 60
         ),
     )
@@ -427,12 +428,12 @@ def test_what_ends_a_grant_ends_its_tokens_on_every_node(start: Callable[..., Li
         async def by_another_process(storage: Storage) -> None:
             match end:
                 case "revoke":
-                    [grant] = await storage.list_grants()
-                    assert await storage.revoke_grant(grant.grant_id)
+                    [grant] = await storage.grants.all()
+                    assert await storage.grants.revoke(grant.grant_id)
                 case "remove":
-                    assert await storage.remove_client(client.id)
+                    assert await storage.clients.remove(client.id)
                 case _:
-                    assert await storage.disable_user("ann")
+                    assert await storage.users.disable("ann")
 
         await here.on_storage(by_another_process)
         await asyncio.sleep(there.tokens.revoked_within_seconds)
@@ -468,7 +469,7 @@ def test_without_the_storage_tokens_hold_for_two_seconds_and_then_are_answered_5
         raise StorageUnavailable("the disk is gone")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(server.auth.storage), "list_revocations", broken)
+        patch.setattr(type(server.auth.storage.grants), "list_revocations", broken)
         time.sleep(2.1)
         assert call(server, token, name="whoami", arguments={}).status_code == 503
         refused(server, "what is no token at all")
@@ -481,14 +482,14 @@ async def test_what_was_missed_in_a_long_outage_is_learned_after_it(
 ) -> None:
     """Attack 19: hope that a node forgot what happened while it was cut off. Source: threat model."""
     asked: list[float | None] = []
-    list_revocations = type(storage).list_revocations
+    list_revocations = type(storage.grants).list_revocations
 
-    async def recorded(self: Storage, within_seconds: float | None) -> list[Revocation]:
-        if self is storage:  # servers of other tests ask, too
+    async def recorded(self: Grants, within_seconds: float | None) -> list[Revocation]:
+        if self is storage.grants:  # servers of other tests ask, too
             asked.append(within_seconds)
         return await list_revocations(self, within_seconds)
 
-    monkeypatch.setattr(type(storage), "list_revocations", recorded)
+    monkeypatch.setattr(type(storage.grants), "list_revocations", recorded)
     now = [1000.0]
     monkeypatch.setattr("authserver.clock.elapsed", lambda: now[0])
     tokens = chosen.create(Settings.model_validate(store))
@@ -562,14 +563,14 @@ def test_unknown_keys_are_looked_for_once_a_second(
 ) -> None:
     """Attack 19, 27: make the server read its storage by made-up key ids. Source: CWE-400."""
     reads = 0
-    list_facts = type(live.auth.storage).list_facts
+    everything = type(live.auth.storage.facts).all
 
     async def counted(*arguments: Any) -> Any:
         nonlocal reads
         reads += 1
-        return await list_facts(*arguments)
+        return await everything(*arguments)
 
-    monkeypatch.setattr(type(live.auth.storage), "list_facts", counted)
+    monkeypatch.setattr(type(live.auth.storage.facts), "all", counted)
     began = time.monotonic()
     for number in range(50):
         refused(live, signed(live, genuine.header | {"kid": f"{number}"}, genuine.claims))
@@ -590,7 +591,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def node(storage: Storage, *, lead: float = 600, tokens: float = 3600) -> StoredKeys:
     keys = StoredKeys(algorithm="ES256", lead_seconds=lead, token_seconds=tokens)
-    keys.open(storage, SEAL)
+    keys.open(storage.facts, SEAL)
     return keys
 
 
@@ -620,7 +621,7 @@ async def test_a_key_is_published_before_it_signs_and_until_its_tokens_are_gone(
         for keys in (here, there):
             await keys.catch_up()
             assert (keys.signer.kid, kids(keys)) == (signer, published)
-    assert len(await storage.list_facts("signing key ")) == 1
+    assert len(await storage.facts.all("signing key ")) == 1
 
 
 @pytest.mark.anyio
@@ -632,7 +633,7 @@ async def test_nodes_that_start_or_rotate_at_once_agree_on_the_keys(storage: Sto
     for keys in nodes:
         await keys.catch_up()
         assert set(made) < set(kids(keys))
-    assert len(await storage.list_facts("signing key ")) == 1 + len(set(made))
+    assert len(await storage.facts.all("signing key ")) == 1 + len(set(made))
 
 
 @pytest.mark.anyio

@@ -52,5 +52,5 @@ def test_a_change_of_entitlement_takes_effect_at_the_next_call(live: Live) -> No
     token = OAuthClient(live).tokens(person, scope="write")["access_token"]
     change: dict[str, Any] = {"name": "change", "arguments": {"text": "x"}}
     assert call(live, token, **change).status_code == 200
-    anyio.run(live.on_storage, lambda storage: storage.set_user_scopes("narrowed", ["read"]))
+    anyio.run(live.on_storage, lambda storage: storage.users.set_scopes("narrowed", ["read"]))
     assert call(live, token, **change).status_code == 403

@@ -1,24 +1,17 @@
 """The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from authserver import pages
 from authserver.audit import audit
 from authserver.browser import sign_in
 from authserver.browser.apps import connected, disconnect
-from authserver.browser.cookies import (
-    check_form,
-    current_session,
-    delete_cookie,
-    end_session,
-    form_page,
-    get_cookie,
-    posted_form,
-    required_session,
-    set_cookie,
-)
+from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
 from authserver.browser.devices import describe
+from authserver.browser.elsewhere import see_other
+from authserver.browser.forms import check_form, form_page, posted_form
+from authserver.browser.sessions import current_session, end_session, required_session
 from authserver.crypto.secret_values import derive
 from authserver.model.records import Session
 from authserver.pages.languages import language
@@ -32,7 +25,7 @@ async def show(server: Provider, request: Request) -> Response:
     """Show the user's devices, apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
-    sessions = await server.storage.list_sessions(session.subject)
+    sessions = await server.storage.sign_ins.list_sessions(session.subject)
     done = get_cookie(server, request, "done")
     response = form_page(
         server,
@@ -62,7 +55,7 @@ async def show(server: Provider, request: Request) -> Response:
 
 def back(server: Provider, done: str) -> Response:
     """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
-    response = RedirectResponse("/account", status_code=303, headers={"Cache-Control": "no-store"})
+    response = see_other("/account")
     set_cookie(server, response, "done", done, _DONE_SECONDS)
     return response
 
@@ -79,10 +72,10 @@ async def end_devices(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     device = form.get("device")
     if device is None:
-        await server.storage.end_sessions(session.subject, keep=session.digest)
-    for one in await server.storage.list_sessions(session.subject):
+        await server.storage.sign_ins.end_sessions(session.subject, keep=session.digest)
+    for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
-            await server.storage.end_session(one.digest)
+            await server.storage.sign_ins.end_session(one.digest)
     audit("sessions ended", subject=session.subject)
     return back(server, "devices" if device is None else "device")
 
@@ -90,17 +83,15 @@ async def end_devices(server: Provider, request: Request) -> Response:
 async def show_sign_out(server: Provider, request: Request) -> Response:
     """Ask whether to sign out everywhere."""
     session = await required_session(server, request)
-    if again := sign_in.fresh(server, request, session):
-        return again
+    sign_in.require_fresh_sign_in(server, request, session)
     return form_page(server, request, "sign_out", subject=session.subject)
 
 
 async def sign_out(server: Provider, request: Request) -> Response:
     """End all sessions of the user and, if they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
-    if again := sign_in.fresh(server, request, session):
-        return again
-    await server.storage.end_sessions(session.subject)
+    sign_in.require_fresh_sign_in(server, request, session)
+    await server.storage.sign_ins.end_sessions(session.subject)
     audit("sessions ended", subject=session.subject)
     if "apps" in form:
         await disconnect(server, session.subject)

@@ -27,16 +27,16 @@ class App:
 async def connected(server: Provider, session: Session) -> list[App]:
     """Return the apps that may act for the user, in the order in which they were allowed."""
     by_client: dict[str, list[Grant]] = {}
-    for grant in await server.storage.list_grants(session.subject):
+    for grant in await server.storage.grants.all(session.subject):
         by_client.setdefault(grant.client_id, []).append(grant)
     return [await _app(server, session, grants) for grants in by_client.values()]
 
 
 async def disconnect(server: Provider, subject: str, client_id: str | None = None) -> None:
     """Revoke all grants of a user, or those to one client; what was remembered goes with them."""
-    for grant in await server.storage.list_grants(subject):
+    for grant in await server.storage.grants.all(subject):
         if client_id in (None, grant.client_id):
-            await server.storage.revoke_grant(grant.grant_id)
+            await server.storage.grants.revoke(grant.grant_id)
     audit("app disconnected", client=client_id, subject=subject)
 
 

@@ -2,11 +2,11 @@
 
 from starlette.requests import Request
 
-from authserver.browser.cookies import known_device
+from authserver.browser.sessions import known_device
 from authserver.crypto.secret_values import derive
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 # Five attempts at once, then one a minute, for all browsers together that never signed in to the account.
 _BURST = 5

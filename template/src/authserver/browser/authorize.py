@@ -12,9 +12,10 @@ from mcp.server.auth.provider import AuthorizeError
 from mcp.shared.auth import InvalidRedirectUriError
 from pydantic import AnyUrl
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from authserver.browser.cookies import bind_request
+from authserver.browser.binding import bind_request
+from authserver.browser.elsewhere import see_other
 from authserver.browser.problems import problem
 from authserver.model.clients import RegisteredClient
 from authserver.model.issued import AuthorizationRequest
@@ -56,7 +57,7 @@ async def authorize(server: Provider, request: Request) -> Response:
             error=error.error,
             error_description=error.error_description or "",
         )
-    response = RedirectResponse(location, status_code=303, headers={"Cache-Control": "no-store"})
+    response = see_other(location)
     [request_id] = parse_qs(urlsplit(location).query)["request"]
     bind_request(server, response, request_id, direct=_is_direct(request, parameters))
     return response
@@ -113,6 +114,4 @@ def redirect_to_client(server: Provider, redirect_uri: str, state: str | None, *
         parameters["state"] = state
     query = urlencode(parameters | {"iss": server.issuer})
     separator = "&" if "?" in redirect_uri else "?"
-    return RedirectResponse(
-        f"{redirect_uri}{separator}{query}", status_code=303, headers={"Cache-Control": "no-store"}
-    )
+    return see_other(f"{redirect_uri}{separator}{query}")

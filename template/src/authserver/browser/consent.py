@@ -3,19 +3,15 @@
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from authserver.audit import audit
 from authserver.browser.authorize import redirect_to_client
-from authserver.browser.cookies import (
-    check_form,
-    current_session,
-    form_page,
-    is_bound,
-    is_direct,
-    unbind_request,
-)
-from authserver.browser.problems import problem
+from authserver.browser.binding import is_bound, is_direct, unbind_request
+from authserver.browser.elsewhere import Elsewhere, see_other
+from authserver.browser.forms import check_form, form_page
+from authserver.browser.problems import Refusal
+from authserver.browser.sessions import current_session
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.clients import destination, is_loopback
@@ -26,15 +22,13 @@ from authserver.requests.reading import parse_parameters, read_form
 CODE_SECONDS = 60
 
 
-async def find_request(
-    server: Provider, request: Request, request_id: str
-) -> AuthorizationRequest | Response:
-    """Return the authorization request that this browser began, or the page that says why not."""
-    pending = await server.storage.get_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+async def find_request(server: Provider, request: Request, request_id: str) -> AuthorizationRequest:
+    """Return the authorization request that this browser began; raises Refusal."""
+    pending = await server.storage.grants.get_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     if pending is None:
-        return problem(request, "expired", status=400)
+        raise Refusal("expired", status=400)
     if not is_bound(server, request, request_id):
-        return problem(request, "wrong_browser", status=400)
+        raise Refusal("wrong_browser", status=400)
     return pending
 
 
@@ -42,11 +36,7 @@ async def show(server: Provider, request: Request) -> Response:
     """Show the consent page; it needs a session."""
     request_id = parse_parameters(request.scope["query_string"]).get("request", "")
     pending = await find_request(server, request, request_id)
-    if isinstance(pending, Response):
-        return pending
-    session = await current_session(server, request)
-    if session is None:
-        return _sign_in(request_id)
+    session = await _signed_in(server, request, request_id)
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
@@ -77,11 +67,7 @@ async def decide(server: Provider, request: Request) -> Response:
     form = await read_form(request)
     request_id = form.get("request", "")
     pending = await find_request(server, request, request_id)
-    if isinstance(pending, Response):
-        return pending
-    session = await current_session(server, request)
-    if session is None:
-        return _sign_in(request_id)
+    session = await _signed_in(server, request, request_id)
     # The form names the user who saw it: another one, who signed in meanwhile, did not.
     check_form(server, request, form, subject=session.subject)
     match form.get("decision"):
@@ -92,7 +78,7 @@ async def decide(server: Provider, request: Request) -> Response:
             audit("consent refused", client=pending.client_id, subject=session.subject)
             return await _refuse(server, request_id, "the user refused")
         case _:
-            return problem(request, "bad_request", status=400, detail="choose Allow or Deny")
+            raise Refusal("bad_request", status=400, detail="choose Allow or Deny")
 
 
 async def _is_remembered(
@@ -106,7 +92,7 @@ async def _is_remembered(
     return (
         server.settings.remember_consent_days > 0
         and is_direct(server, request, request_id)
-        and await server.storage.recall_consent(pending, subject=session.subject)
+        and await server.storage.grants.recall_consent(pending, subject=session.subject)
     )
 
 
@@ -124,7 +110,7 @@ async def _allow(
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
     code = secret_values.new(Kind.AUTHORIZATION_CODE)
-    taken = await server.storage.create_grant(
+    taken = await server.storage.grants.create(
         digest(Kind.AUTHORIZATION_REQUEST, request_id),
         subject=session.subject,
         scopes=granted,
@@ -134,7 +120,7 @@ async def _allow(
         remember_seconds=remember_days * 86_400,
     )
     if taken is None:
-        return problem(request, "expired", status=400)
+        raise Refusal("expired", status=400)
     audit(event, client=taken.client_id, subject=session.subject, scope=" ".join(granted))
     response = redirect_to_client(server, taken.redirect_uri, taken.state, code=code)
     unbind_request(server, response, request_id)
@@ -142,9 +128,9 @@ async def _allow(
 
 
 async def _refuse(server: Provider, request_id: str, why: str) -> Response:
-    taken = await server.storage.take_authorization_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    taken = await server.storage.grants.take_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
     if taken is None:
-        return _sign_in(request_id)  # which says that it has expired
+        raise Refusal("expired", status=400)
     response = redirect_to_client(
         server, taken.redirect_uri, taken.state, error="access_denied", error_description=why
     )
@@ -152,5 +138,9 @@ async def _refuse(server: Provider, request_id: str, why: str) -> Response:
     return response
 
 
-def _sign_in(request_id: str) -> Response:
-    return RedirectResponse(f"/login?{urlencode({'request': request_id})}", status_code=303)
+async def _signed_in(server: Provider, request: Request, request_id: str) -> Session:
+    """Return who is signed in; raises Elsewhere, to sign in."""
+    session = await current_session(server, request)
+    if session is None:
+        raise Elsewhere(see_other(f"/login?{urlencode({'request': request_id})}"))
+    return session

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.browser.cookies import ForgedForm, NotSignedIn
+from authserver.browser.elsewhere import Elsewhere
 from authserver.browser.problems import Refusal, problem
 from authserver.requests.reading import BadRequest
 
@@ -22,11 +22,9 @@ def endpoint(path: str, **handlers: Handler) -> Route:
             return await handler(request)
         except BadRequest as error:
             return problem(request, "bad_request", status=error.status, detail=error.description)
-        except NotSignedIn:
-            return RedirectResponse("/login", status_code=303)
-        except ForgedForm:
-            return problem(request, "forbidden", status=403)
         except Refusal as refusal:
-            return problem(request, refusal.key, status=refusal.status, **refusal.parameters)
+            return refusal.answer(request)
+        except Elsewhere as elsewhere:
+            return elsewhere.response
 
     return Route(path, handle, methods=list(handlers))

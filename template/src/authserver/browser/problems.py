@@ -1,6 +1,5 @@
 """Errors outside the OAuth protocol: a page that says what to do next for people, JSON for programs."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -13,13 +12,21 @@ _CODES = {403: "access_denied", 429: "temporarily_unavailable", 503: "temporaril
 
 
 class Refusal(Exception):
-    """A page of ours cannot be shown; `endpoint` answers with the problem of this key."""
+    """What was asked for cannot be had; `handling.endpoint` answers with the problem of this key.
 
-    def __init__(self, key: str, *, status: int, **parameters: object) -> None:
+    `wait` is in seconds: how long to wait before asking again.
+    """
+
+    def __init__(self, key: str, *, status: int, wait: float | None = None, **parameters: object) -> None:
         super().__init__(key)
-        self.key = key
-        self.status = status
-        self.parameters: dict[str, Any] = parameters
+        self._key = key
+        self._status = status
+        self._wait = wait
+        self._parameters = parameters
+
+    def answer(self, request: Request) -> Response:
+        """Return the page or the JSON that says so."""
+        return problem(request, self._key, status=self._status, wait=self._wait, **self._parameters)
 
 
 def wants_page(request: Request) -> bool:
@@ -32,16 +39,16 @@ def problem(
     key: str,
     *,
     status: int,
-    headers: Mapping[str, str] | None = None,
-    **parameters: object,
+    wait: float | None = None,
+    **parameters: Any,
 ) -> Response:
     """Return the error of that key (`message.<key>` of the strings), as a page or, in English, as JSON."""
     if wants_page(request):
-        return pages.message(request, key, status=status, headers=headers, **parameters)
+        return pages.message(request, key, status=status, wait=wait, **parameters)
     code = "server_error" if status == 500 else _CODES.get(status, "invalid_request")
     description = language().t(f"message.{key}.text", **parameters)
     return JSONResponse(
         {"error": code, "error_description": description},
         status_code=status,
-        headers={"Cache-Control": "no-store"} | dict(headers or {}),
+        headers={"Cache-Control": "no-store"} | pages.retry_after(wait),
     )

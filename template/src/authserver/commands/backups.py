@@ -46,7 +46,8 @@ async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted:
     from authserver import backup, choices, logs
     from authserver.all_settings import load_settings
     from authserver.crypto.keys import verify_key
-    from authserver.storage import NotEmpty, Storage
+    from authserver.storage import Storage
+    from authserver.storage.errors import NotEmpty
 
     logs.configure()
     settings = load_settings()

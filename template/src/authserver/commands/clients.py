@@ -21,7 +21,7 @@ async def list_clients(*, as_json: Json = False) -> None:
                 "approved_at": when(client.approved_at),
                 "first_used_at": when(client.completed_at),
             }
-            for client in await server.storage.list_clients()
+            for client in await server.storage.clients.all()
         ]
     print_rows(rows, as_json=as_json)
 
@@ -79,11 +79,11 @@ async def add(
 async def approve(client_id: str, /) -> None:
     """Let a client be used that registered itself (AUTH_REGISTRATION=approval)."""
     async with opened() as server:
-        require(await server.storage.approve_client(client_id), f"no client {client_id}")
+        require(await server.storage.clients.approve(client_id), f"no client {client_id}")
 
 
 @clients.command
 async def remove(client_id: str, /) -> None:
     """Remove a client with its grants and tokens."""
     async with opened() as server:
-        require(await server.storage.remove_client(client_id), f"no client {client_id}")
+        require(await server.storage.clients.remove(client_id), f"no client {client_id}")

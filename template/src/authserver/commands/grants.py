@@ -21,7 +21,7 @@ async def list_grants(*, as_json: Json = False) -> None:
                 "used_at": when(grant.used_at),
                 "expires_at": when(grant.expires_at),
             }
-            for grant in await server.storage.list_grants()
+            for grant in await server.storage.grants.all()
         ]
     print_rows(rows, as_json=as_json)
 
@@ -30,4 +30,4 @@ async def list_grants(*, as_json: Json = False) -> None:
 async def revoke(grant_id: str, /) -> None:
     """Revoke a grant with its tokens."""
     async with opened() as server:
-        require(await server.storage.revoke_grant(grant_id), f"no living grant {grant_id}")
+        require(await server.storage.grants.revoke(grant_id), f"no living grant {grant_id}")

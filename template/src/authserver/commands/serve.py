@@ -75,7 +75,7 @@ async def _prepare() -> None:
 
     async with opened() as server:
         print(f"Serving {server.resource}", flush=True)
-        if await server.storage.list_users():
+        if await server.storage.users.all():
             return
         if server.login.accounts_elsewhere:
             print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)

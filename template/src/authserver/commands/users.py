@@ -22,7 +22,7 @@ users = App(name="users", help="The people who may sign in.")
 async def invitation(server: "AuthorizationServer", name: str | None, scopes: list[str] | None) -> str | None:
     """Store an invitation; return its one-time link, or None where the name is taken."""
     token = secret_values.new(Kind.INVITATION)
-    stored = await server.storage.add_invitation(
+    stored = await server.storage.users.add_invitation(
         digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=INVITATION_SECONDS
     )
     return f"{server.issuer}/invite/{token}" if stored else None
@@ -40,7 +40,7 @@ async def invite(name: str, /) -> None:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
         # The first account is the operator's own: it may grant every scope.
-        first = not await server.storage.list_users()
+        first = not await server.storage.users.all()
         print(await invitation(server, name, [ALL] if first else None))
 
 
@@ -57,7 +57,7 @@ async def list_users(*, as_json: Json = False) -> None:
                 "disabled_by": user.disabled_by,
                 "subject": user.subject,
             }
-            for user in await server.storage.list_users()
+            for user in await server.storage.users.all()
         ]
     print_rows(rows, as_json=as_json)
 
@@ -72,28 +72,28 @@ async def set_scopes(name: str, /, *scopes: str) -> None:
             raise CommandError(
                 f"no such scope: {' '.join(sorted(unknown))}. There are: {' '.join(server.scopes.names)}"
             )
-        require(await server.storage.set_user_scopes(name, scopes or None), f"no user {name}")
+        require(await server.storage.users.set_scopes(name, scopes or None), f"no user {name}")
 
 
 @users.command
 async def disable(name: str, /) -> None:
     """Disable a user: their sessions and grants end at once, their JWTs within two seconds."""
     async with opened() as server:
-        require(await server.storage.disable_user(name), f"no user {name}")
+        require(await server.storage.users.disable(name), f"no user {name}")
 
 
 @users.command
 async def enable(name: str, /) -> None:
     """Let a disabled user sign in again."""
     async with opened() as server:
-        require(await server.storage.enable_user(name), f"no user {name}")
+        require(await server.storage.users.enable(name), f"no user {name}")
 
 
 @users.command
 async def delete(name: str, /) -> None:
     """Delete a user with their sessions and grants."""
     async with opened() as server:
-        require(await server.storage.delete_user(name), f"no user {name}")
+        require(await server.storage.users.delete(name), f"no user {name}")
 
 
 @users.command
@@ -108,7 +108,7 @@ async def sessions(name: str, /, *, as_json: Json = False) -> None:
                 "expires_at": when(session.expires_at),
                 "says": session.device,
             }
-            for session in await server.storage.list_sessions(user.subject)
+            for session in await server.storage.sign_ins.list_sessions(user.subject)
         ]
     print_rows(rows, as_json=as_json)
 
@@ -128,7 +128,7 @@ async def sign_out(name: str, /, *, apps: bool = False) -> None:
 
     async with opened() as server:
         user = await _user(server, name)
-        await server.storage.end_sessions(user.subject)
+        await server.storage.sign_ins.end_sessions(user.subject)
         if apps:
             await disconnect(server, user.subject)
 
@@ -138,7 +138,7 @@ async def credentials(name: str, /, *, as_json: Json = False) -> None:
     """List what a user signs in with: password, second-factor and the like."""
     async with opened() as server:
         user = await _user(server, name)
-        rows = [{"kind": kind} for kind in await server.storage.list_credentials(user.subject)]
+        rows = [{"kind": kind} for kind in await server.storage.sign_ins.list_credentials(user.subject)]
     print_rows(rows, as_json=as_json)
 
 
@@ -157,17 +157,17 @@ async def remove_credential(name: str, kind: str, /) -> None:
         user = await _user(server, name)
         found = [
             one
-            for one in await server.storage.list_credentials(user.subject)
+            for one in await server.storage.sign_ins.list_credentials(user.subject)
             if kind in (one, one.partition(":")[0])
         ]
         require(bool(found), f"{name} has no {kind}")
         for one in found:
-            await server.storage.delete_credential(user.subject, one)
-        await server.storage.end_sessions(user.subject)
+            await server.storage.sign_ins.delete_credential(user.subject, one)
+        await server.storage.sign_ins.end_sessions(user.subject)
 
 
 async def _user(server: "AuthorizationServer", name: str) -> "User":
-    user = await server.storage.get_user(name)
+    user = await server.storage.users.get(name)
     if user is None:
         raise CommandError(f"no user {name}")
     return user

@@ -22,7 +22,8 @@ from pydantic import SecretStr
 from authserver.crypto.sealing import NAME_LENGTH, Seal, key_name
 from authserver.crypto.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
-from authserver.storage import Storage, StorageUnavailable
+from authserver.storage import Storage
+from authserver.storage.errors import StorageUnavailable
 
 _MINIMUM_LENGTH = 32
 CHECK = "secret key check "
@@ -64,7 +65,7 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     check = await check_value(storage)
     keys = _secret_keys(settings, new_allowed=not check)
     value = derive(keys[0], CHECK)
-    _verify(keys, check or await storage.remember(f"{CHECK}1", value))
+    _verify(keys, check or await storage.facts.remember(f"{CHECK}1", value))
     return Keys(
         browser=derive(keys[0], "browser binding"),
         names=derive(keys[0], "names in counters"),
@@ -76,19 +77,19 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
 
 async def check_value(storage: Storage) -> bytes:
     """Return what the store keeps of its secret key, by which another key is told from it."""
-    checks = await storage.list_facts(CHECK)
+    checks = await storage.facts.all(CHECK)
     return checks[max(checks, key=_number)] if checks else b""
 
 
 async def store_check_value(storage: Storage, keys: Keys) -> None:
     """Store the check value of the new secret key: the store does not open with the previous one alone."""
-    checks = await storage.list_facts(CHECK)
+    checks = await storage.facts.all(CHECK)
     last = max(checks, key=_number)
     if checks[last] != keys.check:
         last = f"{CHECK}{_number(last) + 1}"
-        await storage.remember(last, keys.check)
+        await storage.facts.remember(last, keys.check)
     for name in checks.keys() - {last}:
-        await storage.forget(name)
+        await storage.facts.forget(name)
 
 
 def verify_key(settings: CoreSettings, check: bytes) -> None:

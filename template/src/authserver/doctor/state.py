@@ -31,9 +31,9 @@ async def examine(server: AuthorizationServer) -> AsyncIterator[Finding]:
             f"it differs from that of the store by {skew:.0f} seconds, so that things end early or late",
             "Let both machines keep their time by NTP",
         )
-    if not server.login.accounts_elsewhere and not await storage.list_users():
+    if not server.login.accounts_elsewhere and not await storage.users.all():
         yield note("accounts", "there is none yet", "Run users invite NAME")
-    waiting = [client for client in await storage.list_clients() if client.approved_at is None]
+    waiting = [client for client in await storage.clients.all() if client.approved_at is None]
     if waiting:
         yield note("clients", f"{len(waiting)} wait for approval", "Run clients list, then clients approve")
     if not is_tested(version("fastmcp")):

@@ -15,7 +15,7 @@ from authserver.model.clients import RegisteredClient, parse_registration
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import read_json
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 
 async def register(server: Provider, request: Request) -> Response:
@@ -68,7 +68,7 @@ async def _limit(server: Provider, address: str) -> None:
     if limit == 0:
         return
     key = derive(server.keys.names, "registrations from", address)
-    wait = await server.storage.take_attempt([Bucket(key, limit, 60 / limit)])
+    wait = await server.storage.sign_ins.take_attempt([Bucket(key, limit, 60 / limit)])
     if wait > 0:
         raise too_many_requests(wait)
 

@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
+from authserver.browser.elsewhere import see_other
 from authserver.model.records import Session
 
 USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
@@ -23,7 +24,7 @@ USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 class AccountSection:
     """A part of the account page: a template of the login's pages, and what it knows as `section`.
 
-    It knows `csrf` too. The steps it leads to ask `browser.sign_in.fresh` first.
+    It knows `csrf` too. The steps it leads to ask `browser.sign_in.require_fresh_sign_in` first.
     """
 
     template: str
@@ -60,8 +61,7 @@ class Login(Protocol):
     def signed_out(self, request: Request, request_id: str) -> Response:
         """Return what comes after signing out; if a request waits, the page where another user signs in."""
         if request_id:
-            path = f"/login?{urlencode({'request': request_id})}"
-            return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})
+            return see_other(f"/login?{urlencode({'request': request_id})}")
         return pages.message(request, "signed_out", status=200)
 
     async def rewrap(self) -> int:

@@ -16,10 +16,11 @@ from authserver import background, clock
 from authserver.browser.problems import problem
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 _log = structlog.get_logger("authserver")
 
+_UNAVAILABLE_SECONDS = 5
 _HEALTH = ("/healthz", "/readyz")
 
 
@@ -137,7 +138,7 @@ def _route(scope: Scope) -> str:
 def _trouble(request: Request, error: Exception) -> Response:
     if isinstance(error, StorageUnavailable):
         _log.error("storage unavailable", reason=str(error))
-        return problem(request, "unavailable", status=503, headers={"Retry-After": "5"})
+        return problem(request, "unavailable", status=503, wait=_UNAVAILABLE_SECONDS)
     # The message of an unexpected error may hold anything, so only its kind and place are logged.
     _log.error(
         "unexpected error",

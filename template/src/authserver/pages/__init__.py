@@ -5,7 +5,7 @@ Where a page cannot do without a script, it is one of ours; the policy lets no o
 """
 
 import hashlib
-from collections.abc import Mapping
+import math
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -43,12 +43,12 @@ def page(
     status: int = 200,
     form_action: str | None = "'self'",
     script: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    wait: float | None = None,
     **context: object,
 ) -> HTMLResponse:
     """Return `<template>.html`, rendered; with `form_action` None its forms may lead anywhere.
 
-    `script` is the path of the script it runs.
+    `script` is the path of the script it runs. `wait` is in seconds: how long to wait before asking again.
     """
     brand = branding.load()
     language = spoken(request)
@@ -61,6 +61,7 @@ def page(
             footer=brand.footer,
             logo_path=LOGO_PATH if brand.logo else None,
             own_style_path=OWN_STYLE_PATH if brand.style else None,
+            retry_after=None if wait is None else _whole(wait),
             script=script,
             server_name=server_name(request),
         )
@@ -68,7 +69,7 @@ def page(
     policy = _POLICY if form_action is None else f"{_POLICY}; form-action {form_action}"
     if script is not None:
         policy += "; script-src 'self'"
-    return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | dict(headers or {}))
+    return HTMLResponse(content, status, {"Content-Security-Policy": policy} | _HEADERS | retry_after(wait))
 
 
 def message(
@@ -76,11 +77,23 @@ def message(
     key: str,
     *,
     status: int,
-    headers: Mapping[str, str] | None = None,
+    wait: float | None = None,
     **params: object,
 ) -> HTMLResponse:
     """Return the page that says what happened (`message.<key>`) and what to do next."""
-    return page(request, "message", status=status, headers=headers, key=key, params=params)
+    if wait is not None:
+        params["retry_after"] = _whole(wait)
+    return page(request, "message", status=status, wait=wait, key=key, params=params)
+
+
+def retry_after(wait: float | None) -> dict[str, str]:
+    """Return the header that says how long to wait, in seconds (RFC 9110 section 10.2.3)."""
+    return {} if wait is None else {"Retry-After": str(_whole(wait))}
+
+
+def _whole(seconds: float) -> int:
+    """Return whole seconds, never too few."""
+    return max(1, math.ceil(seconds))
 
 
 async def style(request: Request) -> Response:

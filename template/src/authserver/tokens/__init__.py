@@ -10,7 +10,8 @@ from starlette.routing import Route
 
 from authserver.crypto.sealing import Seal
 from authserver.model.records import AccessToken
-from authserver.storage import Issued, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Issued
 
 
 class TokenFormat(Protocol):

@@ -10,7 +10,8 @@ from authserver.crypto.sealing import Seal
 from authserver.crypto.secret_values import Kind
 from authserver.model.records import AccessToken
 from authserver.settings import CoreSettings, SettingsError
-from authserver.storage import Issued, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Issued
 
 
 class Settings(CoreSettings):
@@ -31,7 +32,7 @@ class OpaqueTokens:
 
     def open(self, storage: Storage, seal: Seal) -> None:
         """Take the storage."""
-        self._storage = storage
+        self._grants = storage.grants
 
     async def close(self) -> None:
         """There is nothing to let go of."""
@@ -49,7 +50,7 @@ class OpaqueTokens:
 
     async def load(self, token: str) -> AccessToken | None:
         """Look the token up."""
-        return await self._storage.get_access_token(secret_values.digest(Kind.ACCESS_TOKEN, token))
+        return await self._grants.get_access_token(secret_values.digest(Kind.ACCESS_TOKEN, token))
 
     async def list_keys(self) -> list[dict[str, Any]]:
         """There are none."""

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from authserver.audit import audit
 from authserver.browser import sign_in
 from authserver.browser.attempts import buckets
-from authserver.browser.cookies import check_form, current_session, form_page
+from authserver.browser.forms import check_form, form_page
 from authserver.browser.handling import endpoint
-from authserver.crypto.secret_values import Kind, digest
+from authserver.browser.sign_in import Beginning
 from authserver.model.records import User
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
@@ -24,11 +24,12 @@ from authserver.with_password.pool import Busy
 class Refused(Exception):
     """Nobody is signed in: `error` is what the page says, a key of the strings; `reason` is for the audit.
 
-    It counts as an attempt only with status 401: name and password are not right. `wait` is in seconds.
+    It counts as an attempt only with status 401: name and password are not right. `wait` is in seconds: how
+    long to wait before the next one.
     """
 
     def __init__(
-        self, error: str = "wrong", *, status: int = 401, wait: float = 0, reason: str | None = None
+        self, error: str = "wrong", *, status: int = 401, wait: float | None = None, reason: str | None = None
     ) -> None:
         super().__init__(error)
         self.error = error
@@ -65,89 +66,79 @@ class PasswordForm:
     async def attempt(self, request: Request, username: str, password: str) -> User:
         """Return the user with that name and password; counts the attempt. Raises Refused."""
         storage, address = self._server.storage, client_address(request, self._server.settings)
-        user = await storage.get_user(username)
+        user = await storage.users.get(username)
         subject = user.subject if user else None
         counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
-        wait = await storage.take_attempt(counted)
+        wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
             audit("sign-in slowed", address=address)
             raise Refused("slow", status=429, wait=wait)
         try:
             found = await self._check(username, password, user)
         except Busy:
-            await storage.return_attempt(counted)
-            raise Refused("busy", status=503) from None
+            await storage.sign_ins.return_attempt(counted)
+            raise Refused("busy", status=503, wait=0) from None
         except Refused as refused:
             if refused.status != 401:
-                await storage.return_attempt(counted)
+                await storage.sign_ins.return_attempt(counted)
             audit("sign-in failed", address=address, reason=refused.reason)
             raise
-        await storage.return_attempt(counted)
+        await storage.sign_ins.return_attempt(counted)
         return found
 
     async def _show(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
-        return await self._page(request, request_id)
+        beginning = await sign_in.begin(self._server, request, request_id)
+        return await self._page(request, request_id, beginning)
 
     async def _page(
         self,
         request: Request,
         request_id: str,
+        beginning: Beginning,
         *,
         username: str = "",
         error: str | None = None,
         status: int = 200,
-        retry_after: float = 0,
+        wait: float | None = None,
     ) -> Response:
-        client_name = None
-        if request_id:
-            pending = await self._server.storage.get_authorization_request(
-                digest(Kind.AUTHORIZATION_REQUEST, request_id)
-            )
-            client = pending and await self._server.get_client(pending.client_id)
-            client_name = client and (client.client_name or client.client_id)
-        seconds = int(retry_after) + 1
-        # Somebody who is signed in and still sees this page signs in again, before a dangerous step.
-        session = await current_session(self._server, request)
+        again = beginning.again
         return form_page(
             self._server,
             request,
             "with_password/form",
             status=status,
-            headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
+            wait=wait,
             request_id=request_id,
-            client_name=client_name,
-            again=session is not None,
-            username=username or (session.user_name if session else ""),
+            client_name=await sign_in.client_name(self._server, beginning),
+            again=again is not None,
+            username=username or (again.user_name if again else ""),
             error=error,
             note=self._note,
-            retry_after=seconds,
         )
 
     async def _submit(self, request: Request) -> Response:
         form = await read_form(request)
         check_form(self._server, request, form)
         request_id = form.get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
+        beginning = await sign_in.begin(self._server, request, request_id)
         # Keyboards differ in how they compose a letter; all attempts on a name count together.
         username = unicodedata.normalize("NFC", form.get("username", "").strip())
         password = form.get("password", "")
         if not username or not password:
-            return await self._page(request, request_id, username=username, error="empty", status=400)
+            return await self._page(
+                request, request_id, beginning, username=username, error="empty", status=400
+            )
         try:
             user = await self.attempt(request, username, password)
         except Refused as refused:
             return await self._page(
                 request,
                 request_id,
+                beginning,
                 username=username,
                 error=refused.error,
                 status=refused.status,
-                retry_after=refused.wait,
+                wait=refused.wait,
             )
         return await self._finish(request, user=user, request_id=request_id)

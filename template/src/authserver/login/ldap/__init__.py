@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from authserver.audit import audit
 from authserver.browser.handling import endpoint
-from authserver.browser.problems import problem
+from authserver.browser.problems import Refusal
 from authserver.crypto.secret_values import derive
 from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable
@@ -26,7 +26,7 @@ from authserver.model.scopes import ALL
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
 from authserver.settings import SettingsError
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 from authserver.with_password.form import PasswordForm, Refused
 from authserver.with_password.pool import Pool
 from authserver.with_password.second_factor import SecondFactor
@@ -89,7 +89,7 @@ class DirectoryLogin(Login):
     async def _no_invitation(self, request: Request) -> Response:
         if request.method == "POST":
             await read_form(request)
-        return problem(request, "no_invitations", status=404)
+        raise Refusal("no_invitations", status=404)
 
     @property
     def accounts_elsewhere(self) -> str:
@@ -118,7 +118,7 @@ class DirectoryLogin(Login):
         except NotRight as error:
             raise Refused(reason=str(error)) from None
         except Unavailable:
-            raise Refused("directory", status=503, reason="the directory is unavailable") from None
+            raise Refused("directory", status=503, wait=0, reason="the directory is unavailable") from None
         account = await self._account(entry)
         if account.disabled_at is not None and not await self._enable(account):
             raise Refused(reason="an operator disabled the account")
@@ -129,20 +129,20 @@ class DirectoryLogin(Login):
         """Return the account of an entry, made or renamed where it must be; raises Refused."""
         storage, fact = self._server.storage, _ACCOUNT + entry.id.hex()
         name = entry.name or ""
-        subject = await storage.recall(fact)
-        account = await storage.get_user_by_subject(subject.decode()) if subject else None
+        subject = await storage.facts.recall(fact)
+        account = await storage.users.get_by_subject(subject.decode()) if subject else None
         if account is None:
             if subject:
-                await storage.forget(fact)  # an operator deleted the account
-            account = await storage.add_user(name, scopes=None)
+                await storage.facts.forget(fact)  # an operator deleted the account
+            account = await storage.users.add(name, scopes=None)
             # Of two entries whose names read alike one gets the account.
-            await storage.put_credential(account.subject, ENTRY, entry.id, counter=0)
-            credential = await storage.get_credential(account.subject, ENTRY)
+            await storage.sign_ins.put_credential(account.subject, ENTRY, entry.id, counter=0)
+            credential = await storage.sign_ins.get_credential(account.subject, ENTRY)
             if credential is None or credential.value != entry.id:
                 raise Refused("taken", status=403, reason="the name belongs to the account of another entry")
-            await storage.remember(fact, account.subject.encode())
+            await storage.facts.remember(fact, account.subject.encode())
             audit("account made", subject=account.subject)
-        elif account.name != name and not await storage.rename_user(account.name, name):
+        elif account.name != name and not await storage.users.rename(account.name, name):
             raise Refused("taken", status=403, reason="the new name belongs to the account of another entry")
         return account
 
@@ -151,7 +151,7 @@ class DirectoryLogin(Login):
         if self._scopes:
             mapped = {scope for group in entry.groups for scope in self._scopes.get(group, ())}
             scopes = sorted({*self._server.scopes.default, *mapped}) if mapped else None
-            await self._server.storage.set_user_scopes(name, scopes)
+            await self._server.storage.users.set_scopes(name, scopes)
 
     # --------------------------------------------------------------------------------------- check
 
@@ -168,7 +168,7 @@ class DirectoryLogin(Login):
         turn = Bucket(key, burst=1, interval_seconds=seconds)
         while True:
             try:
-                if await self._server.storage.take_attempt([turn]) <= 0:
+                if await self._server.storage.sign_ins.take_attempt([turn]) <= 0:
                     await self.check()
             except Exception as error:  # noqa: BLE001  # whatever happens, the next check must come
                 _log.warning("accounts could not be compared with the directory", kind=type(error).__name__)
@@ -181,16 +181,16 @@ class DirectoryLogin(Login):
         changes. Raises StorageUnavailable.
         """
         storage = self._server.storage
-        facts = await storage.list_facts(_ACCOUNT)
+        facts = await storage.facts.all(_ACCOUNT)
         subjects = {bytes.fromhex(fact.removeprefix(_ACCOUNT)): facts[fact].decode() for fact in facts}
         ids = list(subjects)
         for start in range(0, len(ids), _BATCH):
             batch = ids[start : start + _BATCH]
             entries = await self._pool.run(self._directory.look_up, batch)
             for id_ in batch:
-                account = await storage.get_user_by_subject(subjects[id_])
+                account = await storage.users.get_by_subject(subjects[id_])
                 if account is None:
-                    await storage.forget(_ACCOUNT + id_.hex())  # an operator deleted the account
+                    await storage.facts.forget(_ACCOUNT + id_.hex())  # an operator deleted the account
                 else:
                     await self._settle(account, entries.get(id_))
 
@@ -199,19 +199,19 @@ class DirectoryLogin(Login):
         storage = self._server.storage
         if entry is None or not entry.active:
             if account.disabled_at is None:
-                await storage.disable_user(account.name, by=DIRECTORY)
+                await storage.users.disable(account.name, by=DIRECTORY)
                 audit("account disabled by the directory", subject=account.subject)
             return
         if account.disabled_at is not None:
             await self._enable(account)
         name = account.name
-        if entry.name and entry.name != name and await storage.rename_user(name, entry.name):
+        if entry.name and entry.name != name and await storage.users.rename(name, entry.name):
             name = entry.name
         await self._set_scopes(name, entry)
 
     async def _enable(self, account: User) -> bool:
         """Enable an account that the directory had disabled; False if an operator had."""
-        if not await self._server.storage.enable_user(account.name, by=DIRECTORY):
+        if not await self._server.storage.users.enable(account.name, by=DIRECTORY):
             return False
         audit("account enabled by the directory", subject=account.subject)
         return True

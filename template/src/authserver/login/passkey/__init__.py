@@ -12,23 +12,19 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import clock, pages
 from authserver.audit import audit
-from authserver.browser import account, sign_in
+from authserver.browser import account, invitations, sign_in
 from authserver.browser.attempts import address_buckets
-from authserver.browser.cookies import (
-    browser_seal,
-    check_form,
-    form_page,
-    posted_form,
-    required_session,
-    start_session,
-)
+from authserver.browser.elsewhere import see_other
+from authserver.browser.forms import browser_seal, check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
-from authserver.browser.problems import problem
+from authserver.browser.problems import Refusal
+from authserver.browser.sessions import required_session, start_session
+from authserver.browser.sign_in import Beginning
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.login import USER_NAME, AccountSection, Login
@@ -47,7 +43,7 @@ from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
-from authserver.storage import Bucket
+from authserver.storage.sign_ins import Bucket
 
 SCRIPT_PATH = "/assets/passkey.js"
 
@@ -102,7 +98,7 @@ class PasskeyLogin(Login):
     async def _challenge(self, request: Request, *purpose: str, seconds: float = _CHALLENGE_SECONDS) -> str:
         """Return a challenge that this browser may answer once, for this purpose."""
         challenge = secret_values.new(Kind.CHALLENGE)
-        await self._server.storage.add_ticket(
+        await self._server.storage.sign_ins.add_ticket(
             digest(Kind.CHALLENGE, challenge),
             browser_seal(self._server, request, "challenge", *purpose),
             lifetime_seconds=seconds,
@@ -114,7 +110,7 @@ class PasskeyLogin(Login):
         answer, challenge = form.get("credential", ""), form.get("challenge", "")
         if not answer:
             raise Refused("no_script")
-        stored = await self._server.storage.take_ticket(digest(Kind.CHALLENGE, challenge))
+        stored = await self._server.storage.sign_ins.take_ticket(digest(Kind.CHALLENGE, challenge))
         expected = browser_seal(self._server, request, "challenge", *purpose)
         if not hmac.compare_digest(stored or b"", expected):
             raise Refused("expired")
@@ -122,7 +118,7 @@ class PasskeyLogin(Login):
 
     async def _passkeys(self, subject: str) -> dict[str, Passkey]:
         """Return the user's passkeys by kind, oldest first."""
-        found = await self._server.storage.list_credentials(subject)
+        found = await self._server.storage.sign_ins.list_credentials(subject)
         known = {kind: load(found[kind].value) for kind in found if kind.startswith(KIND)}
         return dict(sorted(known.items(), key=lambda item: item[1].created_at))
 
@@ -147,18 +143,17 @@ class PasskeyLogin(Login):
 
     async def _show_sign_in(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
-        return await self._sign_in_page(request, request_id)
+        beginning = await sign_in.begin(self._server, request, request_id)
+        return await self._sign_in_page(request, request_id, beginning)
 
-    async def _sign_in_page(self, request: Request, request_id: str, *, error: str | None = None) -> Response:
-        """Return the page with a new challenge; it counts until somebody signs in by it."""
-        wait = await self._server.storage.take_attempt(self._buckets(request))
+    async def _sign_in_page(
+        self, request: Request, request_id: str, beginning: Beginning, *, error: str | None = None
+    ) -> Response:
+        """Return the page with a new challenge; it counts until somebody signs in by it. Raises Refusal."""
+        wait = await self._server.storage.sign_ins.take_attempt(self._buckets(request))
         if wait > 0:
             audit("sign-in slowed", address=client_address(request, self._server.settings))
-            seconds = str(int(wait) + 1)
-            return problem(request, "slow", status=429, headers={"Retry-After": seconds}, retry_after=seconds)
+            raise Refusal("slow", status=429, wait=wait)
         challenge = await self._challenge(request, "sign in", request_id)
         return form_page(
             self._server,
@@ -167,7 +162,7 @@ class PasskeyLogin(Login):
             status=401 if error else 200,
             script=SCRIPT_PATH,
             request_id=request_id,
-            client_name=await sign_in.client_name(self._server, request_id),
+            client_name=await sign_in.client_name(self._server, beginning),
             challenge=challenge,
             options=self._site.request_options(challenge),
             error=error,
@@ -177,15 +172,13 @@ class PasskeyLogin(Login):
         form = await read_form(request)
         check_form(self._server, request, form)
         request_id = form.get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
+        beginning = await sign_in.begin(self._server, request, request_id)
         try:
             subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
             audit("sign-in failed", address=client_address(request, self._server.settings))
-            return await self._sign_in_page(request, request_id, error=refused.reason)
-        await self._server.storage.return_attempt(self._buckets(request))
+            return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
+        await self._server.storage.sign_ins.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
     def _buckets(self, request: Request) -> list[Bucket]:
@@ -195,11 +188,11 @@ class PasskeyLogin(Login):
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
         storage = self._server.storage
         assertion = read_assertion(answer)
-        user = await storage.get_user_by_subject(assertion.subject)
+        user = await storage.users.get_by_subject(assertion.subject)
         if user is None or user.disabled_at is not None:
             raise Refused
         while True:
-            credential = await storage.get_credential(user.subject, assertion.kind)
+            credential = await storage.sign_ins.get_credential(user.subject, assertion.kind)
             if credential is None:
                 raise Refused
             try:
@@ -207,7 +200,7 @@ class PasskeyLogin(Login):
             except WentBack:
                 audit("passkey counter went back", subject=user.subject)
                 raise
-            if await storage.put_credential(
+            if await storage.sign_ins.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
             ):
                 return user.subject
@@ -215,15 +208,8 @@ class PasskeyLogin(Login):
 
     # ----------------------------------------------------------------------------------- one-time links
 
-    async def _invitation(self, request: Request) -> Invitation | None:
-        token = request.path_params["token"]
-        return await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
-
     async def _show_invitation(self, request: Request) -> Response:
-        found = await self._invitation(request)
-        if found is None:
-            return problem(request, "invite_gone", status=410)
-        return await self._invitation_page(request, found)
+        return await self._invitation_page(request, await invitations.find(self._server, request))
 
     async def _invitation_page(
         self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
@@ -249,9 +235,7 @@ class PasskeyLogin(Login):
     async def _accept_invitation(self, request: Request) -> Response:
         form = await read_form(request)
         check_form(self._server, request, form)
-        invitation = await self._invitation(request)
-        if invitation is None:
-            return problem(request, "invite_gone", status=410)
+        invitation = await invitations.find(self._server, request)
         token = request.path_params["token"]
         name = invitation.name or form.get("username", "").strip()
         if not USER_NAME.fullmatch(name):
@@ -260,13 +244,9 @@ class PasskeyLogin(Login):
             kind, passkey = await self._created(request, form, "invitation", token)
         except Refused as refused:
             return await self._invitation_page(request, invitation, name=name, error=refused.reason)
-        user = await self._server.storage.claim_invitation(
-            digest(Kind.INVITATION, token), name=name, credential=(kind, passkey.dump())
-        )
-        if user is None:
-            return problem(request, "invite_gone", status=410)
+        user = await invitations.claim(self._server, request, name=name, credential=(kind, passkey.dump()))
         audit("account claimed", subject=user.subject)
-        response = RedirectResponse("/account", status_code=303)
+        response = see_other("/account")
         await start_session(self._server, request, response, user.subject)
         return response
 
@@ -284,8 +264,7 @@ class PasskeyLogin(Login):
 
     async def _show_adding(self, request: Request) -> Response:
         session = await required_session(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         return await self._adding_page(request, session)
 
     async def _adding_page(self, request: Request, session: Session, *, error: str | None = None) -> Response:
@@ -310,21 +289,22 @@ class PasskeyLogin(Login):
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
             return await self._adding_page(request, session, error=refused.reason)
-        if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
+        if not await self._server.storage.sign_ins.put_credential(
+            session.subject, kind, passkey.dump(), counter=0
+        ):
             return await self._adding_page(request, session, error="wrong")
         audit("passkey added", subject=session.subject)
         return account.back(self._server, "passkey_added")
 
     async def _remove(self, request: Request) -> Response:
         form, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         kind = form.get("passkey", "")
         if kind.startswith(KIND):
-            if await self._server.storage.delete_credential(session.subject, kind, beside=KIND):
+            if await self._server.storage.sign_ins.delete_credential(session.subject, kind, beside=KIND):
                 audit("passkey removed", subject=session.subject)
             elif kind in await self._passkeys(session.subject):
-                return problem(request, "last_passkey", status=400)
+                raise Refusal("last_passkey", status=400)
         return account.back(self._server, "passkey_removed")
 
 

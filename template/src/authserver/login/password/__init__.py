@@ -8,18 +8,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver.audit import audit
-from authserver.browser import account, sign_in
+from authserver.browser import account, invitations, sign_in
 from authserver.browser.apps import disconnect
-from authserver.browser.cookies import (
-    check_form,
-    form_page,
-    posted_form,
-    required_session,
-    start_session,
-)
+from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
-from authserver.browser.problems import problem
-from authserver.crypto.secret_values import Kind, digest
+from authserver.browser.problems import Refusal
+from authserver.browser.sessions import required_session, start_session
 from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
 from authserver.model.records import Credential, Invitation, Session, User
@@ -80,7 +74,7 @@ class PasswordLogin(Login):
     async def _check(self, name: str, password: str, user: User | None) -> User:
         """Return the user if the password is theirs; raises Refused and Busy."""
         storage = self._server.storage
-        credential = await storage.get_credential(user.subject, KIND) if user else None
+        credential = await storage.sign_ins.get_credential(user.subject, KIND) if user else None
         right = await self._passwords.verify(credential.value if credential else None, password)
         if user is None or credential is None or user.disabled_at is not None or not right:
             raise Refused
@@ -91,12 +85,13 @@ class PasswordLogin(Login):
     async def _renew_hash(self, subject: str, credential: Credential, password: str) -> None:
         with contextlib.suppress(Busy):  # the next time
             value = await self._passwords.hash(password)
-            await self._server.storage.put_credential(subject, KIND, value, counter=credential.counter)
+            await self._server.storage.sign_ins.put_credential(
+                subject, KIND, value, counter=credential.counter
+            )
 
     async def _show_change(self, request: Request) -> Response:
         session = await required_session(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         return self._change_page(request, session)
 
     def _change_page(
@@ -106,49 +101,44 @@ class PasswordLogin(Login):
         *,
         error: str | None = None,
         status: int = 400,
-        retry_after: float = 0,
+        wait: float | None = None,
     ) -> Response:
-        seconds = int(retry_after) + 1
         return form_page(
             self._server,
             request,
             "login/password/pages/password",
             subject=session.subject,
             status=status if error else 200,
-            headers={"Retry-After": str(seconds)} if status in (429, 503) else None,
+            wait=wait,
             username=session.user_name,
             ends_apps=self._settings.new_password_ends_grants,
             error=error,
             minimum=MINIMUM_LENGTH,
-            retry_after=seconds,
         )
 
     async def _change(self, request: Request) -> Response:
         form, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         password = form.get("password", "")
         if error := _unfit(password, form.get("password_again", "")):
             return self._change_page(request, session, error=error)
         # Read before the old password is checked: whoever changes it meanwhile was first.
-        credential = await self._server.storage.get_credential(session.subject, KIND)
+        credential = await self._server.storage.sign_ins.get_credential(session.subject, KIND)
         try:
             await self._form.attempt(request, session.user_name, form.get("old_password", ""))
             value = await self._passwords.hash(password)
         except Refused as refused:
             status = 400 if refused.error == "wrong" else refused.status
-            return self._change_page(
-                request, session, error=refused.error, status=status, retry_after=refused.wait
-            )
+            return self._change_page(request, session, error=refused.error, status=status, wait=refused.wait)
         except Busy:
-            return self._change_page(request, session, error="busy", status=503)
-        changed = credential is not None and await self._server.storage.put_credential(
+            return self._change_page(request, session, error="busy", status=503, wait=0)
+        changed = credential is not None and await self._server.storage.sign_ins.put_credential(
             session.subject, KIND, value, counter=credential.counter
         )
         if not changed:  # by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")
         audit("password changed", subject=session.subject)
-        await self._server.storage.end_sessions(session.subject)
+        await self._server.storage.sign_ins.end_sessions(session.subject)
         await self._end_grants(session.subject, wanted="apps" in form)
         response = account.back(self._server, "password")
         await start_session(self._server, request, response, session.subject)
@@ -160,14 +150,7 @@ class PasswordLogin(Login):
             await disconnect(self._server, subject)
 
     async def _show_invitation(self, request: Request) -> Response:
-        found = await self._invitation(request)
-        if found is None:
-            return problem(request, "invite_gone", status=410)
-        return self._invitation_page(request, found)
-
-    async def _invitation(self, request: Request) -> Invitation | None:
-        token = request.path_params["token"]
-        return await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
+        return self._invitation_page(request, await invitations.find(self._server, request))
 
     def _invitation_page(
         self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
@@ -187,9 +170,7 @@ class PasswordLogin(Login):
     async def _accept_invitation(self, request: Request) -> Response:
         form = await read_form(request)
         check_form(self._server, request, form)
-        invitation = await self._invitation(request)
-        if invitation is None:
-            return problem(request, "invite_gone", status=410)
+        invitation = await invitations.find(self._server, request)
         name = invitation.name or form.get("username", "").strip()
         password = form.get("password", "")
         if error := _objection(name, password, form.get("password_again", "")):
@@ -197,14 +178,8 @@ class PasswordLogin(Login):
         try:
             value = await self._passwords.hash(password)
         except Busy:
-            return problem(request, "busy", status=503, headers={"Retry-After": "1"})
-        user = await self._server.storage.claim_invitation(
-            digest(Kind.INVITATION, request.path_params["token"]),
-            name=name,
-            credential=(KIND, value),
-        )
-        if user is None:
-            return problem(request, "invite_gone", status=410)
+            raise Refusal("busy", status=503, wait=0) from None
+        user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))
         audit("account claimed", subject=user.subject)
         await self._end_grants(user.subject)
         # The link stands for the password, and not for the second factor.

@@ -7,17 +7,18 @@ else. A one-time link lets an operator in when the proxy names nobody.
 from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
 from authserver.audit import audit
-from authserver.browser import sign_in
-from authserver.browser.cookies import check_form, form_page, start_session
+from authserver.browser import invitations, sign_in
+from authserver.browser.elsewhere import see_other
+from authserver.browser.forms import check_form, form_page
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
+from authserver.browser.sessions import start_session
 from authserver.crypto.keys import configured_key
-from authserver.crypto.secret_values import Kind, digest
 from authserver.login import Login
 from authserver.login.proxy.doctor import checks
 from authserver.login.proxy.identity import Identity, identify, is_name
@@ -67,9 +68,7 @@ class ProxyLogin(Login):
 
     async def _sign_in(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
+        await sign_in.begin(self._server, request, request_id)
         person = self._identify(request)
         if person is None:
             raise Refusal("proxy_nobody", status=403)
@@ -79,7 +78,7 @@ class ProxyLogin(Login):
     async def _user(self, person: Identity) -> User:
         """Return the account of the person, made at the first visit."""
         storage = self._server.storage
-        user = await storage.add_user(person.name, scopes=person.scopes)
+        user = await storage.users.add(person.name, scopes=person.scopes)
         if user.name != person.name:
             # For this server Alice is alice; for the proxy they may be two people.
             raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
@@ -87,7 +86,7 @@ class ProxyLogin(Login):
             audit("sign-in refused: disabled", subject=user.subject)
             raise Refusal("disabled", status=403, username=user.name)
         if person.scopes is not None:
-            await storage.set_user_scopes(user.name, person.scopes)
+            await storage.users.set_scopes(user.name, person.scopes)
         return user
 
     async def confirm(self, request: Request, session: Session) -> bool:
@@ -99,7 +98,7 @@ class ProxyLogin(Login):
             raise Refusal("proxy_nobody", status=403)
         if person.name == session.user_name and _are_scopes(session, person.scopes):
             return True
-        await self._server.storage.end_session(session.digest)
+        await self._server.storage.sign_ins.end_session(session.digest)
         return False
 
     def signed_out(self, request: Request, request_id: str) -> Response:
@@ -114,7 +113,7 @@ class ProxyLogin(Login):
     # ------------------------------------------------------------------- when the proxy names nobody
 
     async def _began_without_proxy(self, session: Session) -> bool:
-        kept = await self._server.storage.get_credential(session.subject, _WITHOUT_PROXY)
+        kept = await self._server.storage.sign_ins.get_credential(session.subject, _WITHOUT_PROXY)
         return kept is not None and kept.value == session.digest
 
     async def _show_invitation(self, request: Request) -> Response:
@@ -122,10 +121,7 @@ class ProxyLogin(Login):
         return self._invitation_page(request, invitation, person)
 
     async def _invitation(self, request: Request) -> tuple[Invitation, Identity | None]:
-        token = request.path_params["token"]
-        invitation = await self._server.storage.get_invitation(digest(Kind.INVITATION, token))
-        if invitation is None:
-            raise Refusal("invite_gone", status=410)
+        invitation = await invitations.find(self._server, request)
         person = self._identify(request)
         if person and invitation.name not in (None, person.name):
             # The next request would end the session again.
@@ -152,21 +148,18 @@ class ProxyLogin(Login):
         name = invitation.name or (person.name if person else form.get("username", "").strip())
         if not is_name(name):
             return self._invitation_page(request, invitation, person, error="name")
-        storage = self._server.storage
-        token = digest(Kind.INVITATION, request.path_params["token"])
-        user = await storage.claim_invitation(token, name=name, credential=None)
-        if user is None:
-            raise Refusal("invite_gone", status=410)
+        user = await invitations.claim(self._server, request, name=name, credential=None)
         audit(
             "signed in without the proxy",
             subject=user.subject,
             address=client_address(request, self._settings),
         )
-        response = RedirectResponse("/account", status_code=303)
+        response = see_other("/account")
         session = await start_session(self._server, request, response, user.subject)
-        kept = await storage.get_credential(user.subject, _WITHOUT_PROXY)
+        storage = self._server.storage
+        kept = await storage.sign_ins.get_credential(user.subject, _WITHOUT_PROXY)
         counter = kept.counter if kept else 0
-        await storage.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
+        await storage.sign_ins.put_credential(user.subject, _WITHOUT_PROXY, session, counter=counter)
         return response
 
 

@@ -8,16 +8,18 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.exceptions import ClientConfigurationError
 
 from authserver.settings import SettingsError
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.postgresql.schema import migrate
+from authserver.storage.rows import record
 
+T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _OPERATION_SECONDS = 4.0
@@ -30,7 +32,7 @@ _DEMANDED = {
     # What was answered must outlive a crash.
     "fsync": ("on",),
     "synchronous_commit": ("on", "remote_apply"),
-    # What the functions of the schema are made for: see schema/0002_clients_and_users.sql.
+    # What the functions are made for: see functions/shared.sql.
     "default_transaction_isolation": ("read committed",),
     "server_encoding": ("UTF8",),
 }
@@ -158,6 +160,33 @@ class Connections:
         finally:
             with suppress(*_TROUBLE):
                 await connection.close(timeout=_RELEASE_SECONDS)
+
+
+class Subject:
+    """A subject of the storage: what it asks the database, each time in one round trip."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._run = connections.run
+
+    async def _value(self, statement: str, *values: object, repeatable: bool = False) -> Any:
+        """Return the first column of the first row; None: there is no row."""
+        rows = await self._run(statement, *values, repeatable=repeatable)
+        return rows[0][0] if rows else None
+
+    async def _said(self, statement: str, *values: object, repeatable: bool = False) -> bool:
+        """Return what the first column of the first row says; False: there is no row."""
+        return bool(await self._value(statement, *values, repeatable=repeatable))
+
+    async def _record(
+        self, kind: type[T], statement: str, *values: object, repeatable: bool = False
+    ) -> T | None:
+        """Return the record of the first row; None: there is no row."""
+        rows = await self._run(statement, *values, repeatable=repeatable)
+        return record(kind, rows[0]) if rows else None
+
+    async def _records(self, kind: type[T], statement: str, *values: object) -> list[T]:
+        """Return the records of all rows of a statement that only reads."""
+        return [record(kind, row) for row in await self._run(statement, *values, repeatable=True)]
 
 
 async def _examine(connection: Connection) -> None:

@@ -2,19 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from authserver.findings import Finding, unsafe
 from authserver.settings import LOOPBACK_HOSTS
-
-if TYPE_CHECKING:
-    from authserver.storage.postgresql import Settings
+from authserver.storage.postgresql.settings import Settings
 
 _VERIFIED = ("verify-ca", "verify-full")
 
 
-def checks(settings: "Settings") -> Iterator[Finding]:
+def checks(settings: Settings) -> Iterator[Finding]:
     """Judge whether what leaves this machine is encrypted, for a server that proved who it is."""
     url = urlsplit(settings.storage_url.get_secret_value())
     options = parse_qs(url.query)

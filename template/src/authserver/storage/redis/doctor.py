@@ -1,19 +1,16 @@
 """What doctor says of the way to the server, and of what it may lose."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from redis.asyncio.connection import SSLConnection
 
 from authserver.findings import Finding, note, unsafe
 from authserver.settings import LOOPBACK_HOSTS
 from authserver.storage.redis.address import parse_address
-
-if TYPE_CHECKING:
-    from authserver.storage.redis import Settings
+from authserver.storage.redis.settings import Settings
 
 
-def checks(settings: "Settings") -> Iterator[Finding]:
+def checks(settings: Settings) -> Iterator[Finding]:
     """Judge encryption, password and durability."""
     address = parse_address(settings.storage_url.get_secret_value())
     host = address.options.get("host")  # none: a Unix socket

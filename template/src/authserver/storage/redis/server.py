@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from authserver.settings import SettingsError
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.redis.address import Address
 from authserver.storage.redis.scripts import load_scripts
 from authserver.storage.redis.values import Argument, encode
@@ -24,16 +24,22 @@ Command = tuple[bytes, ...]
 
 
 class Server:
-    """The connections of one process. Every method but `close` may raise StorageUnavailable."""
+    """The connections of one process. Only `open` and `close` never raise StorageUnavailable."""
 
     def __init__(self, address: Address, replicas: int) -> None:
+        self._address = address
         self._prefix = address.prefix.encode()
         self._replicas = replicas
+        self._slots: asyncio.Semaphore
+        self._pool: ConnectionPool | None = None
+
+    def open(self) -> None:
+        """Begin anew. Connections are made when they are needed."""
         self._slots = asyncio.Semaphore(_CONNECTIONS)
         # Nothing is repeated behind our back: only the storage knows what may be.
         self._pool = ConnectionPool(
-            connection_class=address.kind,
-            **address.options
+            connection_class=self._address.kind,
+            **self._address.options
             | {
                 "protocol": 2,
                 "retry": Retry(NoBackoff(), 0),
@@ -45,8 +51,10 @@ class Server:
 
     async def close(self) -> None:
         """Close the connections."""
-        with contextlib.suppress(RedisError):
-            await self._pool.aclose()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with contextlib.suppress(RedisError):
+                await pool.aclose()
 
     async def run(self, name: str, *arguments: Argument, again: bool = False) -> Any:
         """Run a script in one round trip; return its answer, after the replicas have it where that is set.
@@ -74,6 +82,9 @@ class Server:
 
     async def exchange(self, *commands: Command, again: bool, writes: bool = False) -> list[Any]:
         """Send commands in one round trip; return the answers, a refusal among them as an error."""
+        pool = self._pool
+        if pool is None:
+            raise StorageUnavailable("the storage is not open")
         if writes and self._replicas:
             commands = (*commands, (b"WAIT", b"%d" % self._replicas, b"%d" % _WAIT_MILLISECONDS))
         attempts = 2 if again else 1
@@ -81,29 +92,37 @@ class Server:
         for _ in range(attempts):
             try:
                 async with asyncio.timeout(_LIMIT_SECONDS / attempts), self._slots:
-                    return await self._round_trip(commands)
+                    return await _round_trip(pool, commands)
             except (RedisError, OSError, EOFError) as error:
                 reason = _reason(error)
         raise StorageUnavailable(reason)
 
-    async def _round_trip(self, commands: tuple[Command, ...]) -> list[Any]:
-        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        try:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            return [await _answer(connection) for _ in commands]
-        finally:
-            await self._pool.release(connection)
-
     async def _judge(self, answers: list[Any]) -> Any:
         answer, *acknowledged = answers
         if isinstance(answer, ResponseError):
-            if isinstance(answer, ReadOnlyError) or "READONLY" in str(answer):
+            if self._pool is not None and (isinstance(answer, ReadOnlyError) or "READONLY" in str(answer)):
                 # It became a replica; the connections to come find the server that took its place.
                 await self._pool.disconnect(inuse_connections=False)
             raise StorageUnavailable(_reason(answer))
         if acknowledged and not (isinstance(acknowledged[0], int) and acknowledged[0] >= self._replicas):
             raise StorageUnavailable("too few replicas have what was written")
         return answer
+
+
+class Kept:
+    """What is kept on a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+
+async def _round_trip(pool: ConnectionPool, commands: tuple[Command, ...]) -> list[Any]:
+    connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+    try:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        return [await _answer(connection) for _ in commands]
+    finally:
+        await pool.release(connection)
 
 
 async def _answer(connection: AbstractConnection) -> Any:

@@ -1,9 +1,12 @@
 """What Redis is given and what it answers: bytes. Text is UTF-8, times have all their digits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from authserver.storage import TABLES
+from authserver.storage.rows import record
+from authserver.storage.tables import TABLES
+
+T = TypeVar("T")
 
 Argument = str | bytes | int | float | None | Mapping[str, Any] | Sequence[Any]
 
@@ -34,10 +37,27 @@ def encode(argument: Argument) -> list[bytes]:
             return [b"%d" % len(argument), *(part for item in argument for part in encode(item))]
 
 
-def decode(flat: Sequence[bytes]) -> dict[str, Any]:
-    """Return a row that a script answered: columns that are null are missing."""
+class Found(dict[str, Any]):
+    """A row that was answered: columns that are null are missing, and read as None."""
+
+    def __missing__(self, column: str) -> None:
+        """Return None."""
+
+
+def decode(flat: Sequence[bytes]) -> Found:
+    """Return a row that a script answered."""
     names = [name.decode() for name in flat[::2]]
-    return {name: _value(_KINDS[name], raw) for name, raw in zip(names, flat[1::2], strict=True)}
+    return Found({name: _value(_KINDS[name], raw) for name, raw in zip(names, flat[1::2], strict=True)})
+
+
+def found(kind: type[T], flat: Sequence[bytes] | None) -> T | None:
+    """Return the record that was answered; None where there is none."""
+    return record(kind, decode(flat)) if flat else None
+
+
+def each(kind: type[T], answered: Sequence[Sequence[bytes]]) -> list[T]:
+    """Return the records that were answered."""
+    return [record(kind, decode(flat)) for flat in answered]
 
 
 def _value(kind: type, raw: bytes) -> str | bytes | int | float | bool:

@@ -2,14 +2,11 @@
 
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from authserver.findings import Finding, note, unsafe
 from authserver.private_files import open_to_others
 from authserver.storage.sqlite.place import file_system
-
-if TYPE_CHECKING:
-    from authserver.storage.sqlite import Settings
+from authserver.storage.sqlite.settings import Settings
 
 _MEBIBYTE = 1 << 20
 _LITTLE_MEBIBYTES = 1024
@@ -18,7 +15,7 @@ _FULL_MEBIBYTES = 100
 _FLEETING = {"tmpfs", "ramfs", "overlay"}
 
 
-def checks(settings: "Settings") -> Iterator[Finding]:
+def checks(settings: Settings) -> Iterator[Finding]:
     """Judge who can read the folder, how much room there is, and whether it lasts."""
     folder = settings.data_dir.resolve()
     if open_to_others(folder):

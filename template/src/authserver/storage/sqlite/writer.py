@@ -9,12 +9,12 @@ import asyncio
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from authserver.storage import StorageUnavailable
+from authserver import clock
+from authserver.storage.errors import StorageUnavailable
 from authserver.storage.sqlite.lock import FileLock
 
 Operation = Callable[[sqlite3.Connection, float], Any]
@@ -115,7 +115,7 @@ class Writer:
                     continue
                 connection.execute("SAVEPOINT operation")
                 try:
-                    outcomes.append(job.operation(connection, time.time()))
+                    outcomes.append(job.operation(connection, clock.now()))
                 except (sqlite3.OperationalError, sqlite3.InternalError):
                     raise  # the disk is full, the file is gone: the whole group fails
                 except Exception as error:  # noqa: BLE001  # it is for whoever asked

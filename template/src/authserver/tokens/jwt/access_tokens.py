@@ -20,7 +20,8 @@ from authserver.crypto import secret_values
 from authserver.crypto.sealing import Seal
 from authserver.crypto.secret_values import Kind, derive
 from authserver.model.records import AccessToken
-from authserver.storage import Issued, Storage
+from authserver.storage import Storage
+from authserver.storage.verdicts import Issued
 from authserver.tokens.jwt.key_ring import KeyRing
 from authserver.tokens.jwt.parsing import TYPE, NotAToken, Parts, access_token, split
 
@@ -49,8 +50,8 @@ class JWTAccessTokens:
 
     def open(self, storage: Storage, seal: Seal) -> None:
         """Take the open storage, and what seals keys."""
-        self._storage = storage
-        self._keys.open(storage, seal)
+        self._grants = storage.grants
+        self._keys.open(storage.facts, seal)
 
     async def close(self) -> None:
         """End what is asked of the storage."""
@@ -114,7 +115,7 @@ class JWTAccessTokens:
         """Return what the token stands for if it is alive. May raise StorageUnavailable."""
         if token.startswith(Kind.ACCESS_TOKEN.value):
             # Of the opaque format, which this project had before.
-            return await self._storage.get_access_token(secret_values.digest(Kind.ACCESS_TOKEN, token))
+            return await self._grants.get_access_token(secret_values.digest(Kind.ACCESS_TOKEN, token))
         try:
             found = await self._verify(token)
         except NotAToken:
@@ -183,7 +184,7 @@ class JWTAccessTokens:
         began = clock.elapsed()
         missed = began - self._caught_up_at
         await self._keys.catch_up()
-        ended = await self._storage.list_revocations(
+        ended = await self._grants.list_revocations(
             _OVERLAP_SECONDS if missed < _OVERLAP_SECONDS / 2 else None
         )
         self._ended.update((one.grant_id, one.until) for one in ended)

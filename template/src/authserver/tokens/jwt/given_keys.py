@@ -6,7 +6,7 @@ from typing import Any
 
 from authserver.crypto.sealing import Seal
 from authserver.settings import SettingsError
-from authserver.storage import Storage
+from authserver.storage.facts import Facts
 from authserver.tokens.jwt.signing import CommandSigner, KeyPair, Signer, UnusableKey, read
 
 
@@ -27,7 +27,7 @@ class GivenKeys:
         """Return the key with that id."""
         return next((key for key in self.published if key.kid == kid), None)
 
-    def open(self, storage: Storage, seal: Seal) -> None:
+    def open(self, facts: Facts, seal: Seal) -> None:
         """Nothing is stored."""
 
     async def catch_up(self) -> None:

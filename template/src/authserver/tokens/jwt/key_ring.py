@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from authserver.crypto.sealing import Seal
-from authserver.storage import Storage
+from authserver.storage.facts import Facts
 from authserver.tokens.jwt.signing import KeyPair, Signer
 
 
 class KeyRing(Protocol):
     """The keys of one server."""
 
-    def open(self, storage: Storage, seal: Seal) -> None:
-        """Take the open storage, and what seals keys."""
+    def open(self, facts: Facts, seal: Seal) -> None:
+        """Take the open store of facts, and what seals keys."""
 
     async def catch_up(self) -> None:
         """Learn of keys that other processes made or deleted. May raise StorageUnavailable."""

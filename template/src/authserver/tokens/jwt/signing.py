@@ -12,7 +12,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 _LEAST_RSA_BITS = 2048
 _COMMAND_SECONDS = 10

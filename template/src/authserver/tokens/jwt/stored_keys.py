@@ -18,7 +18,8 @@ from authserver import clock
 from authserver.audit import audit
 from authserver.crypto.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
-from authserver.storage import Storage, StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
+from authserver.storage.facts import Facts
 from authserver.tokens.jwt.signing import KeyPair, Signer, make, read
 
 # The number of the key; after `keys rewrap` also the name of the secret key that seals it.
@@ -47,9 +48,9 @@ class StoredKeys:
         self._records: list[_Record] = []  # in the order in which they sign
         self._unreadable: set[str] = set()
 
-    def open(self, storage: Storage, seal: Seal) -> None:
-        """Take the open storage, and what seals keys. What is known of another store is forgotten."""
-        self._storage = storage
+    def open(self, facts: Facts, seal: Seal) -> None:
+        """Take the open store of facts, and what seals keys. What is known of another store is forgotten."""
+        self._facts = facts
         self._seal = seal
         self._records = []
 
@@ -112,7 +113,7 @@ class StoredKeys:
     async def rewrap(self) -> int:
         """Seal again under another name, then delete the old one: at no moment is a key missing."""
         count = 0
-        facts = await self._storage.list_facts(SIGNING_KEY)
+        facts = await self._facts.all(SIGNING_KEY)
         for name, sealed in facts.items():
             found = _NAME.fullmatch(name)
             if found and not self._seal.is_current(sealed):
@@ -124,8 +125,8 @@ class StoredKeys:
                         "AUTH_SECRET_KEY_PREVIOUS: it must be the key that sealed the signing keys."
                         " Example: AUTH_SECRET_KEY_PREVIOUS_FILE=/run/secrets/previous_key"
                     ) from None
-                await self._storage.remember(f"{purpose} {self._seal.name}", self._seal.seal(value, purpose))
-                await self._storage.forget(name)
+                await self._facts.remember(f"{purpose} {self._seal.name}", self._seal.seal(value, purpose))
+                await self._facts.forget(name)
                 count += 1
         return count
 
@@ -139,7 +140,7 @@ class StoredKeys:
 
     async def _read(self) -> dict[str, int]:
         """Read the records that are new, drop those that are gone; return the names of all, with numbers."""
-        facts = await self._storage.list_facts(SIGNING_KEY)
+        facts = await self._facts.all(SIGNING_KEY)
         names = {name: int(found[1]) for name in facts if (found := _NAME.fullmatch(name))}
         records = {record.number: record for record in self._records if record.number in names.values()}
         for name, number in names.items():
@@ -156,7 +157,7 @@ class StoredKeys:
     async def _make(self, number: int, *, signs_at: float) -> None:
         record = {"private": make(self._algorithm).decode(), "made_at": clock.now(), "signs_at": signs_at}
         purpose = f"{SIGNING_KEY}{number}"
-        await self._storage.remember(purpose, self._seal.seal(json.dumps(record).encode(), purpose))
+        await self._facts.remember(purpose, self._seal.seal(json.dumps(record).encode(), purpose))
 
     def _unsealed(self, number: int, sealed: bytes) -> _Record:
         record = json.loads(self._seal.unseal(sealed, f"{SIGNING_KEY}{number}"))
@@ -165,6 +166,6 @@ class StoredKeys:
 
     async def _forget(self, names: dict[str, int], record: _Record) -> None:
         mine = [name for name, number in names.items() if number == record.number]
-        if any([await self._storage.forget(name) for name in mine]):
+        if any([await self._facts.forget(name) for name in mine]):
             audit("signing key deleted", kid=record.pair.kid)
         self._records = [other for other in self._records if other is not record]

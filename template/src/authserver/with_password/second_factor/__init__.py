@@ -10,20 +10,16 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import buckets
-from authserver.browser.cookies import (
-    check_form,
-    form_page,
-    posted_form,
-    required_session,
-    start_session,
-)
+from authserver.browser.elsewhere import Elsewhere, see_other
+from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
+from authserver.browser.sessions import required_session, start_session
 from authserver.findings import Finding, note
 from authserver.model.records import Session, User
 from authserver.provider import Provider
@@ -95,8 +91,6 @@ class SecondFactor:
     async def _show(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")
         half = await self._half(request, request_id)
-        if isinstance(half, Response):
-            return half
         factor, _ = await self._kept.get(half.subject)
         page = self._code_page(request, request_id) if factor else self._offer(request, request_id, half)
         return await waiting.keep(self._server, page, half)
@@ -106,8 +100,6 @@ class SecondFactor:
         check_form(self._server, request, form)
         request_id = form.get("request", "")
         half = await self._half(request, request_id)
-        if isinstance(half, Response):
-            return half
         factor, counter = await self._kept.get(half.subject)
         if factor is None:
             return await self._enrol_at_sign_in(request, form, half)
@@ -118,32 +110,33 @@ class SecondFactor:
         done = await sign_in.finish(self._server, request, subject=half.subject, request_id=request_id)
         return waiting.end(self._server, done)
 
-    async def _half(self, request: Request, request_id: str) -> Waiting | Response:
-        """Take the half of a sign-in that is done, or return the page to show instead."""
-        pending = await sign_in.begin(self._server, request, request_id)
-        if isinstance(pending, Response):
-            return pending
-        return await waiting.take(self._server, request, request_id) or _to("/login", request_id)
+    async def _half(self, request: Request, request_id: str) -> Waiting:
+        """Take the half of a sign-in that is done; raises Elsewhere, to begin, and Refusal."""
+        await sign_in.begin(self._server, request, request_id)
+        half = await waiting.take(self._server, request, request_id)
+        if half is None:
+            raise Elsewhere(_to("/login", request_id))
+        return half
 
     async def _check(
         self, request: Request, subject: str, factor: Factor, counter: int, code: str
-    ) -> tuple[str | None, float]:
+    ) -> tuple[str | None, float | None]:
         """Use up a code; return what is wrong with it, a key of the strings, and the seconds to wait."""
         if not code:
-            return "empty", 0
+            return "empty", None
         counted = buckets(self._server, request, "code", account=subject, subject=subject)
-        wait = await self._server.storage.take_attempt(counted)
+        wait = await self._server.storage.sign_ins.take_attempt(counted)
         if wait > 0:
             return "slow", wait
         left = factor.used(code)
         if left is None or not await self._kept.put(subject, left, counter):
             address = client_address(request, self._server.settings)
             audit("second factor failed", subject=subject, address=address)
-            return "wrong", 0
-        await self._server.storage.return_attempt(counted)
+            return "wrong", None
+        await self._server.storage.sign_ins.return_attempt(counted)
         if len(left.recovery) < len(factor.recovery):
             audit("recovery code used", subject=subject)
-        return None, 0
+        return None, None
 
     async def _enrol_at_sign_in(self, request: Request, form: dict[str, str], half: Waiting) -> Response:
         """Set up what is demanded; where it is not, somebody took the factor away: begin again."""
@@ -174,32 +167,28 @@ class SecondFactor:
         )
 
     def _code_page(
-        self, request: Request, request_id: str, *, error: str | None = None, wait: float = 0
+        self, request: Request, request_id: str, *, error: str | None = None, wait: float | None = None
     ) -> Response:
-        seconds = int(wait) + 1
         return form_page(
             self._server,
             request,
             "with_password/second_factor/pages/second_factor",
             status={None: 200, "slow": 429, "wrong": 401}.get(error, 400),
-            headers={"Retry-After": str(seconds)} if error == "slow" else None,
+            wait=wait,
             request_id=request_id,
             error=error,
-            retry_after=seconds,
         )
 
     # ------------------------------------------------------------------------------------- on the account
 
     async def _show_enrolment(self, request: Request) -> Response:
         session = await required_session(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         return self._offer_again(request, session, seed=None)
 
     async def _enrol(self, request: Request) -> Response:
         form, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         seed = enrolment.offered_seed(self._server, form, session.subject)
         codes = await enrolment.enrol(self._kept, session.subject, seed, form.get("code", ""))
         if codes is None:
@@ -218,8 +207,7 @@ class SecondFactor:
 
     async def _remove(self, request: Request) -> Response:
         _, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         if self._required:
             raise BadRequest("this server demands a second factor")
         await self._kept.delete(session.subject)
@@ -228,8 +216,7 @@ class SecondFactor:
 
     async def _renew_recovery_codes(self, request: Request) -> Response:
         _, session = await posted_form(self._server, request)
-        if again := sign_in.fresh(self._server, request, session):
-            return again
+        sign_in.require_fresh_sign_in(self._server, request, session)
         factor, counter = await self._kept.get(session.subject)
         if factor is None:
             raise BadRequest("there is no second factor")
@@ -242,4 +229,4 @@ class SecondFactor:
 
 def _to(path: str, request_id: str) -> Response:
     query = f"?{urlencode({'request': request_id})}" if request_id else ""
-    return RedirectResponse(f"{path}{query}", status_code=303, headers={"Cache-Control": "no-store"})
+    return see_other(f"{path}{query}")

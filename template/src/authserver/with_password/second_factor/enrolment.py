@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from authserver import pages
 from authserver.audit import audit
-from authserver.browser.cookies import form_page
+from authserver.browser.forms import form_page
 from authserver.crypto.sealing import CannotUnseal, Seal
 from authserver.provider import Provider
 from authserver.requests.reading import BadRequest

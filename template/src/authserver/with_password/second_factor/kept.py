@@ -14,7 +14,7 @@ class Kept:
 
     async def get(self, subject: str) -> tuple[Factor | None, int]:
         """Return the user's factor and its counter (0: there is none); raises CannotUnseal."""
-        stored = await self._storage.get_credential(subject, SECOND_FACTOR)
+        stored = await self._storage.sign_ins.get_credential(subject, SECOND_FACTOR)
         if stored is None:
             return None, 0
         return Factor.from_bytes(self._seal.unseal(stored.value, _purpose(subject))), stored.counter
@@ -22,16 +22,16 @@ class Kept:
     async def put(self, subject: str, factor: Factor, counter: int) -> bool:
         """Store the factor unless somebody changed it since it was read."""
         sealed = self._seal.seal(factor.to_bytes(), _purpose(subject))
-        return await self._storage.put_credential(subject, SECOND_FACTOR, sealed, counter=counter)
+        return await self._storage.sign_ins.put_credential(subject, SECOND_FACTOR, sealed, counter=counter)
 
     async def delete(self, subject: str) -> bool:
         """Take the factor away; False if there is none."""
-        return await self._storage.delete_credential(subject, SECOND_FACTOR)
+        return await self._storage.sign_ins.delete_credential(subject, SECOND_FACTOR)
 
     async def rewrap(self) -> int:
         """Seal again what the previous secret key sealed; return how many factors."""
         count = 0
-        for user in await self._storage.list_users():
+        for user in await self._storage.users.all():
             # Again where a code was used in between.
             while await self._is_outdated(user.subject):
                 factor, counter = await self.get(user.subject)
@@ -39,7 +39,7 @@ class Kept:
         return count
 
     async def _is_outdated(self, subject: str) -> bool:
-        stored = await self._storage.get_credential(subject, SECOND_FACTOR)
+        stored = await self._storage.sign_ins.get_credential(subject, SECOND_FACTOR)
         return stored is not None and not self._seal.is_current(stored.value)
 
 

@@ -39,7 +39,7 @@ def begin(user: User, request_id: str) -> Waiting:
 async def keep(server: Provider, response: Response, waiting: Waiting) -> Response:
     """Let the browser that gets this response go on with the sign-in."""
     ticket = secret_values.new(Kind.SECOND_FACTOR)
-    await server.storage.add_ticket(
+    await server.storage.sign_ins.add_ticket(
         digest(Kind.SECOND_FACTOR, ticket),
         json.dumps(asdict(waiting)).encode(),
         lifetime_seconds=waiting.until - clock.now(),
@@ -51,7 +51,7 @@ async def keep(server: Provider, response: Response, waiting: Waiting) -> Respon
 async def take(server: Provider, request: Request, request_id: str) -> Waiting | None:
     """Return the sign-in that this browser began for that authorization request, once."""
     ticket = get_cookie(server, request, _COOKIE)
-    value = await server.storage.take_ticket(digest(Kind.SECOND_FACTOR, ticket))
+    value = await server.storage.sign_ins.take_ticket(digest(Kind.SECOND_FACTOR, ticket))
     waiting = None if value is None else Waiting(**json.loads(value))
     return waiting if waiting and waiting.request == _name(request_id) else None
 

@@ -3,7 +3,7 @@
 import sqlite3
 from importlib.resources import files
 
-from authserver.storage import StorageUnavailable
+from authserver.storage.errors import StorageUnavailable
 
 
 def migrate(connection: sqlite3.Connection) -> None:

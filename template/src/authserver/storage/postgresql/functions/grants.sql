@@ -1,6 +1,6 @@
--- The life of a grant. The rules of 0002_clients_and_users.sql hold here too.
+-- The life of a grant. The rules of shared.sql hold here.
 
-CREATE FUNCTION authserver.add_authorization_request(
+CREATE OR REPLACE FUNCTION authserver.add_authorization_request(
     _digest bytea, _client_id text, _redirect_uri text, _redirect_uri_explicit boolean, _state text,
     _scopes text, _code_challenge text, _resource text, _address text, _lifetime double precision,
     _limit integer
@@ -29,7 +29,7 @@ BEGIN
 END $$;
 
 -- Return the request that was consumed for it. No row: request, user or client is gone.
-CREATE FUNCTION authserver.create_grant(
+CREATE OR REPLACE FUNCTION authserver.create_grant(
     _request bytea, _grant_id text, _subject text, _scopes text, _grant_seconds double precision,
     _code bytea, _code_seconds double precision, _remember_seconds double precision
 ) RETURNS SETOF authserver.authorization_requests
@@ -64,7 +64,7 @@ BEGIN
 END $$;
 
 -- Store new tokens of a grant that the caller has locked; return when the access token runs out.
-CREATE FUNCTION authserver.store_tokens(
+CREATE OR REPLACE FUNCTION authserver.store_tokens(
     _grant authserver.living_grants, _scopes text, _access bytea, _refresh bytea,
     _access_seconds double precision, _refresh_seconds double precision, _now double precision
 ) RETURNS double precision
@@ -86,7 +86,7 @@ BEGIN
 END $$;
 
 -- The verdict: redeemed, or replayed. No row: nothing is alive.
-CREATE FUNCTION authserver.redeem_code(
+CREATE OR REPLACE FUNCTION authserver.redeem_code(
     _digest bytea, _attempt bytea, _access bytea, _refresh bytea, _access_seconds double precision,
     _refresh_seconds double precision
 ) RETURNS TABLE (
@@ -131,7 +131,7 @@ BEGIN
 END $$;
 
 -- The verdict: rotated, repeated, or reused. No row: nothing is alive.
-CREATE FUNCTION authserver.rotate_refresh_token(
+CREATE OR REPLACE FUNCTION authserver.rotate_refresh_token(
     _digest bytea, _scopes text, _salt bytea, _replay_seconds double precision, _access bytea,
     _refresh bytea, _access_seconds double precision, _refresh_seconds double precision
 ) RETURNS TABLE (
@@ -176,7 +176,7 @@ BEGIN
         _token.access_scopes, _grant.resource, _token.spent_at, _token.access_expires_at;
 END $$;
 
-CREATE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
+CREATE OR REPLACE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     PERFORM FROM authserver.grants WHERE grant_id = _grant_id FOR NO KEY UPDATE;

@@ -14,10 +14,6 @@ CREATE TABLE authserver.schema_versions (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The time at which a statement came, for those that wait for nobody.
-CREATE FUNCTION authserver.now() RETURNS double precision
-LANGUAGE sql STABLE AS $$ SELECT extract(epoch FROM statement_timestamp())::double precision $$;
-
 CREATE TABLE authserver.facts (
     name text COLLATE "C" PRIMARY KEY,
     value bytea NOT NULL

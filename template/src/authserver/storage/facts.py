@@ -1,0 +1,23 @@
+"""What the installation knows of itself, by name: signing keys, check values, accounts of a directory."""
+
+from abc import ABC, abstractmethod
+
+
+class Facts(ABC):
+    """Named values. One that is there stays, until it is forgotten."""
+
+    @abstractmethod
+    async def recall(self, name: str) -> bytes | None:
+        """Return what is stored under `name`."""
+
+    @abstractmethod
+    async def remember(self, name: str, value: bytes) -> bytes:
+        """Store `value` under `name` unless there is one already; return the stored one."""
+
+    @abstractmethod
+    async def all(self, prefix: str) -> dict[str, bytes]:
+        """Return what is stored under names that begin so, by name."""
+
+    @abstractmethod
+    async def forget(self, name: str) -> bool:
+        """Delete what is stored under `name`; False if there is nothing."""

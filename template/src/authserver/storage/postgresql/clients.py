@@ -1,0 +1,69 @@
+"""Registered clients. Adding and removing one are functions: see functions/clients.sql."""
+
+import json
+
+from typing_extensions import override
+
+from authserver.model.records import Client
+from authserver.storage.clients import Clients
+from authserver.storage.postgresql.connections import Subject
+
+
+class PostgreSQLClients(Subject, Clients):
+    """The clients of a database."""
+
+    @override
+    async def add(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
+        return await self._said(
+            "SELECT authserver.add_client($1, $2, $3, $4, $5, $6, $7, $8)",
+            client.client_id,
+            json.dumps(client.metadata),
+            client.secret_digest,
+            client.address,
+            client.approved_at is not None,
+            client.completed_at is not None,
+            unused_limit,
+            unused_age_seconds,
+            repeatable=True,
+        )
+
+    @override
+    async def get(self, client_id: str) -> Client | None:
+        return await self._record(
+            Client,
+            """
+            SELECT client_id, metadata, secret_digest, address, created_at, approved_at, completed_at
+            FROM authserver.clients
+            WHERE client_id = $1
+            """,
+            client_id,
+            repeatable=True,
+        )
+
+    @override
+    async def all(self) -> list[Client]:
+        return await self._records(
+            Client,
+            """
+            SELECT client_id, metadata, secret_digest, address, created_at, approved_at, completed_at
+            FROM authserver.clients
+            ORDER BY created_at
+            """,
+        )
+
+    @override
+    async def approve(self, client_id: str) -> bool:
+        return await self._said(
+            """
+            UPDATE authserver.clients SET approved_at = coalesce(approved_at, authserver.now())
+            WHERE client_id = $1
+            RETURNING true
+            """,
+            client_id,
+            repeatable=True,
+        )
+
+    @override
+    async def remove(self, client_id: str) -> bool:
+        """Delete the client; what hangs off it goes with it."""
+        return await self._said("SELECT authserver.remove_client($1)", client_id)

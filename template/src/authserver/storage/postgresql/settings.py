@@ -1,0 +1,35 @@
+"""Where the database is, and how it is connected to."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from authserver.settings import CoreSettings
+
+_SCHEMES = {"postgresql", "postgres"}
+_HOST = re.compile(r"([^:\[\]@]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+
+
+class Settings(CoreSettings):
+    """What can be set of this storage."""
+
+    storage_url: SecretStr = Field(
+        default=..., examples=["postgresql://name:password@db.example.com/authserver?sslmode=verify-full"]
+    )
+    storage_pooler: bool = Field(default=False, examples=["True"])
+    storage_connections: int = Field(default=10, gt=0, examples=["10"])
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage_url(cls, value: SecretStr) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        hosts = url.netloc.rpartition("@")[2].split(",")
+        named = len(url.path) > 1 or "dbname" in parse_qs(url.query)
+        stray = "@" in url.path or "@" in url.netloc.rpartition("@")[0] or url.fragment
+        if url.scheme not in _SCHEMES or not named or stray or not all(map(_HOST.fullmatch, hosts)):
+            raise ValueError(
+                "it must name a host and a database, and special characters of the password must be"
+                " percent-encoded (@ as %40)"
+            )
+        return value

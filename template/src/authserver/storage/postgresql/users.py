@@ -1,0 +1,164 @@
+"""Accounts and invitations. What takes several steps is a function: see functions/users.sql."""
+
+import uuid
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from authserver.model.records import Invitation, User
+from authserver.storage.postgresql.connections import Subject
+from authserver.storage.rows import folded, record, text
+from authserver.storage.users import OPERATOR, Users
+
+
+class PostgreSQLUsers(Subject, Users):
+    """The users of a database."""
+
+    @override
+    async def get(self, name: str) -> User | None:
+        return await self._record(
+            User,
+            """
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            FROM authserver.users
+            WHERE folded_name = $1
+            """,
+            folded(name),
+            repeatable=True,
+        )
+
+    @override
+    async def get_by_subject(self, subject: str) -> User | None:
+        return await self._record(
+            User,
+            """
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            FROM authserver.users
+            WHERE subject = $1
+            """,
+            subject,
+            repeatable=True,
+        )
+
+    @override
+    async def all(self) -> list[User]:
+        return await self._records(
+            User,
+            """
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            FROM authserver.users
+            ORDER BY created_at
+            """,
+        )
+
+    @override
+    async def add(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        [row] = await self._run(
+            """
+            INSERT INTO authserver.users AS stored (subject, folded_name, name, scopes, created_at)
+            VALUES ($1, $2, $3, $4, authserver.now())
+            ON CONFLICT (folded_name) DO UPDATE SET name = stored.name
+            RETURNING subject, name, scopes, created_at, disabled_at, disabled_by
+            """,
+            str(uuid.uuid4()),
+            folded(name),
+            name,
+            text(scopes),
+            repeatable=True,
+        )
+        return record(User, row)
+
+    @override
+    async def rename(self, name: str, new_name: str) -> bool:
+        return await self._said(
+            "SELECT authserver.rename_user($1, $2, $3)", folded(name), new_name, folded(new_name)
+        )
+
+    @override
+    async def set_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
+        return await self._said(
+            "UPDATE authserver.users SET scopes = $2 WHERE folded_name = $1 RETURNING true",
+            folded(name),
+            text(scopes),
+            repeatable=True,
+        )
+
+    @override
+    async def disable(self, name: str, *, by: str = OPERATOR) -> bool:
+        return await self._said(
+            "SELECT authserver.disable_user($1, $2, $3)",
+            folded(name),
+            by,
+            by == OPERATOR,
+            repeatable=True,
+        )
+
+    @override
+    async def enable(self, name: str, *, by: str = OPERATOR) -> bool:
+        return await self._said(
+            """
+            UPDATE authserver.users SET disabled_at = NULL, disabled_by = NULL
+            WHERE folded_name = $1 AND ($3 OR disabled_by = $2)
+            RETURNING true
+            """,
+            folded(name),
+            by,
+            by == OPERATOR,
+            repeatable=by == OPERATOR,
+        )
+
+    @override
+    async def delete(self, name: str) -> bool:
+        """Delete the user; what hangs off them goes with them."""
+        return await self._said("SELECT authserver.delete_user($1)", folded(name))
+
+    @override
+    async def add_invitation(
+        self,
+        digest: bytes,
+        name: str | None,
+        *,
+        scopes: Sequence[str] | None,
+        lifetime_seconds: float,
+    ) -> bool:
+        return await self._said(
+            "SELECT authserver.add_invitation($1, $2, $3, $4, $5, $6)",
+            digest,
+            str(uuid.uuid4()),
+            None if name is None else folded(name),
+            name,
+            text(scopes),
+            lifetime_seconds,
+            repeatable=True,
+        )
+
+    @override
+    async def get_invitation(self, digest: bytes) -> Invitation | None:
+        return await self._record(
+            Invitation,
+            """
+            SELECT i.name, coalesce(u.subject, i.subject) AS subject
+            FROM authserver.invitations AS i
+            LEFT JOIN authserver.users AS u USING (folded_name)
+            WHERE i.digest = $1 AND i.expires_at > authserver.now()
+            AND (i.name IS NOT NULL OR NOT EXISTS (SELECT FROM authserver.users))
+            """,
+            digest,
+            repeatable=True,
+        )
+
+    @override
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
+        return await self._record(
+            User,
+            """
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            FROM authserver.claim_invitation($1, $2, $3, $4, $5)
+            """,
+            digest,
+            folded(name),
+            name,
+            *(credential or (None, None)),
+        )

@@ -1,0 +1,137 @@
+"""Authorization requests, grants, and what hangs off a grant, each found by its digest."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from typing_extensions import override
+
+from authserver.model.records import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationRequest,
+    Grant,
+    RefreshToken,
+    Revocation,
+)
+from authserver.storage.grants import Grants
+from authserver.storage.redis.server import Kept
+from authserver.storage.redis.values import decode, each, found
+from authserver.storage.rows import redemption, rotation, text
+from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+
+
+class RedisGrants(Kept, Grants):
+    """The grants of a store."""
+
+    @override
+    async def add_request(
+        self,
+        digest: bytes,
+        request: AuthorizationRequest,
+        *,
+        lifetime_seconds: float,
+        limit: int,
+    ) -> bool:
+        row = asdict(request) | {"digest": digest, "scopes": text(request.scopes)}
+        stored = await self._server.run("add_authorization_request", row, lifetime_seconds, limit, again=True)
+        return bool(stored)
+
+    @override
+    async def get_request(self, digest: bytes) -> AuthorizationRequest | None:
+        return found(AuthorizationRequest, await self._server.run("get_authorization_request", digest))
+
+    @override
+    async def take_request(self, digest: bytes) -> AuthorizationRequest | None:
+        return found(AuthorizationRequest, await self._server.run("take_authorization_request", digest))
+
+    @override
+    async def create(
+        self,
+        request: bytes,
+        *,
+        subject: str,
+        scopes: Sequence[str],
+        grant_seconds: float,
+        code: bytes,
+        code_seconds: float,
+        remember_seconds: float = 0,
+    ) -> AuthorizationRequest | None:
+        grant = {"grant_id": str(uuid.uuid4()), "subject": subject, "scopes": text(scopes)}
+        seconds = (grant_seconds, code_seconds, remember_seconds)
+        taken = await self._server.run("create_grant", request, grant, {"digest": code}, *seconds)
+        return found(AuthorizationRequest, taken)
+
+    @override
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        wanted = {
+            "client_id": request.client_id,
+            "redirect_uri": request.redirect_uri,
+            "resource": request.resource,
+        }
+        remembered = map(decode, await self._server.run("recall_consent", subject, wanted))
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in remembered)
+
+    @override
+    async def get_code(self, digest: bytes) -> AuthorizationCode | None:
+        return found(AuthorizationCode, await self._server.run("get_code", digest))
+
+    @override
+    async def redeem_code(
+        self, digest: bytes, *, attempt: bytes, tokens: NewTokens, lifetimes: Lifetimes
+    ) -> Redeemed | Replayed | Gone:
+        flat = await self._server.run(
+            "redeem_code", digest, attempt, asdict(tokens), asdict(lifetimes), again=True
+        )
+        return redemption(decode(flat) if flat else None)
+
+    @override
+    async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
+        return found(RefreshToken, await self._server.run("get_refresh_token", digest))
+
+    @override
+    async def rotate_refresh_token(
+        self,
+        digest: bytes,
+        *,
+        scopes: Sequence[str],
+        salt: bytes,
+        replay_seconds: float,
+        tokens: NewTokens,
+        lifetimes: Lifetimes,
+    ) -> Rotated | Reused | Gone:
+        flat = await self._server.run(
+            "rotate_refresh_token",
+            digest,
+            text(scopes),
+            salt,
+            replay_seconds,
+            asdict(tokens),
+            asdict(lifetimes),
+            again=True,
+        )
+        return rotation(decode(flat) if flat else None, salt)
+
+    @override
+    async def add_access_token(
+        self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float
+    ) -> None:
+        row = {"digest": digest, "grant_id": grant_id, "scopes": text(scopes), "expires_at": expires_at}
+        await self._server.run("add_access_token", row, again=True)
+
+    @override
+    async def get_access_token(self, digest: bytes) -> AccessToken | None:
+        return found(AccessToken, await self._server.run("get_access_token", digest))
+
+    @override
+    async def all(self, subject: str | None = None) -> list[Grant]:
+        grants = each(Grant, await self._server.run("list_grants", subject))
+        return sorted(grants, key=lambda grant: grant.created_at)
+
+    @override
+    async def revoke(self, grant_id: str) -> bool:
+        return bool(await self._server.run("revoke_grant", grant_id))
+
+    @override
+    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
+        return each(Revocation, await self._server.run("list_revocations", within_seconds))

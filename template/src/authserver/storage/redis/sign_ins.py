@@ -1,0 +1,75 @@
+"""Credentials by subject and kind, tickets, buckets, and sessions."""
+
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from authserver.model.records import Credential, Session
+from authserver.storage.redis.server import Kept
+from authserver.storage.redis.values import decode, each, found
+from authserver.storage.rows import record
+from authserver.storage.sign_ins import Bucket, SignIns
+
+
+class RedisSignIns(Kept, SignIns):
+    """What the logins of a store keep."""
+
+    @override
+    async def get_credential(self, subject: str, kind: str) -> Credential | None:
+        return found(Credential, await self._server.command(b"HGETALL", f"credentials/{subject}/{kind}"))
+
+    @override
+    async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
+        row = {"subject": subject, "kind": kind, "value": value}
+        return bool(await self._server.run("put_credential", row, counter))
+
+    @override
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        rows = map(decode, await self._server.run("list_credentials", subject))
+        return {row["kind"]: record(Credential, row) for row in rows}
+
+    @override
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
+        row = {"subject": subject, "kind": kind}
+        return bool(await self._server.run("delete_credential", row, beside))
+
+    @override
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        await self._server.run("add_ticket", {"digest": digest, "value": value}, lifetime_seconds)
+
+    @override
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        value: bytes | None = await self._server.run("take_ticket", digest)
+        return value
+
+    @override
+    async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
+        parts = [part for one in buckets for part in (one.key, one.burst, one.interval_seconds)]
+        return float(await self._server.run("take_attempt", len(buckets), *parts))
+
+    @override
+    async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
+        parts = [part for one in buckets for part in (one.key, one.interval_seconds)]
+        await self._server.run("return_attempt", len(buckets), *parts)
+
+    @override
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
+        row = {"digest": digest, "subject": subject, "device": device}
+        await self._server.run("add_session", row, lifetime_seconds, again=True)
+
+    @override
+    async def get_session(self, digest: bytes) -> Session | None:
+        return found(Session, await self._server.run("get_session", digest))
+
+    @override
+    async def end_session(self, digest: bytes) -> None:
+        await self._server.run("end_session", digest, again=True)
+
+    @override
+    async def list_sessions(self, subject: str) -> list[Session]:
+        sessions = each(Session, await self._server.run("list_sessions", subject))
+        return sorted(sessions, key=lambda session: session.created_at)
+
+    @override
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        await self._server.run("end_sessions", subject, keep, again=True)

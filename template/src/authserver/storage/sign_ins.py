@@ -1,0 +1,75 @@
+"""What signing in needs: credentials, tickets to take once, limits on attempts, sessions of browsers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from authserver.model.records import Credential, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A limit on attempts: `burst` at once, then one each `interval_seconds`, shared by all processes."""
+
+    key: bytes
+    burst: int
+    interval_seconds: float
+
+
+class SignIns(ABC):
+    """What logins keep, and who is signed in where."""
+
+    @abstractmethod
+    async def get_credential(self, subject: str, kind: str) -> Credential | None:
+        """Return the user's credential of that kind."""
+
+    @abstractmethod
+    async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
+        """Replace the credential if its counter is still `counter` (0: there is none)."""
+
+    @abstractmethod
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        """Return all credentials of the user, by kind."""
+
+    @abstractmethod
+    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
+        """Delete the user's credential of that kind; False if there is none.
+
+        With `beside`, only where the user has another one whose kind begins so: else False.
+        """
+
+    @abstractmethod
+    async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
+        """Store something that can be taken once."""
+
+    @abstractmethod
+    async def take_ticket(self, digest: bytes) -> bytes | None:
+        """Consume a ticket; return its value, None where it is gone."""
+
+    @abstractmethod
+    async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
+        """Count an attempt in all buckets, or in none; return the seconds to wait (0: go on)."""
+
+    @abstractmethod
+    async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
+        """Take back one attempt from each bucket: it succeeded."""
+
+    @abstractmethod
+    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
+        """Store a session."""
+
+    @abstractmethod
+    async def get_session(self, digest: bytes) -> Session | None:
+        """Return the session if it and its user are alive."""
+
+    @abstractmethod
+    async def end_session(self, digest: bytes) -> None:
+        """End the session."""
+
+    @abstractmethod
+    async def list_sessions(self, subject: str) -> list[Session]:
+        """Return the living sessions of the user, oldest first."""
+
+    @abstractmethod
+    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
+        """End all sessions of the user, but the one with the digest `keep`."""

@@ -1,0 +1,98 @@
+"""The database file: how what is kept in it is read and written.
+
+Writes go through the writer thread (`writer.py`); reads run where they are asked, on a connection of their
+own: a read takes microseconds and no lock, since the database is in WAL mode.
+"""
+
+import sqlite3
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from authserver import clock
+from authserver.storage.errors import StorageUnavailable
+from authserver.storage.rows import record
+from authserver.storage.sqlite.lock import FileLock
+from authserver.storage.sqlite.schema import migrate
+from authserver.storage.sqlite.writer import Writer, connect
+
+P = ParamSpec("P")
+T = TypeVar("T")
+K = TypeVar("K", bound="Kept")
+
+
+class File:
+    """The file, its writer, the connection that reads, and the lock among processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: Writer | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._lock: FileLock | None = None
+
+    def open(self) -> None:
+        """Make the file with rights for its owner only, bring the schema up to date, start the writer."""
+        try:
+            self.path.touch(mode=0o600)
+            self._lock = FileLock(self.path.with_suffix(".lock"))
+            with self._lock.held(), closing(connect(self.path)) as connection:
+                migrate(connection)
+            self._reader = connect(self.path)
+        except (sqlite3.Error, OSError) as error:
+            raise StorageUnavailable(f"{self.path}: {error}") from error
+        self._writer = Writer(self.path, self._lock)
+
+    def close(self) -> None:
+        """Finish queued writes, close the file."""
+        for part in (self._writer, self._reader, self._lock):
+            if part is not None:
+                part.close()
+        self._writer = self._reader = self._lock = None
+
+    async def write(self, operation: Callable[[sqlite3.Connection, float], T]) -> T:
+        """Run `operation` in the writer thread; return its answer after its commit."""
+        if self._writer is None:
+            raise StorageUnavailable("the storage is not open")
+        answer: T = await self._writer.submit(operation)
+        return answer
+
+    def read(self, statement: str, /, **values: Any) -> list[sqlite3.Row]:
+        """Return the rows that a statement finds; it knows the time as `:now`."""
+        if self._reader is None:
+            raise StorageUnavailable("the storage is not open")
+        try:
+            return self._reader.execute(statement, values | {"now": clock.now()}).fetchall()
+        except sqlite3.Error as error:
+            raise StorageUnavailable(str(error)) from error
+
+    def all(self, kind: type[T], statement: str, /, **values: Any) -> list[T]:
+        """Return the records that a statement finds."""
+        return [record(kind, row) for row in self.read(statement, **values)]
+
+    def one(self, kind: type[T], statement: str, /, **values: Any) -> T | None:
+        """Return the record that a statement finds, if any."""
+        return next(iter(self.all(kind, statement, **values)), None)
+
+
+class Kept:
+    """What is kept in the file."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+
+
+def written(
+    operation: Callable[Concatenate[K, sqlite3.Connection, float, P], T],
+) -> Callable[Concatenate[K, P], Coroutine[Any, Any, T]]:
+    """Make an operation, which is given the connection and the time, a method: it returns after the commit.
+
+    The operation runs in the writer thread, as one step: all of it is stored, or nothing.
+    """
+
+    @wraps(operation)
+    async def method(self: K, /, *args: P.args, **values: P.kwargs) -> T:
+        return await self._file.write(lambda db, now: operation(self, db, now, *args, **values))
+
+    return method

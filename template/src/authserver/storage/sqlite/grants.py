@@ -1,0 +1,367 @@
+"""Requests, grants, codes and tokens, in SQLite."""
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from typing_extensions import override
+
+from authserver.model.records import (
+    AccessToken,
+    AuthorizationCode,
+    AuthorizationRequest,
+    Grant,
+    RefreshToken,
+    Revocation,
+)
+from authserver.storage.grants import Grants
+from authserver.storage.rows import record, redemption, rotation, text
+from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.revoking import revoke
+from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+
+
+class SQLiteGrants(Kept, Grants):
+    """The view `living_grants` joins grant, user and client: what it does not show is not alive."""
+
+    @override
+    @written
+    def add_request(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        request: AuthorizationRequest,
+        *,
+        lifetime_seconds: float,
+        limit: int,
+    ) -> bool:
+        waiting = db.execute(
+            "SELECT count(*) FROM authorization_requests WHERE address = ? AND expires_at > ?",
+            (request.address, now),
+        ).fetchone()[0]
+        if waiting >= limit:
+            return False
+        added = db.execute(
+            """
+            INSERT INTO authorization_requests (
+                digest, client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge,
+                resource, address, expires_at
+            )
+            SELECT
+                :digest, client_id, :redirect_uri, :redirect_uri_explicit, :state, :scopes, :code_challenge,
+                :resource, :address, :expires_at
+            FROM clients WHERE client_id = :client_id
+            """,
+            asdict(request)
+            | {"digest": digest, "scopes": text(request.scopes), "expires_at": now + lifetime_seconds},
+        )
+        return added.rowcount > 0
+
+    @override
+    async def get_request(self, digest: bytes) -> AuthorizationRequest | None:
+        return self._file.one(
+            AuthorizationRequest,
+            "SELECT * FROM authorization_requests WHERE digest = :digest AND expires_at > :now",
+            digest=digest,
+        )
+
+    @override
+    @written
+    def take_request(self, db: sqlite3.Connection, now: float, digest: bytes) -> AuthorizationRequest | None:
+        return _taken(db, now, digest)
+
+    @override
+    @written
+    def create(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        request: bytes,
+        *,
+        subject: str,
+        scopes: Sequence[str],
+        grant_seconds: float,
+        code: bytes,
+        code_seconds: float,
+        remember_seconds: float = 0,
+    ) -> AuthorizationRequest | None:
+        alive = db.execute("SELECT 1 FROM users WHERE subject = ? AND disabled_at IS NULL", (subject,))
+        taken = alive.fetchone() and _taken(db, now, request)
+        if not taken:
+            return None
+        values = asdict(taken) | {
+            "grant_id": str(uuid.uuid4()),
+            "subject": subject,
+            "scopes": text(scopes),
+            "now": now,
+            "expires_at": now + grant_seconds,
+            "remembered_until": now + remember_seconds,
+            "code": code,
+            "code_expires_at": now + code_seconds,
+        }
+        db.execute(
+            """
+            INSERT INTO grants (
+                grant_id, client_id, subject, scopes, resource, redirect_uri, created_at, used_at, expires_at,
+                access_until, remembered_until
+            ) VALUES (
+                :grant_id, :client_id, :subject, :scopes, :resource, :redirect_uri, :now, :now, :expires_at,
+                :now, :remembered_until
+            )
+            """,
+            values,
+        )
+        db.execute(
+            """
+            INSERT INTO codes (digest, grant_id, redirect_uri_explicit, code_challenge, expires_at)
+            VALUES (:code, :grant_id, :redirect_uri_explicit, :code_challenge, :code_expires_at)
+            """,
+            values,
+        )
+        return taken
+
+    @override
+    async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
+        found = self._file.read(
+            """
+            SELECT scopes FROM living_grants
+            WHERE subject = :subject AND client_id = :client_id
+            AND redirect_uri = :redirect_uri AND resource = :resource
+            AND expires_at > :now AND remembered_until > :now
+            """,
+            subject=subject,
+            client_id=request.client_id,
+            redirect_uri=request.redirect_uri,
+            resource=request.resource,
+        )
+        return any(set(request.scopes) <= set(row["scopes"].split()) for row in found)
+
+    @override
+    async def get_code(self, digest: bytes) -> AuthorizationCode | None:
+        return self._file.one(
+            AuthorizationCode,
+            """
+            SELECT c.*, g.client_id, g.subject, g.scopes, g.resource, g.redirect_uri
+            FROM codes AS c JOIN grants AS g USING (grant_id)
+            WHERE c.digest = :digest AND c.expires_at > :now
+            """,
+            digest=digest,
+        )
+
+    @override
+    @written
+    def redeem_code(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        *,
+        attempt: bytes,
+        tokens: NewTokens,
+        lifetimes: Lifetimes,
+    ) -> Redeemed | Replayed | Gone:
+        values = asdict(tokens) | asdict(lifetimes) | {"now": now, "digest": digest, "attempt": attempt}
+        row = db.execute(
+            """
+            SELECT
+                g.grant_id, g.client_id, g.subject, g.user_name, g.scopes, g.resource,
+                coalesce(c.spent_at, :now) AS issued_at,
+                coalesce(c.access_expires_at, min(:now + :access_token_seconds, g.expires_at)) AS expires_at,
+                CASE
+                    WHEN c.attempt IS NULL THEN 'first'
+                    WHEN c.attempt = :attempt THEN 'repeated'
+                    ELSE 'replayed'
+                END AS verdict
+            FROM codes AS c JOIN living_grants AS g USING (grant_id)
+            WHERE c.digest = :digest AND c.expires_at > :now AND g.expires_at > :now
+            """,
+            values,
+        ).fetchone()
+        match row and row["verdict"]:
+            case "first":
+                values |= dict(row)
+                db.execute(
+                    """
+                    UPDATE codes SET attempt = :attempt, spent_at = :now, access_expires_at = :expires_at
+                    WHERE digest = :digest
+                    """,
+                    values,
+                )
+                _store_tokens(db, tokens, values)
+                db.execute(
+                    """
+                    UPDATE clients SET completed_at = coalesce(completed_at, :now)
+                    WHERE client_id = :client_id
+                    """,
+                    values,
+                )
+            case "replayed":
+                revoke(db, now, grant_id=row["grant_id"])
+        return redemption(row)
+
+    @override
+    async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
+        return self._file.one(
+            RefreshToken,
+            """
+            SELECT r.*, g.client_id, g.subject, g.scopes, g.resource, u.scopes AS entitlement
+            FROM refresh_tokens AS r JOIN grants AS g USING (grant_id) JOIN users AS u USING (subject)
+            WHERE r.digest = :digest AND r.expires_at > :now
+            """,
+            digest=digest,
+        )
+
+    @override
+    @written
+    def rotate_refresh_token(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        *,
+        scopes: Sequence[str],
+        salt: bytes,
+        replay_seconds: float,
+        tokens: NewTokens,
+        lifetimes: Lifetimes,
+    ) -> Rotated | Reused | Gone:
+        values = asdict(tokens) | asdict(lifetimes)
+        values |= {
+            "now": now,
+            "digest": digest,
+            "scopes": text(scopes),
+            "salt": salt,
+            "replay_seconds": replay_seconds,
+        }
+        row = db.execute(
+            """
+            SELECT
+                g.grant_id, g.client_id, g.subject, g.user_name, g.resource,
+                coalesce(r.access_scopes, :scopes) AS scopes,
+                coalesce(r.spent_at, :now) AS issued_at,
+                coalesce(r.access_expires_at, min(:now + :access_token_seconds, g.expires_at)) AS expires_at,
+                coalesce(r.salt, :salt) AS salt,
+                CASE
+                    WHEN r.spent_at IS NULL THEN 'first'
+                    WHEN r.salt = :salt THEN 'repeated'
+                    WHEN r.salt IS NOT NULL AND :now - r.spent_at <= :replay_seconds THEN 'repeated'
+                    ELSE 'reused'
+                END AS verdict
+            FROM refresh_tokens AS r JOIN living_grants AS g USING (grant_id)
+            WHERE r.digest = :digest AND r.expires_at > :now AND g.expires_at > :now
+            """,
+            values,
+        ).fetchone()
+        match row and row["verdict"]:
+            case "first":
+                values |= dict(row)
+                db.execute(
+                    """
+                    UPDATE refresh_tokens
+                    SET salt = :salt, spent_at = :now,
+                        access_scopes = :scopes, access_expires_at = :expires_at
+                    WHERE digest = :digest
+                    """,
+                    values,
+                )
+                _store_tokens(db, tokens, values)
+            case "reused":
+                revoke(db, now, grant_id=row["grant_id"])
+        return rotation(row, salt)
+
+    @override
+    @written
+    def add_access_token(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        *,
+        grant_id: str,
+        scopes: Sequence[str],
+        expires_at: float,
+    ) -> None:
+        db.execute(
+            """
+            INSERT OR IGNORE INTO access_tokens (digest, grant_id, scopes, expires_at)
+            SELECT ?, grant_id, ?, ? FROM grants WHERE grant_id = ?
+            """,
+            (digest, text(scopes), expires_at, grant_id),
+        )
+
+    @override
+    async def get_access_token(self, digest: bytes) -> AccessToken | None:
+        return self._file.one(
+            AccessToken,
+            """
+            SELECT a.*, g.client_id, g.subject, g.user_name, g.entitlement, g.resource
+            FROM access_tokens AS a JOIN living_grants AS g USING (grant_id)
+            WHERE a.digest = :digest AND a.expires_at > :now AND g.expires_at > :now
+            """,
+            digest=digest,
+        )
+
+    @override
+    async def all(self, subject: str | None = None) -> list[Grant]:
+        return self._file.all(
+            Grant,
+            """
+            SELECT * FROM living_grants
+            WHERE expires_at > :now AND (:subject IS NULL OR subject = :subject)
+            ORDER BY created_at
+            """,
+            subject=subject,
+        )
+
+    @override
+    @written
+    def revoke(self, db: sqlite3.Connection, now: float, grant_id: str) -> bool:
+        return revoke(db, now, grant_id=grant_id)
+
+    @override
+    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
+        return self._file.all(
+            Revocation,
+            """
+            SELECT grant_id, until FROM revocations
+            WHERE until > :now AND (:within IS NULL OR revoked_at >= :now - :within)
+            """,
+            within=within_seconds,
+        )
+
+
+def _taken(db: sqlite3.Connection, now: float, digest: bytes) -> AuthorizationRequest | None:
+    row = db.execute(
+        "DELETE FROM authorization_requests WHERE digest = ? AND expires_at > ? RETURNING *", (digest, now)
+    ).fetchone()
+    return row and record(AuthorizationRequest, row)
+
+
+def _store_tokens(db: sqlite3.Connection, tokens: NewTokens, values: dict[str, Any]) -> None:
+    if tokens.refresh is not None:
+        db.execute(
+            """
+            INSERT INTO refresh_tokens (digest, grant_id, expires_at)
+            SELECT :refresh, grant_id, min(:now + :refresh_token_seconds, expires_at)
+            FROM grants WHERE grant_id = :grant_id
+            """,
+            values,
+        )
+    db.execute(
+        """
+        UPDATE grants SET used_at = :now, access_until = max(access_until, :expires_at)
+        WHERE grant_id = :grant_id
+        """,
+        values,
+    )
+    if tokens.access is not None:
+        db.execute(
+            """
+            INSERT INTO access_tokens (digest, grant_id, scopes, expires_at)
+            VALUES (:access, :grant_id, :scopes, :expires_at)
+            """,
+            values,
+        )

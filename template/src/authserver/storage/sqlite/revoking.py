@@ -1,0 +1,27 @@
+"""How grants end before their time."""
+
+import sqlite3
+
+
+def revoke(
+    db: sqlite3.Connection,
+    now: float,
+    *,
+    grant_id: str | None = None,
+    subject: str | None = None,
+    client_id: str | None = None,
+) -> bool:
+    """Revoke a grant, all of a user or all of a client; False if none of them was alive."""
+    revoked = db.execute(
+        """
+        UPDATE grants SET revoked_at = :now
+        WHERE (grant_id = :grant_id OR subject = :subject OR client_id = :client_id) AND revoked_at IS NULL
+        RETURNING grant_id, revoked_at, access_until
+        """,
+        {"now": now, "grant_id": grant_id, "subject": subject, "client_id": client_id},
+    ).fetchall()
+    db.executemany(
+        "INSERT OR IGNORE INTO revocations (grant_id, revoked_at, until) VALUES (?, ?, ?)",
+        [row for row in revoked if row["access_until"] > now],
+    )
+    return bool(revoked)

@@ -1,0 +1,166 @@
+"""What signing in needs, in SQLite."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from authserver.model.records import Credential, Session
+from authserver.storage.rows import record
+from authserver.storage.sign_ins import Bucket, SignIns
+from authserver.storage.sqlite.file import Kept, written
+
+# One session, or all of a user: the other one is NULL, and finds nothing.
+_SESSIONS = """
+    SELECT s.*, u.name AS user_name, u.scopes AS entitlement
+    FROM sessions AS s JOIN users AS u USING (subject)
+    WHERE (s.digest = :digest OR s.subject = :subject)
+    AND s.expires_at > :now AND u.disabled_at IS NULL
+    ORDER BY s.created_at
+"""
+
+
+class SQLiteSignIns(Kept, SignIns):
+    """The tables `credentials`, `tickets`, `buckets` and `sessions`."""
+
+    @override
+    async def get_credential(self, subject: str, kind: str) -> Credential | None:
+        return self._file.one(
+            Credential,
+            "SELECT * FROM credentials WHERE subject = :subject AND kind = :kind",
+            subject=subject,
+            kind=kind,
+        )
+
+    @override
+    @written
+    def put_credential(
+        self, db: sqlite3.Connection, now: float, subject: str, kind: str, value: bytes, *, counter: int
+    ) -> bool:
+        if counter == 0:
+            put = db.execute(
+                """
+                INSERT OR IGNORE INTO credentials (subject, kind, value, counter)
+                SELECT subject, ?, ?, 1 FROM users WHERE subject = ?
+                """,
+                (kind, value, subject),
+            )
+        else:
+            put = db.execute(
+                """
+                UPDATE credentials SET value = :value, counter = counter + 1
+                WHERE subject = :subject AND kind = :kind AND counter = :counter
+                """,
+                {"subject": subject, "kind": kind, "value": value, "counter": counter},
+            )
+        return put.rowcount > 0
+
+    @override
+    async def list_credentials(self, subject: str) -> dict[str, Credential]:
+        found = self._file.read(
+            "SELECT * FROM credentials WHERE subject = :subject ORDER BY kind", subject=subject
+        )
+        return {row["kind"]: record(Credential, row) for row in found}
+
+    @override
+    @written
+    def delete_credential(
+        self, db: sqlite3.Connection, now: float, subject: str, kind: str, *, beside: str | None = None
+    ) -> bool:
+        deleted = db.execute(
+            """
+            DELETE FROM credentials WHERE subject = :subject AND kind = :kind
+            AND (:beside IS NULL OR EXISTS (
+                SELECT 1 FROM credentials AS other
+                WHERE other.subject = :subject AND other.kind <> :kind
+                AND substr(other.kind, 1, length(:beside)) = :beside
+            ))
+            """,
+            {"subject": subject, "kind": kind, "beside": beside},
+        )
+        return deleted.rowcount > 0
+
+    @override
+    @written
+    def add_ticket(
+        self, db: sqlite3.Connection, now: float, digest: bytes, value: bytes, *, lifetime_seconds: float
+    ) -> None:
+        db.execute("INSERT INTO tickets VALUES (?, ?, ?)", (digest, value, now + lifetime_seconds))
+
+    @override
+    @written
+    def take_ticket(self, db: sqlite3.Connection, now: float, digest: bytes) -> bytes | None:
+        row = db.execute(
+            "DELETE FROM tickets WHERE digest = ? AND expires_at > ? RETURNING value", (digest, now)
+        ).fetchone()
+        return None if row is None else bytes(row["value"])
+
+    @override
+    @written
+    def take_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> float:
+        """Apply the generic cell rate algorithm."""
+        full_at: dict[bytes, float] = {}
+        wait = 0.0
+        for bucket in buckets:
+            row = db.execute("SELECT full_at FROM buckets WHERE key = ?", (bucket.key,)).fetchone()
+            start = max(now, row["full_at"] if row else now)
+            wait = max(wait, start - now - (bucket.burst - 1) * bucket.interval_seconds)
+            full_at[bucket.key] = start + bucket.interval_seconds
+        if wait > 0:
+            return wait
+        db.executemany(
+            """
+            INSERT INTO buckets (key, full_at) VALUES (?, ?)
+            ON CONFLICT DO UPDATE SET full_at = excluded.full_at
+            """,
+            full_at.items(),
+        )
+        return 0
+
+    @override
+    @written
+    def return_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> None:
+        db.executemany(
+            "UPDATE buckets SET full_at = full_at - ? WHERE key = ?",
+            [(bucket.interval_seconds, bucket.key) for bucket in buckets],
+        )
+
+    @override
+    @written
+    def add_session(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        subject: str,
+        *,
+        device: str,
+        lifetime_seconds: float,
+    ) -> None:
+        db.execute(
+            """
+            INSERT INTO sessions (digest, subject, device, created_at, expires_at)
+            SELECT ?, subject, ?, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL
+            """,
+            (digest, device, now, now + lifetime_seconds, subject),
+        )
+
+    @override
+    async def get_session(self, digest: bytes) -> Session | None:
+        return self._file.one(Session, _SESSIONS, digest=digest, subject=None)
+
+    @override
+    @written
+    def end_session(self, db: sqlite3.Connection, now: float, digest: bytes) -> None:
+        db.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+
+    @override
+    async def list_sessions(self, subject: str) -> list[Session]:
+        return self._file.all(Session, _SESSIONS, digest=None, subject=subject)
+
+    @override
+    @written
+    def end_sessions(
+        self, db: sqlite3.Connection, now: float, subject: str, *, keep: bytes | None = None
+    ) -> None:
+        db.execute("DELETE FROM sessions WHERE subject = ? AND digest IS NOT ?", (subject, keep))

@@ -1,0 +1,186 @@
+"""Users and invitations, in SQLite."""
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+
+from typing_extensions import override
+
+from authserver.model.records import Invitation, User
+from authserver.storage.rows import folded, record, text
+from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.revoking import revoke
+from authserver.storage.users import OPERATOR, Users
+
+
+class SQLiteUsers(Kept, Users):
+    """The tables `users`, whose rows take with them what hangs off them, and `invitations`."""
+
+    @override
+    async def get(self, name: str) -> User | None:
+        return self._file.one(User, "SELECT * FROM users WHERE folded_name = :name", name=folded(name))
+
+    @override
+    async def get_by_subject(self, subject: str) -> User | None:
+        return self._file.one(User, "SELECT * FROM users WHERE subject = :subject", subject=subject)
+
+    @override
+    async def all(self) -> list[User]:
+        return self._file.all(User, "SELECT * FROM users ORDER BY created_at")
+
+    @override
+    @written
+    def add(self, db: sqlite3.Connection, now: float, name: str, *, scopes: Sequence[str] | None) -> User:
+        return _made(db, now, name, subject=str(uuid.uuid4()), scopes=text(scopes))
+
+    @override
+    @written
+    def rename(self, db: sqlite3.Connection, now: float, name: str, new_name: str) -> bool:
+        renamed = db.execute(
+            "UPDATE OR IGNORE users SET name = ?, folded_name = ? WHERE folded_name = ?",
+            (new_name, folded(new_name), folded(name)),
+        )
+        return renamed.rowcount > 0
+
+    @override
+    @written
+    def set_scopes(self, db: sqlite3.Connection, now: float, name: str, scopes: Sequence[str] | None) -> bool:
+        changed = db.execute(
+            "UPDATE users SET scopes = ? WHERE folded_name = ?", (text(scopes), folded(name))
+        )
+        return changed.rowcount > 0
+
+    @override
+    @written
+    def disable(self, db: sqlite3.Connection, now: float, name: str, *, by: str = OPERATOR) -> bool:
+        row = db.execute(
+            """
+            UPDATE users SET
+                disabled_at = coalesce(disabled_at, :now),
+                disabled_by = CASE :by WHEN :operator THEN :by ELSE coalesce(disabled_by, :by) END
+            WHERE folded_name = :name
+            RETURNING subject
+            """,
+            {"now": now, "by": by, "operator": OPERATOR, "name": folded(name)},
+        ).fetchone()
+        if row is None:
+            return False
+        db.execute("DELETE FROM sessions WHERE subject = ?", (row["subject"],))
+        revoke(db, now, subject=row["subject"])
+        return True
+
+    @override
+    @written
+    def enable(self, db: sqlite3.Connection, now: float, name: str, *, by: str = OPERATOR) -> bool:
+        enabled = db.execute(
+            """
+            UPDATE users SET disabled_at = NULL, disabled_by = NULL
+            WHERE folded_name = :name AND (:by = :operator OR disabled_by IS :by)
+            """,
+            {"by": by, "operator": OPERATOR, "name": folded(name)},
+        )
+        return enabled.rowcount > 0
+
+    @override
+    @written
+    def delete(self, db: sqlite3.Connection, now: float, name: str) -> bool:
+        db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded(name),))
+        row = db.execute("SELECT subject FROM users WHERE folded_name = ?", (folded(name),)).fetchone()
+        if row is None:
+            return False
+        revoke(db, now, subject=row["subject"])
+        db.execute("DELETE FROM users WHERE subject = ?", (row["subject"],))
+        return True
+
+    @override
+    @written
+    def add_invitation(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        name: str | None,
+        *,
+        scopes: Sequence[str] | None,
+        lifetime_seconds: float,
+    ) -> bool:
+        if name is None and _any_user(db):
+            return False
+        folded_name = None if name is None else folded(name)
+        db.execute("DELETE FROM invitations WHERE folded_name IS ?", (folded_name,))
+        db.execute(
+            """
+            INSERT INTO invitations (digest, subject, folded_name, name, scopes, expires_at)
+            VALUES (?, ?, ?, ?, ?, ?)
+            """,
+            (digest, str(uuid.uuid4()), folded_name, name, text(scopes), now + lifetime_seconds),
+        )
+        return True
+
+    @override
+    async def get_invitation(self, digest: bytes) -> Invitation | None:
+        return self._file.one(
+            Invitation,
+            """
+            SELECT i.name, coalesce(u.subject, i.subject) AS subject
+            FROM invitations AS i LEFT JOIN users AS u USING (folded_name)
+            WHERE i.digest = :digest AND i.expires_at > :now
+            AND (i.name IS NOT NULL OR NOT EXISTS (SELECT 1 FROM users))
+            """,
+            digest=digest,
+        )
+
+    @override
+    @written
+    def claim_invitation(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        digest: bytes,
+        *,
+        name: str,
+        credential: tuple[str, bytes] | None,
+    ) -> User | None:
+        invitation = db.execute(
+            "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING *", (digest, now)
+        ).fetchone()
+        if invitation is None:
+            return None
+        first = invitation["name"] is None
+        if first and _any_user(db):
+            return None
+        user = _made(
+            db,
+            now,
+            name if first else invitation["name"],
+            subject=invitation["subject"],
+            scopes=invitation["scopes"],
+        )
+        if user.disabled_at is not None:
+            return None
+        if credential is not None:
+            db.execute(
+                """
+                INSERT INTO credentials (subject, kind, value, counter) VALUES (?, ?, ?, 1)
+                ON CONFLICT DO UPDATE SET value = excluded.value, counter = counter + 1
+                """,
+                (user.subject, *credential),
+            )
+        db.execute("DELETE FROM sessions WHERE subject = ?", (user.subject,))
+        return user
+
+
+def _any_user(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
+
+
+def _made(db: sqlite3.Connection, now: float, name: str, *, subject: str, scopes: str | None) -> User:
+    """Return the user of that name, making one where there is none."""
+    db.execute(
+        """
+        INSERT INTO users (subject, folded_name, name, scopes, created_at) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (folded_name) DO NOTHING
+        """,
+        (subject, folded(name), name, scopes, now),
+    )
+    return record(User, db.execute("SELECT * FROM users WHERE folded_name = ?", (folded(name),)).fetchone())

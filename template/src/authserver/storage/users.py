@@ -1,0 +1,87 @@
+"""People with an account, and the one-time links that make or recover one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from authserver.model.records import Invitation, User
+
+OPERATOR = "operator"
+"""Who disables and enables users, unless a login does."""
+
+
+class Users(ABC):
+    """The accounts. Names are the same in whatever case they are written."""
+
+    @abstractmethod
+    async def get(self, name: str) -> User | None:
+        """Return the user of that name, in whatever case it is written."""
+
+    @abstractmethod
+    async def get_by_subject(self, subject: str) -> User | None:
+        """Return the user with that subject."""
+
+    @abstractmethod
+    async def all(self) -> list[User]:
+        """Return all users, oldest first."""
+
+    @abstractmethod
+    async def add(self, name: str, *, scopes: Sequence[str] | None) -> User:
+        """Return the user of that name; where there is none, make one that may grant `scopes`.
+
+        For accounts that are kept elsewhere, such as in a directory.
+        """
+
+    @abstractmethod
+    async def rename(self, name: str, new_name: str) -> bool:
+        """Call a user otherwise; False if there is no such user, or another one has the new name."""
+
+    @abstractmethod
+    async def set_scopes(self, name: str, scopes: Sequence[str] | None) -> bool:
+        """Set what the user may grant (None: the default scopes); False if there is no such user."""
+
+    @abstractmethod
+    async def disable(self, name: str, *, by: str = OPERATOR) -> bool:
+        """Disable a user, end their sessions, revoke their grants; False if there is no such user.
+
+        Who is disabled already stays as they are, but an operator's word stands over that of others.
+        """
+
+    @abstractmethod
+    async def enable(self, name: str, *, by: str = OPERATOR) -> bool:
+        """Let a disabled user sign in again; False if there is no such user.
+
+        Others than an operator only undo what they did themselves: False where somebody else did it.
+        """
+
+    @abstractmethod
+    async def delete(self, name: str) -> bool:
+        """Delete a user with all that is theirs; False if there is no such user."""
+
+    @abstractmethod
+    async def add_invitation(
+        self,
+        digest: bytes,
+        name: str | None,
+        *,
+        scopes: Sequence[str] | None,
+        lifetime_seconds: float,
+    ) -> bool:
+        """Store a one-time link, in place of an older one for the same name.
+
+        `scopes` is what a new account may grant. Without a name it is good for the first account only:
+        False if there is an account already.
+        """
+
+    @abstractmethod
+    async def get_invitation(self, digest: bytes) -> Invitation | None:
+        """Return what the link is good for, without consuming it."""
+
+    @abstractmethod
+    async def claim_invitation(
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+    ) -> User | None:
+        """Consume the link: create the account or recover it, and set its credential (kind and value).
+
+        `name` is used for the first account. Recovery ends the account's sessions.
+        None: the link is gone, or its user is disabled.
+        """
