@@ -196,6 +196,22 @@ def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path
 
 
 @effort.release
+def test_an_edit_of_a_file_that_a_release_moves_is_dropped(source: Path, project: Path) -> None:
+    """Without a word: so UPGRADING.md names each moved file."""
+    write(project, [line.replace("two", "mine") for line in LINES])
+    commit(project, "Mine")
+    new = Path(PATH).with_name("moved.txt")
+    (source / "template" / PATH).rename(source / "template" / new)
+    commit(source, "Move")
+    git(source, "tag", "999.2.0")
+    update(project)
+    assert git(project, "ls-files", "--unmerged") == ""
+    assert not list(project.rglob("*.rej"))
+    assert not (project / PATH).exists()
+    assert (project / new).read_text(encoding="utf-8").split() == LINES
+
+
+@effort.release
 def test_a_default_of_a_later_generation_is_for_new_projects_only(
     source: Path, project: Path, tmp_path: Path
 ) -> None:

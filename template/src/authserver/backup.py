@@ -1,7 +1,8 @@
 """Backups: every record as a line of JSON, the same for all storages, so that one moves to another.
 
-They hold what is at rest: digests, password hashes and sealed values, and not the secret key, without which
-nothing sealed comes back. The first line says what the file is, the last how many records it holds.
+They hold what is at rest: digests, password hashes and sealed values. They do not hold the secret key, and
+without it no sealed value can be read. The first line says what the file is, the last one how many records
+it holds.
 """
 
 import base64

@@ -68,7 +68,7 @@ async def answer(tokens: TokenFormat, issued: Issued, seeds: Seeds, *, now: floa
 async def answer_again(
     tokens: TokenFormat, storage: Storage, issued: Issued, seeds: Seeds, scopes: Sequence[str]
 ) -> OAuthToken:
-    """Return the answer of the first use; for other scopes, with an access token for those."""
+    """Return the answer of the first use; if other scopes are asked for, with an access token for these."""
     stored = tokens.digest(seeds.access)
     if tuple(scopes) != issued.scopes and stored is not None:
         await storage.grants.add_access_token(

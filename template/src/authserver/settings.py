@@ -1,6 +1,6 @@
 """The settings of every project: environment variables or `.env`, prefix `AUTH_`, units in their names.
 
-A choice adds its own by a class `Settings` in its module; `configuration.py` puts them together. A wrong one
+A choice adds its own by a class `Settings` in its module; `all_settings.py` puts them together. A wrong one
 stops the start with one line that names the variable, what is wrong and an example.
 """
 

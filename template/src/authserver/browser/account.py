@@ -22,7 +22,7 @@ _DONE_SECONDS = 60
 
 
 async def show(server: Provider, request: Request) -> Response:
-    """Show who is signed in where, with which apps and credentials, and how to connect an app."""
+    """Show the user's devices, apps and credentials, and how to connect an app."""
     session = await required_session(server, request)
     section = await server.login.account_section(request, session)
     sessions = await server.storage.sign_ins.list_sessions(session.subject)
@@ -88,7 +88,7 @@ async def show_sign_out(server: Provider, request: Request) -> Response:
 
 
 async def sign_out(server: Provider, request: Request) -> Response:
-    """End all sessions of who is signed in and, where they want it, disconnect all apps."""
+    """End all sessions of the user and, if they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
     await server.storage.sign_ins.end_sessions(session.subject)
@@ -111,5 +111,5 @@ async def log_out(server: Provider, request: Request) -> Response:
 
 
 def _device_id(server: Provider, session: Session) -> str:
-    """Return a name for a session that says nothing of it and is good for nothing else."""
+    """Return a name for a session, from which neither the session nor its cookie can be found."""
     return derive(server.keys.names, "session", session.digest).hex()[:32]

@@ -25,7 +25,7 @@ class App:
 
 
 async def connected(server: Provider, session: Session) -> list[App]:
-    """Return the apps that may act for who is signed in, in the order in which they were allowed."""
+    """Return the apps that may act for the user, in the order in which they were allowed."""
     by_client: dict[str, list[Grant]] = {}
     for grant in await server.storage.grants.all(session.subject):
         by_client.setdefault(grant.client_id, []).append(grant)

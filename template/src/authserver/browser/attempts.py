@@ -27,7 +27,7 @@ def buckets(
 
 
 def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:
-    """Return what attempts from one address count against, if limited: to `factor` times the setting."""
+    """Return what attempts from one address count against: `factor` times the setting, none where it is 0."""
     limit = factor * server.settings.limit_sign_ins_per_minute
     key = derive(server.keys.names, "sign-ins from", client_address(request, server.settings))
     return [Bucket(key, limit, 60 / limit)] if limit else []

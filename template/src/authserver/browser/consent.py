@@ -33,7 +33,7 @@ async def find_request(server: Provider, request: Request, request_id: str) -> A
 
 
 async def show(server: Provider, request: Request) -> Response:
-    """Show the consent page to who is signed in."""
+    """Show the consent page; it needs a session."""
     request_id = parse_parameters(request.scope["query_string"]).get("request", "")
     pending = await find_request(server, request, request_id)
     session = await _signed_in(server, request, request_id)
@@ -68,7 +68,7 @@ async def decide(server: Provider, request: Request) -> Response:
     request_id = form.get("request", "")
     pending = await find_request(server, request, request_id)
     session = await _signed_in(server, request, request_id)
-    # The form names who it was shown to: another user who signed in meanwhile did not see it.
+    # The form names the user who saw it: another one, who signed in meanwhile, did not.
     check_form(server, request, form, subject=session.subject)
     match form.get("decision"):
         case "allow":

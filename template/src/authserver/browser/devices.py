@@ -1,4 +1,4 @@
-"""What browsers say of themselves, in plain words. They may say anything: it is told, never relied on."""
+"""What browsers say of themselves, in plain words. They may say anything: it is shown, never relied on."""
 
 _BROWSERS = {
     "Edg": "Edge",

@@ -144,7 +144,7 @@ async def credentials(name: str, /, *, as_json: Json = False) -> None:
 
 @users.command
 async def remove_credential(name: str, kind: str, /) -> None:
-    """Take a credential away, such as a second factor that is lost, and sign the user out everywhere.
+    """Take a credential away, such as a second factor that is lost. Signs the user out everywhere.
 
     Parameters
     ----------

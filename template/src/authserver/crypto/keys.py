@@ -76,13 +76,13 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
 
 
 async def check_value(storage: Storage) -> bytes:
-    """Return what the store keeps of its secret key, to tell whether another one is it."""
+    """Return what the store keeps of its secret key, by which another key is told from it."""
     checks = await storage.facts.all(CHECK)
     return checks[max(checks, key=_number)] if checks else b""
 
 
 async def store_check_value(storage: Storage, keys: Keys) -> None:
-    """Let the store know its new secret key: it opens with the previous one alone no more."""
+    """Store the check value of the new secret key: the store does not open with the previous one alone."""
     checks = await storage.facts.all(CHECK)
     last = max(checks, key=_number)
     if checks[last] != keys.check:

@@ -39,6 +39,6 @@ async def examine(server: AuthorizationServer) -> AsyncIterator[Finding]:
     if not is_tested(version("fastmcp")):
         yield unsafe(
             "fastmcp",
-            f"version {version('fastmcp')} is none that authserver was tested with",
+            f"authserver was not tested with version {version('fastmcp')}",
             "Run copier update, and tests/authserver/test_upstream.py",
         )

@@ -59,7 +59,7 @@ class Login(Protocol):
         return True
 
     def signed_out(self, request: Request, request_id: str) -> Response:
-        """Return what comes after signing out: with a request at hand, somebody else's sign-in for it."""
+        """Return what comes after signing out; if a request waits, the page where another user signs in."""
         if request_id:
             return see_other(f"/login?{urlencode({'request': request_id})}")
         return pages.message(request, "signed_out", status=200)

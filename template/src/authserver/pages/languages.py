@@ -61,7 +61,7 @@ def spoken(request: Request) -> Language:
 def preferred(accept_language: str) -> Language:
     """Return the language that a browser prefers of those there are, by default English.
 
-    RFC 9110 section 12.5.4, with the lookup of RFC 4647 section 3.4: who asks for de-AT gets de.
+    RFC 9110 section 12.5.4, with the lookup of RFC 4647 section 3.4: a browser that asks for de-AT gets de.
     """
     items = re.sub(r"[ \t]", "", accept_language.lower()).split(",")[:_PREFERENCES]
     wanted = [(float(found[2] or 1), found[1]) for found in map(_PREFERENCE.fullmatch, items) if found]

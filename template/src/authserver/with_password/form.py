@@ -64,7 +64,7 @@ class PasswordForm:
         return endpoint("/login", GET=self._show, POST=self._submit)
 
     async def attempt(self, request: Request, username: str, password: str) -> User:
-        """Return who has that name and password; counts the attempt. Raises Refused."""
+        """Return the user with that name and password; counts the attempt. Raises Refused."""
         storage, address = self._server.storage, client_address(request, self._server.settings)
         user = await storage.users.get(username)
         subject = user.subject if user else None

@@ -156,7 +156,7 @@ class DirectoryLogin(Login):
     # --------------------------------------------------------------------------------------- check
 
     async def watch(self) -> None:
-        """Look at all entries now and then; of all processes that share the store one does."""
+        """Look at all entries now and then; only one of the processes that share the store does."""
         if not self._directory.has_service_account:
             _log.warning(
                 "accounts that the directory disables keep their grants: AUTH_LDAP_BIND_DN is not set"

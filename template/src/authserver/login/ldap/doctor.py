@@ -12,18 +12,18 @@ _SLOW_MINUTES = 60
 def checks(settings: Settings) -> Iterator[Finding]:
     """Judge who may sign in, and how soon an account that is closed there ends here.
 
-    A way to it without encryption is refused at the start, off loopback.
+    A connection without encryption, except to loopback, is refused at the start.
     """
     if settings.ldap_bind_template is not None:
         yield note(
             "AUTH_LDAP_BIND_TEMPLATE",
-            "without a service account, who is closed in the directory keeps apps until they expire",
+            "without a service account, what is closed in the directory keeps apps until they expire",
             "Set AUTH_LDAP_BIND_DN instead",
         )
     elif settings.ldap_check_minutes > _SLOW_MINUTES:
         yield note(
             "AUTH_LDAP_CHECK_MINUTES",
-            f"who is closed in the directory keeps access for up to {settings.ldap_check_minutes} minutes",
+            f"what is closed in the directory keeps access for up to {settings.ldap_check_minutes} minutes",
             "Lower it",
         )
     if settings.ldap_filter == type(settings).model_fields["ldap_filter"].default:

@@ -93,7 +93,7 @@ def load(value: bytes) -> Passkey:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A passkey's answer, not yet verified: who it says it is of, and the kind of its credential."""
+    """A passkey's answer, not yet verified: whose it says it is, and the kind of its credential."""
 
     subject: str
     kind: str

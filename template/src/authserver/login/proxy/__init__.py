@@ -1,4 +1,4 @@
-"""Sign-in by an authenticating reverse proxy, which names the person in a header: only consent remains.
+"""Sign-in by a reverse proxy, which names the person in a header; this server asks only for consent.
 
 The header counts in every request, not only at sign-in. A session ends as soon as the proxy names somebody
 else. A one-time link lets an operator in when the proxy names nobody.

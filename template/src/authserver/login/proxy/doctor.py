@@ -1,4 +1,4 @@
-"""What doctor says of who may name people."""
+"""What doctor says of the proxies that may name people."""
 
 from collections.abc import Iterator
 

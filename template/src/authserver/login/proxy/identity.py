@@ -1,4 +1,4 @@
-"""Who the proxy names: read from a header, and believed only where nobody else can have written it."""
+"""The person whom the proxy names: read from a header, and believed only if nobody else can have set it."""
 
 import hmac
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _warned: set[tuple[str, str]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom the proxy names, and what their groups let them grant: None where groups decide nothing."""
+    """The person whom the proxy names, and what their groups let them grant (None: groups decide nothing)."""
 
     name: str
     scopes: tuple[str, ...] | None

@@ -47,7 +47,7 @@ class Settings(CoreSettings):
 
 
 def checks(settings: Settings) -> Iterator[Finding]:
-    """Judge who can read the key, and how long other services take a token that was revoked."""
+    """Judge who can read the key, and how long other services accept a token that was revoked."""
     key = settings.signing_key_file
     if key is not None and settings.signing_key_command is None and open_to_others(key):
         yield note("AUTH_SIGNING_KEY_FILE", f"others can read {key}", f"chmod 600 {key}")

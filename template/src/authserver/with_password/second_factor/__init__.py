@@ -43,7 +43,7 @@ def checks(settings: Settings) -> Iterator[Finding]:
     if settings.second_factor == "optional":
         yield note(
             "AUTH_SECOND_FACTOR",
-            "who has somebody's password is that person, unless they set up a second factor",
+            "a password alone is enough to sign in as somebody without a second factor",
             "Set required",
         )
 

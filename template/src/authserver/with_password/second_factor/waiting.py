@@ -23,7 +23,7 @@ _SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Who has shown the password, for which authorization request, and until when that counts."""
+    """The user who gave the right password, for which authorization request, and until when it counts."""
 
     subject: str
     user_name: str
