@@ -21,7 +21,7 @@ from mcp.server.auth.provider import (
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyUrl
 
-from authserver import issuing
+from authserver import issuing, limits
 from authserver.audit import audit
 from authserver.crypto import secret_values
 from authserver.crypto.keys import Keys
@@ -42,11 +42,6 @@ from authserver.storage import Gone, Redeemed, Replayed, Reused, Rotated, Storag
 from authserver.tokens import TokenFormat
 
 T = TypeVar("T")
-
-AUTHORIZATION_REQUEST_SECONDS = 600
-_WAITING_REQUESTS_PER_ADDRESS = 100
-_UNUSED_CLIENTS = 10_000
-_UNUSED_CLIENT_SECONDS = 3600
 
 
 class Provider(OAuthProvider):
@@ -144,8 +139,8 @@ class Provider(OAuthProvider):
                 approved_at=now if client_info.approved else None,
                 completed_at=now if client_info.operated else None,
             ),
-            unused_limit=_UNUSED_CLIENTS,
-            unused_age_seconds=_UNUSED_CLIENT_SECONDS,
+            unused_limit=limits.UNUSED_CLIENTS,
+            unused_age_seconds=limits.UNUSED_CLIENT_STAYS_SECONDS,
         )
         if not stored:
             raise TooManyClients("invalid_client_metadata", "too many clients wait to be used")
@@ -176,8 +171,8 @@ class Provider(OAuthProvider):
                 resource=self.resource,
                 address=params.address,
             ),
-            lifetime_seconds=AUTHORIZATION_REQUEST_SECONDS,
-            limit=_WAITING_REQUESTS_PER_ADDRESS,
+            lifetime_seconds=limits.AUTHORIZATION_REQUEST_SECONDS,
+            limit=limits.WAITING_REQUESTS_PER_ADDRESS,
         )
         if not stored:
             raise AuthorizeError("temporarily_unavailable", "too many sign-ins wait to be finished")

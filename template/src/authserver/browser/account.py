@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver import pages
+from authserver import limits, pages
 from authserver.audit import audit
 from authserver.browser import sign_in
 from authserver.browser.apps import connected, disconnect
@@ -24,8 +24,6 @@ from authserver.model.records import Session
 from authserver.pages.languages import language
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
-
-_DONE_SECONDS = 60
 
 
 async def show(server: Provider, request: Request) -> Response:
@@ -63,7 +61,7 @@ async def show(server: Provider, request: Request) -> Response:
 def back(server: Provider, done: str) -> Response:
     """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
     response = RedirectResponse("/account", status_code=303, headers={"Cache-Control": "no-store"})
-    set_cookie(server, response, "done", done, _DONE_SECONDS)
+    set_cookie(server, response, "done", done, limits.DONE_SECONDS)
     return response
 
 

@@ -5,6 +5,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from authserver import limits
 from authserver.audit import audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.cookies import (
@@ -22,8 +23,6 @@ from authserver.model.clients import destination, is_loopback
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
-
-CODE_SECONDS = 60
 
 
 async def find_request(
@@ -130,7 +129,7 @@ async def _allow(
         scopes=granted,
         grant_seconds=server.settings.grant_seconds,
         code=digest(Kind.AUTHORIZATION_CODE, code),
-        code_seconds=CODE_SECONDS,
+        code_seconds=limits.CODE_SECONDS,
         remember_seconds=remember_days * 86_400,
     )
     if taken is None:

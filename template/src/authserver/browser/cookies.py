@@ -10,16 +10,13 @@ import hmac
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import pages
+from authserver import limits, pages
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, derive, digest
 from authserver.model.records import Session
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
 
-_REQUEST_SECONDS = 600
-_DEVICE_SECONDS = 180 * 86_400
-_DEVICE_LENGTH = 300
 _DIRECT, _LED = "direct request", "request"
 
 
@@ -75,7 +72,7 @@ def _request_cookie(request_id: str) -> str:
 def bind_request(server: Provider, response: Response, request_id: str, *, direct: bool) -> None:
     """Bind an authorization request to the browser that gets this response, and how it came here."""
     sealed = _seal(server, _DIRECT if direct else _LED, request_id)
-    set_cookie(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
+    set_cookie(server, response, _request_cookie(request_id), sealed, limits.AUTHORIZATION_REQUEST_SECONDS)
 
 
 def is_bound(server: Provider, request: Request, request_id: str) -> bool:
@@ -128,13 +125,13 @@ async def start_session(server: Provider, request: Request, response: Response, 
     await server.storage.add_session(
         stored,
         subject,
-        device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
+        device=request.headers.get("user-agent", "")[: limits.MAXIMUM_DEVICE_CHARACTERS],
         lifetime_seconds=seconds,
     )
     set_cookie(server, response, "session", value, seconds)
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{_seal(server, 'device', device, subject)}"
-    set_cookie(server, response, "device", sealed, _DEVICE_SECONDS)
+    set_cookie(server, response, "device", sealed, limits.KNOWN_DEVICE_SECONDS)
     return stored
 
 
@@ -162,7 +159,7 @@ def known_device(server: Provider, request: Request, subject: str) -> str | None
 def keep_way_back(server: Provider, request: Request, response: Response, path: str) -> None:
     """Remember the page to come back to after this browser has signed in again."""
     sealed = _seal(server, "way back", path, get_cookie(server, request, "session"))
-    set_cookie(server, response, "back", f"{path}|{sealed}", _REQUEST_SECONDS)
+    set_cookie(server, response, "back", f"{path}|{sealed}", limits.WAY_BACK_SECONDS)
 
 
 def way_back(server: Provider, request: Request) -> str | None:

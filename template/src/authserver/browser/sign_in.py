@@ -5,16 +5,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.audit import audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.provider import Provider
-
-FRESH_SECONDS = 300
-"""For how long after a sign-in dangerous steps need no other one."""
 
 
 async def begin(
@@ -56,7 +53,7 @@ def fresh(server: Provider, request: Request, session: Session) -> Response | No
 
     A GET comes back to its own page after that, a post to the account page.
     """
-    if clock.now() - session.created_at < FRESH_SECONDS:
+    if clock.now() - session.created_at < limits.FRESH_SECONDS:
         return None
     response = _to("/login")
     path = request.url.path if request.method == "GET" else "/account"

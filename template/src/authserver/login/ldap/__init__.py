@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from authserver import limits
 from authserver.audit import audit
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
@@ -42,11 +43,7 @@ DIRECTORY = "directory"
 # Facts that lead from the id of an entry to the subject of its account.
 _ACCOUNT = "account of directory entry "
 
-_AT_ONCE = 8
-_WAITING = 32
-
 _MINUTE_SECONDS = 60
-_BATCH = 50
 
 _log = structlog.get_logger("authserver")
 
@@ -63,7 +60,9 @@ class DirectoryLogin(Login):
         self._server = server
         self._minutes = settings.ldap_check_minutes
         self._directory = Directory(settings)
-        self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
+        self._pool = Pool(
+            at_once=limits.DIRECTORY_QUESTIONS_AT_ONCE, waiting=limits.DIRECTORY_QUESTIONS_WAITING
+        )
         self._second_factor = SecondFactor(server, settings)
         finish = self._second_factor.finish
         self._form = PasswordForm(server, self._check, finish, note="sign_in.directory")
@@ -184,8 +183,8 @@ class DirectoryLogin(Login):
         facts = await storage.list_facts(_ACCOUNT)
         subjects = {bytes.fromhex(fact.removeprefix(_ACCOUNT)): facts[fact].decode() for fact in facts}
         ids = list(subjects)
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
+        for start in range(0, len(ids), limits.DIRECTORY_ENTRIES_AT_ONCE):
+            batch = ids[start : start + limits.DIRECTORY_ENTRIES_AT_ONCE]
             entries = await self._pool.run(self._directory.look_up, batch)
             for id_ in batch:
                 account = await storage.get_user_by_subject(subjects[id_])

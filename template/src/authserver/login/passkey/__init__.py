@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from authserver import clock, pages
+from authserver import clock, limits, pages
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import address_buckets
@@ -50,13 +50,6 @@ from authserver.settings import CoreSettings
 from authserver.storage import Bucket
 
 SCRIPT_PATH = "/assets/passkey.js"
-
-_CHALLENGE_SECONDS = 600
-# As long as the link itself: what is too late here leaves a useless passkey on somebody's device.
-_INVITATION_SECONDS = 3600
-_NAME_LENGTH = 60
-# Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it.
-_PAGES_FOR_AN_ATTEMPT = 10
 
 
 class Settings(CoreSettings):
@@ -99,7 +92,9 @@ class PasskeyLogin(Login):
 
     # -------------------------------------------------------------------------------------- challenges
 
-    async def _challenge(self, request: Request, *purpose: str, seconds: float = _CHALLENGE_SECONDS) -> str:
+    async def _challenge(
+        self, request: Request, *purpose: str, seconds: float = limits.PASSKEY_CHALLENGE_SECONDS
+    ) -> str:
         """Return a challenge that this browser may answer once, for this purpose."""
         challenge = secret_values.new(Kind.CHALLENGE)
         await self._server.storage.add_ticket(
@@ -140,7 +135,8 @@ class PasskeyLogin(Login):
     async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
         """Return the passkey that was made, and the kind of its credential; raises Refused."""
         answer, challenge = await self._answer(request, form, *purpose)
-        name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or spoken(request).t("passkey.unnamed")
+        called = form.get("passkey_name", "").strip()[: limits.MAXIMUM_PASSKEY_NAME_CHARACTERS]
+        name = called or spoken(request).t("passkey.unnamed")
         return self._site.created(answer, challenge, name=name, now=clock.now())
 
     # ----------------------------------------------------------------------------------------- sign-in
@@ -189,7 +185,7 @@ class PasskeyLogin(Login):
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
     def _buckets(self, request: Request) -> list[Bucket]:
-        return address_buckets(self._server, request, factor=_PAGES_FOR_AN_ATTEMPT)
+        return address_buckets(self._server, request, factor=limits.PASSKEY_PAGES_FOR_AN_ATTEMPT)
 
     async def _whose(self, answer: str, challenge: str) -> str:
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
@@ -229,7 +225,8 @@ class PasskeyLogin(Login):
         self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
     ) -> Response:
         token = request.path_params["token"]
-        challenge = await self._challenge(request, "invitation", token, seconds=_INVITATION_SECONDS)
+        # As long as the link itself: what is too late here leaves a useless passkey on somebody's device.
+        challenge = await self._challenge(request, "invitation", token, seconds=limits.INVITATION_SECONDS)
         # The first account's name is only typed on the page, where the script fills it in.
         user_name = invitation.name or "-"
         creation = await self._creation(challenge, subject=invitation.subject, user_name=user_name)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from authserver import limits
 from authserver.audit import audit
 from authserver.browser import account, sign_in
 from authserver.browser.apps import disconnect
@@ -21,7 +22,7 @@ from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
 from authserver.crypto.secret_values import Kind, digest
 from authserver.login import USER_NAME, AccountSection, Login
-from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
+from authserver.login.password.passwords import Passwords
 from authserver.model.records import Credential, Invitation, Session, User
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
@@ -119,7 +120,7 @@ class PasswordLogin(Login):
             username=session.user_name,
             ends_apps=self._settings.new_password_ends_grants,
             error=error,
-            minimum=MINIMUM_LENGTH,
+            minimum=limits.MINIMUM_PASSWORD_CHARACTERS,
             retry_after=seconds,
         )
 
@@ -181,7 +182,7 @@ class PasswordLogin(Login):
             username=invitation.name,
             name=name,
             error=error,
-            minimum=MINIMUM_LENGTH,
+            minimum=limits.MINIMUM_PASSWORD_CHARACTERS,
         )
 
     async def _accept_invitation(self, request: Request) -> Response:
@@ -220,9 +221,9 @@ def _objection(name: str, password: str, again: str) -> str | None:
 
 def _unfit(password: str, again: str) -> str | None:
     """Return what is wrong with a new password: a key of the strings."""
-    if len(password) < MINIMUM_LENGTH:
+    if len(password) < limits.MINIMUM_PASSWORD_CHARACTERS:
         return "short"
-    if len(password) > MAXIMUM_LENGTH:
+    if len(password) > limits.MAXIMUM_PASSWORD_CHARACTERS:
         return "long"
     if password != again:
         return "mismatch"

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.audit import audit
 from authserver.crypto.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
@@ -23,7 +23,6 @@ from authserver.tokens.jwt.signing import KeyPair, Signer, make, read
 
 # The number of the key; after `keys rewrap` also the name of the secret key that seals it.
 _NAME = re.compile(r"signing key ([0-9]{1,9})(?: [0-9a-f]+)?")
-_SKEW_SECONDS = 60
 
 _log = structlog.get_logger("authserver")
 
@@ -133,7 +132,7 @@ class StoredKeys:
 
     def _retired(self, now: float) -> list[_Record]:
         """Return the keys that were followed by another one so long ago that none of their tokens lives."""
-        lifetime = self._token_seconds + _SKEW_SECONDS
+        lifetime = self._token_seconds + limits.CLOCK_SKEW_SECONDS
         pairs = itertools.pairwise(self._records)
         return [record for record, following in pairs if following.signs_at + lifetime < now]
 
