@@ -22,7 +22,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyUrl
 
 from authserver import issuing, limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.crypto import secret_values
 from authserver.crypto.keys import Keys
 from authserver.crypto.secret_values import Kind, digest, new_seed
@@ -144,7 +144,7 @@ class Provider(OAuthProvider):
         )
         if not stored:
             raise TooManyClients("invalid_client_metadata", "too many clients wait to be used")
-        audit("client registered", client=client_info.client_id, address=client_info.address)
+        audit(Event.CLIENT_REGISTERED, client=client_info.client_id, address=client_info.address)
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """Store the validated request under a one-time id; return the address of the sign-in page.
@@ -217,10 +217,10 @@ class Provider(OAuthProvider):
         )
         match verdict:
             case Redeemed(issued):
-                audit("code redeemed", client=client.client_id, subject=issued.subject)
+                audit(Event.CODE_REDEEMED, client=client.client_id, subject=issued.subject)
                 return await issuing.answer(self.tokens, issued, seeds, now=issued.issued_at)
             case Replayed(grant_id, subject):
-                audit("code replayed", client=client.client_id, subject=subject, grant=grant_id)
+                audit(Event.CODE_REPLAYED, client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the code was used before: its tokens are revoked")
             case Gone():
                 raise TokenError("invalid_grant", "the code is not valid any more")
@@ -278,7 +278,7 @@ class Provider(OAuthProvider):
                 seeds = issuing.successors(self.keys, refresh_token.token, first_salt, scopes)
                 return await issuing.answer_again(self.tokens, self.storage, issued, seeds, scopes)
             case Reused(grant_id, subject):
-                audit("refresh token reused", client=client.client_id, subject=subject, grant=grant_id)
+                audit(Event.REFRESH_TOKEN_REUSED, client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the token was used before: all of it is revoked")
             case _:
                 raise TokenError("invalid_grant", "the refresh token is not valid any more")
@@ -311,7 +311,7 @@ class Provider(OAuthProvider):
         if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.revoke_grant(
             token.grant_id
         ):
-            audit("grant revoked", client=token.client_id, subject=token.subject, grant=token.grant_id)
+            audit(Event.GRANT_REVOKED, client=token.client_id, subject=token.subject, grant=token.grant_id)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return a living access token for this resource, with all scopes that it amounts to now.

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from authserver import limits, pages
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import sign_in
 from authserver.browser.apps import connected, disconnect
 from authserver.browser.cookies import (
@@ -81,7 +81,7 @@ async def end_devices(server: Provider, request: Request) -> Response:
     for one in await server.storage.list_sessions(session.subject):
         if device == _device_id(server, one):
             await server.storage.end_session(one.digest)
-    audit("sessions ended", subject=session.subject)
+    audit(Event.SESSIONS_ENDED, subject=session.subject)
     return back(server, "devices" if device is None else "device")
 
 
@@ -99,7 +99,7 @@ async def sign_out(server: Provider, request: Request) -> Response:
     if again := sign_in.fresh(server, request, session):
         return again
     await server.storage.end_sessions(session.subject)
-    audit("sessions ended", subject=session.subject)
+    audit(Event.SESSIONS_ENDED, subject=session.subject)
     if "apps" in form:
         await disconnect(server, session.subject)
     response = pages.message(request, "signed_out_everywhere", status=200)

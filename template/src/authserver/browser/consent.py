@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from authserver import limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.cookies import (
     check_form,
@@ -50,7 +50,7 @@ async def show(server: Provider, request: Request) -> Response:
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
     if await _is_remembered(server, request, request_id, pending, session):
-        return await _allow(server, request, request_id, pending, session, event="consent remembered")
+        return await _allow(server, request, request_id, pending, session, event=Event.CONSENT_REMEMBERED)
     client = await server.get_client(pending.client_id)
     return form_page(
         server,
@@ -88,7 +88,7 @@ async def decide(server: Provider, request: Request) -> Response:
             days = server.settings.remember_consent_days if "remember" in form else 0
             return await _allow(server, request, request_id, pending, session, remember_days=days)
         case "deny":
-            audit("consent refused", client=pending.client_id, subject=session.subject)
+            audit(Event.CONSENT_REFUSED, client=pending.client_id, subject=session.subject)
             return await _refuse(server, request_id, "the user refused")
         case _:
             return problem(request, "bad_request", status=400, detail="choose Allow or Deny")
@@ -117,7 +117,7 @@ async def _allow(
     session: Session,
     *,
     remember_days: int = 0,
-    event: str = "consent given",
+    event: Event = Event.CONSENT_GIVEN,
 ) -> Response:
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from authserver import clock, limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import current_session, keep_way_back, start_session, way_back
 from authserver.crypto.secret_values import Kind, digest
@@ -44,7 +44,7 @@ async def finish(server: Provider, request: Request, *, subject: str, request_id
     """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
     response = _to(onward(server, request, request_id))
     await start_session(server, request, response, subject)
-    audit("signed in", subject=subject)
+    audit(Event.SIGNED_IN, subject=subject)
     return response
 
 

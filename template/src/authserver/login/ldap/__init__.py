@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import problem
 from authserver.crypto.secret_values import derive
@@ -140,7 +140,7 @@ class DirectoryLogin(Login):
             if credential is None or credential.value != entry.id:
                 raise Refused("taken", status=403, reason="the name belongs to the account of another entry")
             await storage.remember(fact, account.subject.encode())
-            audit("account made", subject=account.subject)
+            audit(Event.ACCOUNT_MADE, subject=account.subject)
         elif account.name != name and not await storage.rename_user(account.name, name):
             raise Refused("taken", status=403, reason="the new name belongs to the account of another entry")
         return account
@@ -199,7 +199,7 @@ class DirectoryLogin(Login):
         if entry is None or not entry.active:
             if account.disabled_at is None:
                 await storage.disable_user(account.name, by=DIRECTORY)
-                audit("account disabled by the directory", subject=account.subject)
+                audit(Event.ACCOUNT_DISABLED_BY_THE_DIRECTORY, subject=account.subject)
             return
         if account.disabled_at is not None:
             await self._enable(account)
@@ -212,5 +212,5 @@ class DirectoryLogin(Login):
         """Enable an account that the directory had disabled; False if an operator had."""
         if not await self._server.storage.enable_user(account.name, by=DIRECTORY):
             return False
-        audit("account enabled by the directory", subject=account.subject)
+        audit(Event.ACCOUNT_ENABLED_BY_THE_DIRECTORY, subject=account.subject)
         return True

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver import clock, limits, pages
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import address_buckets
 from authserver.browser.cookies import (
@@ -152,7 +152,7 @@ class PasskeyLogin(Login):
         """Return the page with a new challenge; it counts until somebody signs in by it."""
         wait = await self._server.storage.take_attempt(self._buckets(request))
         if wait > 0:
-            audit("sign-in slowed", address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_SLOWED, address=client_address(request, self._server.settings))
             seconds = str(int(wait) + 1)
             return problem(request, "slow", status=429, headers={"Retry-After": seconds}, retry_after=seconds)
         challenge = await self._challenge(request, "sign in", request_id)
@@ -179,7 +179,7 @@ class PasskeyLogin(Login):
         try:
             subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
-            audit("sign-in failed", address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_FAILED, address=client_address(request, self._server.settings))
             return await self._sign_in_page(request, request_id, error=refused.reason)
         await self._server.storage.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
@@ -201,7 +201,7 @@ class PasskeyLogin(Login):
             try:
                 passkey = self._site.used(assertion, challenge, load(credential.value), now=clock.now())
             except WentBack:
-                audit("passkey counter went back", subject=user.subject)
+                audit(Event.PASSKEY_COUNTER_WENT_BACK, subject=user.subject)
                 raise
             if await storage.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
@@ -262,7 +262,7 @@ class PasskeyLogin(Login):
         )
         if user is None:
             return problem(request, "invite_gone", status=410)
-        audit("account claimed", subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
         response = RedirectResponse("/account", status_code=303)
         await start_session(self._server, request, response, user.subject)
         return response
@@ -309,7 +309,7 @@ class PasskeyLogin(Login):
             return await self._adding_page(request, session, error=refused.reason)
         if not await self._server.storage.put_credential(session.subject, kind, passkey.dump(), counter=0):
             return await self._adding_page(request, session, error="wrong")
-        audit("passkey added", subject=session.subject)
+        audit(Event.PASSKEY_ADDED, subject=session.subject)
         return account.back(self._server, "passkey_added")
 
     async def _remove(self, request: Request) -> Response:
@@ -319,7 +319,7 @@ class PasskeyLogin(Login):
         kind = form.get("passkey", "")
         if kind.startswith(KIND):
             if await self._server.storage.delete_credential(session.subject, kind, beside=KIND):
-                audit("passkey removed", subject=session.subject)
+                audit(Event.PASSKEY_REMOVED, subject=session.subject)
             elif kind in await self._passkeys(session.subject):
                 return problem(request, "last_passkey", status=400)
         return account.back(self._server, "passkey_removed")

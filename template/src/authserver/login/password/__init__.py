@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import account, sign_in
 from authserver.browser.apps import disconnect
 from authserver.browser.cookies import (
@@ -148,7 +148,7 @@ class PasswordLogin(Login):
         )
         if not changed:  # by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")
-        audit("password changed", subject=session.subject)
+        audit(Event.PASSWORD_CHANGED, subject=session.subject)
         await self._server.storage.end_sessions(session.subject)
         await self._end_grants(session.subject, wanted="apps" in form)
         response = account.back(self._server, "password")
@@ -206,7 +206,7 @@ class PasswordLogin(Login):
         )
         if user is None:
             return problem(request, "invite_gone", status=410)
-        audit("account claimed", subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
         await self._end_grants(user.subject)
         # The link stands for the password, and not for the second factor.
         return await self._second_factor.finish(request, user=user, request_id="")

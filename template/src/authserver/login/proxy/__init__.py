@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import sign_in
 from authserver.browser.cookies import check_form, form_page, start_session
 from authserver.browser.handling import endpoint
@@ -84,7 +84,7 @@ class ProxyLogin(Login):
             # For this server Alice is alice; for the proxy they may be two people.
             raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
         if user.disabled_at is not None:
-            audit("sign-in refused: disabled", subject=user.subject)
+            audit(Event.SIGN_IN_REFUSED_DISABLED, subject=user.subject)
             raise Refusal("disabled", status=403, username=user.name)
         if person.scopes is not None:
             await storage.set_user_scopes(user.name, person.scopes)
@@ -158,7 +158,7 @@ class ProxyLogin(Login):
         if user is None:
             raise Refusal("invite_gone", status=410)
         audit(
-            "signed in without the proxy",
+            Event.SIGNED_IN_WITHOUT_THE_PROXY,
             subject=user.subject,
             address=client_address(request, self._settings),
         )

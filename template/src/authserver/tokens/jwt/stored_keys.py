@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from authserver import clock, limits
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.crypto.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
 from authserver.storage import Storage, StorageUnavailable
@@ -105,7 +105,7 @@ class StoredKeys:
             for record in [record for record in self._records if record.number < number]:
                 await self._forget(names, record)
         [made] = [record for record in self._records if record.number == number]
-        audit("signing key made", kid=made.pair.kid)
+        audit(Event.SIGNING_KEY_MADE, kid=made.pair.kid)
         return made.pair.kid
 
     async def rewrap(self) -> int:
@@ -165,5 +165,5 @@ class StoredKeys:
     async def _forget(self, names: dict[str, int], record: _Record) -> None:
         mine = [name for name, number in names.items() if number == record.number]
         if any([await self._storage.forget(name) for name in mine]):
-            audit("signing key deleted", kid=record.pair.kid)
+            audit(Event.SIGNING_KEY_DELETED, kid=record.pair.kid)
         self._records = [other for other in self._records if other is not record]
