@@ -91,6 +91,15 @@ def test_no_room_is_too_big() -> None:
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
 
 
+def test_every_limit_has_a_reason_and_is_used() -> None:
+    path = TEMPLATE / "src" / "authserver" / "limits.py"
+    _, *body = ast.parse(path.read_text(encoding="utf-8")).body
+    assert [type(node) for node in body] == [ast.Assign, ast.Expr] * (len(body) // 2)
+    named = {node.targets[0].id for node in body if isinstance(node, ast.Assign)}  # type: ignore[attr-defined]
+    code = "\n".join(other.read_text(encoding="utf-8") for other in PYTHON)
+    assert named == set(re.findall(r"\blimits\.([A-Z_]+)", code)) - {"NAME"}
+
+
 def test_there_is_no_module_that_cannot_be_chosen() -> None:
     for axis in AXES:
         assert modules(TEMPLATE / "src" / "authserver", axis) == set(choices(axis))

@@ -84,7 +84,7 @@ def edit(project: Path) -> None:
         mine = f'{line}    "{requirement}",\n'
         change("pyproject.toml", replacing(line, mine))
     change("pyproject.toml", lambda text: f"{text}\n[tool.mine]\nvalue = 1\n")
-    change("src/authserver/provider.py", replacing("REQUEST_SECONDS = 600", "REQUEST_SECONDS = 300"))
+    change("src/authserver/settings.py", replacing("default=43_200", "default=3_600"))
     add("src/authserver/mine.py", '"""Mine."""\n')
 
 

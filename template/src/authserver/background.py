@@ -3,13 +3,9 @@
 import asyncio
 import contextlib
 
+from authserver import limits
 from authserver.provider import Provider
 from authserver.storage.errors import StorageUnavailable
-
-_FOLLOW_SECONDS = 1
-_PURGE_SECONDS = 300
-_PURGE_LIMIT = 1000
-_UNUSED_CLIENT_SECONDS = 30 * 86_400
 
 
 def start(server: Provider) -> list[asyncio.Task[None]]:
@@ -22,9 +18,9 @@ def start(server: Provider) -> list[asyncio.Task[None]]:
 
 
 async def follow_forever(server: Provider) -> None:
-    """Learn each second what other processes did."""
+    """Learn now and then what other processes did."""
     while True:
-        await asyncio.sleep(_FOLLOW_SECONDS)
+        await asyncio.sleep(limits.FOLLOW_EVERY_SECONDS)
         with contextlib.suppress(StorageUnavailable):
             await server.tokens.catch_up()
 
@@ -32,7 +28,7 @@ async def follow_forever(server: Provider) -> None:
 async def purge_forever(server: Provider) -> None:
     """Delete what has expired, now and then, in bounded batches."""
     while True:
-        await asyncio.sleep(_PURGE_SECONDS)
+        await asyncio.sleep(limits.PURGE_EVERY_SECONDS)
         with contextlib.suppress(StorageUnavailable):
             await purge(server)
 
@@ -44,11 +40,11 @@ async def purge(server: Provider) -> int:
     total = 0
     while True:
         deleted = await server.storage.purge(
-            limit=_PURGE_LIMIT,
+            limit=limits.PURGE_RECORDS,
             replay_seconds=settings.refresh_replay_seconds,
-            unused_seconds=_UNUSED_CLIENT_SECONDS,
+            unused_seconds=limits.UNUSED_CLIENT_SECONDS,
             idle_seconds=None if days is None else days * 86_400,
         )
         total += deleted
-        if deleted < _PURGE_LIMIT:
+        if deleted < limits.PURGE_RECORDS:
             return total

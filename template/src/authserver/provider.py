@@ -21,8 +21,8 @@ from mcp.server.auth.provider import (
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyUrl
 
-from authserver import issuing
-from authserver.audit import audit
+from authserver import issuing, limits
+from authserver.audit import Event, audit
 from authserver.crypto import secret_values
 from authserver.crypto.keys import Keys
 from authserver.crypto.secret_values import Kind, digest, new_seed
@@ -43,11 +43,6 @@ from authserver.storage.verdicts import Gone, Redeemed, Replayed, Reused, Rotate
 from authserver.tokens import TokenFormat
 
 T = TypeVar("T")
-
-AUTHORIZATION_REQUEST_SECONDS = 600
-_WAITING_REQUESTS_PER_ADDRESS = 100
-_UNUSED_CLIENTS = 10_000
-_UNUSED_CLIENT_SECONDS = 3600
 
 
 class Provider(OAuthProvider):
@@ -145,12 +140,12 @@ class Provider(OAuthProvider):
                 approved_at=now if client_info.approved else None,
                 completed_at=now if client_info.operated else None,
             ),
-            unused_limit=_UNUSED_CLIENTS,
-            unused_age_seconds=_UNUSED_CLIENT_SECONDS,
+            unused_limit=limits.UNUSED_CLIENTS,
+            unused_age_seconds=limits.UNUSED_CLIENT_STAYS_SECONDS,
         )
         if not stored:
             raise TooManyClients("invalid_client_metadata", "too many clients wait to be used")
-        audit("client registered", client=client_info.client_id, address=client_info.address)
+        audit(Event.CLIENT_REGISTERED, client=client_info.client_id, address=client_info.address)
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """Store the validated request under a one-time id; return the address of the sign-in page.
@@ -177,8 +172,8 @@ class Provider(OAuthProvider):
                 resource=self.resource,
                 address=params.address,
             ),
-            lifetime_seconds=AUTHORIZATION_REQUEST_SECONDS,
-            limit=_WAITING_REQUESTS_PER_ADDRESS,
+            lifetime_seconds=limits.AUTHORIZATION_REQUEST_SECONDS,
+            limit=limits.WAITING_REQUESTS_PER_ADDRESS,
         )
         if not stored:
             raise AuthorizeError("temporarily_unavailable", "too many sign-ins wait to be finished")
@@ -223,10 +218,10 @@ class Provider(OAuthProvider):
         )
         match verdict:
             case Redeemed(issued):
-                audit("code redeemed", client=client.client_id, subject=issued.subject)
+                audit(Event.CODE_REDEEMED, client=client.client_id, subject=issued.subject)
                 return await issuing.answer(self.tokens, issued, seeds, now=issued.issued_at)
             case Replayed(grant_id, subject):
-                audit("code replayed", client=client.client_id, subject=subject, grant=grant_id)
+                audit(Event.CODE_REPLAYED, client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the code was used before: its tokens are revoked")
             case Gone():
                 raise TokenError("invalid_grant", "the code is not valid any more")
@@ -284,7 +279,7 @@ class Provider(OAuthProvider):
                 seeds = issuing.successors(self.keys, refresh_token.token, first_salt, scopes)
                 return await issuing.answer_again(self.tokens, self.storage, issued, seeds, scopes)
             case Reused(grant_id, subject):
-                audit("refresh token reused", client=client.client_id, subject=subject, grant=grant_id)
+                audit(Event.REFRESH_TOKEN_REUSED, client=client.client_id, subject=subject, grant=grant_id)
                 raise TokenError("invalid_grant", "the token was used before: all of it is revoked")
             case _:
                 raise TokenError("invalid_grant", "the refresh token is not valid any more")
@@ -317,7 +312,7 @@ class Provider(OAuthProvider):
         if isinstance(token, (IssuedAccessToken, IssuedRefreshToken)) and await self.storage.grants.revoke(
             token.grant_id
         ):
-            audit("grant revoked", client=token.client_id, subject=token.subject, grant=token.grant_id)
+            audit(Event.GRANT_REVOKED, client=token.client_id, subject=token.subject, grant=token.grant_id)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return a living access token for this resource, with all scopes that it amounts to now.

@@ -14,7 +14,7 @@ from oauth_client import OAuthClient, alive
 from operators import Operator
 from person import Form, Person
 
-from authserver.browser import sign_in
+from authserver import limits
 from authserver.browser.devices import describe
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
@@ -42,7 +42,7 @@ def post(person: Person, path: str, **fields: str) -> httpx2.Response:
 @contextmanager
 def later() -> Iterator[None]:
     """A while after every sign-in so far."""
-    now = time.time() + sign_in.FRESH_SECONDS + 1
+    now = time.time() + limits.FRESH_SECONDS + 1
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("authserver.clock.now", lambda: now)
         yield

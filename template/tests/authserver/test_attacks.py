@@ -22,7 +22,7 @@ from oauth_client import OAuthClient, alive, answered, said
 from person import Form, Person
 from starlette.requests import Request
 
-from authserver import provider
+from authserver import limits
 from authserver.all_settings import Settings
 from authserver.endpoints import client_authentication
 from authserver.requests.addresses import client_address
@@ -220,7 +220,7 @@ def test_a_store_full_of_unused_clients_takes_no_more(
     used = OAuthClient(server)
     used.tokens(new_person(server, "alice"))
     OAuthClient(server)
-    monkeypatch.setattr(provider, "_UNUSED_CLIENTS", 1)
+    monkeypatch.setattr(limits, "UNUSED_CLIENTS", 1)
     answer = server.http().post("/register", json={"redirect_uris": ["http://127.0.0.1/"]})
     assert error(answer) == (429, "temporarily_unavailable")
     assert int(answer.headers["retry-after"]) > 0

@@ -114,10 +114,9 @@ if multiprocessing.parent_process():
     port = free_port()
     settings = store | {"public_url": f"{ADDRESS}:{port}"}
     program = """
-from authserver import cli
-from authserver.commands import serve
+from authserver import cli, limits
 
-serve.SILENT_SECONDS = 3
+limits.SILENT_WORKER_SECONDS = 3
 cli.main()
 """
     server = subprocess.Popen(

@@ -23,7 +23,7 @@ from oauth_client import OAuthClient, alive
 from operators import Operator
 from person import PASSWORD, Person
 
-from authserver import AuthorizationServer
+from authserver import AuthorizationServer, limits
 from authserver.all_settings import Settings, load_settings
 from authserver.login import ldap as login
 from authserver.login.ldap.directory import Directory, NotRight, Unavailable
@@ -334,8 +334,8 @@ def test_a_storm_of_sign_ins_is_turned_away_and_stops_no_token(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 10: sign in while the directory is slow, until nothing else gets its turn. Source: CWE-400."""
-    monkeypatch.setattr(login, "_AT_ONCE", 1)
-    monkeypatch.setattr(login, "_WAITING", 1)
+    monkeypatch.setattr(limits, "DIRECTORY_QUESTIONS_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "DIRECTORY_QUESTIONS_WAITING", 1)
     server = start()
     client = OAuthClient(server)
     tokens = client.tokens(new_person(server, "alice"))
@@ -783,7 +783,7 @@ def test_a_new_name_that_somebody_else_has_changes_nobodys_scopes(start: Start) 
 
 
 def test_large_numbers_are_looked_at_in_batches(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login, "_BATCH", 2)
+    monkeypatch.setattr(limits, "DIRECTORY_ENTRIES_AT_ONCE", 2)
     server = start()
     for number in range(5):
         get_in(server, f"many{number}")

@@ -26,8 +26,8 @@ from oauth_client import OAuthClient
 from operators import Operator
 from person import Form, Person
 
+from authserver import limits
 from authserver.all_settings import load_settings
-from authserver.browser import sign_in
 from authserver.login.passkey import SCRIPT_PATH, Settings
 from authserver.settings import SettingsError
 
@@ -576,7 +576,7 @@ def test_adding_and_removing_ask_for_a_recent_sign_in(live: Live, monkeypatch: p
     add(person)
     form = Form(person.get("/account").text, "passkey").fields
     with monkeypatch.context() as patch:
-        patch.setattr(sign_in, "FRESH_SECONDS", 0)
+        patch.setattr(limits, "FRESH_SECONDS", 0)
         assert person.browser.post("/account/passkeys/remove", data=form).headers["location"] == "/login"
         asked = person.get("/account/passkeys")
         assert asked.url.path == "/login"

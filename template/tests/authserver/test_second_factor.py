@@ -23,6 +23,7 @@ from oauth_client import OAuthClient, answered
 from operators import Operator
 from person import Form, Person
 
+from authserver import limits
 from authserver.crypto.sealing import SECOND_FACTOR, CannotUnseal, Seal
 from authserver.with_password import second_factor
 from authserver.with_password.second_factor.factor import enrolled
@@ -354,7 +355,7 @@ def test_it_is_taken_away_after_a_fresh_sign_in_only(live: Live, monkeypatch: py
     set_up(person)
     csrf = Form(person.get("/account").text).fields["csrf"]
     with monkeypatch.context() as patch:
-        patch.setattr("authserver.clock.now", lambda: time.time() + 301)
+        patch.setattr("authserver.clock.now", lambda: time.time() + limits.FRESH_SECONDS + 1)
         for path in ("/account/second-factor/remove", "/account/recovery-codes", "/account/second-factor"):
             answer = person.browser.post(path, data={"csrf": csrf})
             assert answer.headers["location"] == "/login"

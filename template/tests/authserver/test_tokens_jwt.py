@@ -33,7 +33,7 @@ from person import Person
 from storage import operations
 
 from app.server import mcp as own_server
-from authserver import AuthorizationServer, choices
+from authserver import AuthorizationServer, choices, limits
 from authserver import all_settings as configuration
 from authserver.all_settings import load_settings
 from authserver.background import follow_forever
@@ -45,7 +45,7 @@ from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.grants import Grants
 from authserver.tokens import jwt as chosen
-from authserver.tokens.jwt import access_tokens, parsing, signing
+from authserver.tokens.jwt import parsing, signing
 from authserver.tokens.jwt.stored_keys import StoredKeys
 
 SEAL = Seal([b"a secret key"])
@@ -550,7 +550,7 @@ def test_what_is_remembered_of_tokens_is_bounded(
     live: Live, genuine: jwt.Token, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attack 19, 27: fill the memory with tokens, good and bad. Source: CWE-770."""
-    monkeypatch.setattr(access_tokens, "_MAXIMUM_VERIFIED", 3)
+    monkeypatch.setattr(limits, "VERIFIED_TOKENS", 3)
     inside(live)._verified.clear()
     for number in range(6):
         assert alive(live, signed(live, genuine.header, genuine.claims | {"jti": f"{number}"}))

@@ -3,8 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import pages
-from authserver.audit import audit
+from authserver import limits, pages
+from authserver.audit import Event, audit
 from authserver.browser import sign_in
 from authserver.browser.apps import connected, disconnect
 from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
@@ -17,8 +17,6 @@ from authserver.model.records import Session
 from authserver.pages.languages import language
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
-
-_DONE_SECONDS = 60
 
 
 async def show(server: Provider, request: Request) -> Response:
@@ -56,7 +54,7 @@ async def show(server: Provider, request: Request) -> Response:
 def back(server: Provider, done: str) -> Response:
     """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
     response = see_other("/account")
-    set_cookie(server, response, "done", done, _DONE_SECONDS)
+    set_cookie(server, response, "done", done, limits.DONE_SECONDS)
     return response
 
 
@@ -76,7 +74,7 @@ async def end_devices(server: Provider, request: Request) -> Response:
     for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
             await server.storage.sign_ins.end_session(one.digest)
-    audit("sessions ended", subject=session.subject)
+    audit(Event.SESSIONS_ENDED, subject=session.subject)
     return back(server, "devices" if device is None else "device")
 
 
@@ -92,7 +90,7 @@ async def sign_out(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
     await server.storage.sign_ins.end_sessions(session.subject)
-    audit("sessions ended", subject=session.subject)
+    audit(Event.SESSIONS_ENDED, subject=session.subject)
     if "apps" in form:
         await disconnect(server, session.subject)
     response = pages.message(request, "signed_out_everywhere", status=200)

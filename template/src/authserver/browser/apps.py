@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.model.clients import destination, is_loopback
 from authserver.model.records import Grant, Session
 from authserver.provider import Provider
@@ -37,7 +37,7 @@ async def disconnect(server: Provider, subject: str, client_id: str | None = Non
     for grant in await server.storage.grants.all(subject):
         if client_id in (None, grant.client_id):
             await server.storage.grants.revoke(grant.grant_id)
-    audit("app disconnected", client=client_id, subject=subject)
+    audit(Event.APP_DISCONNECTED, client=client_id, subject=subject)
 
 
 async def _app(server: Provider, session: Session, grants: list[Grant]) -> App:

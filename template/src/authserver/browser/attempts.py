@@ -2,15 +2,12 @@
 
 from starlette.requests import Request
 
+from authserver import limits
 from authserver.browser.sessions import known_device
 from authserver.crypto.secret_values import derive
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.storage.sign_ins import Bucket
-
-# Five attempts at once, then one a minute, for all browsers together that never signed in to the account.
-_BURST = 5
-_INTERVAL_SECONDS = 60
 
 
 def buckets(
@@ -23,7 +20,8 @@ def buckets(
     names = server.keys.names
     device = subject and known_device(server, request, subject)
     key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
-    return [Bucket(key, _BURST, _INTERVAL_SECONDS), *address_buckets(server, request)]
+    bucket = Bucket(key, limits.ATTEMPTS_AT_ONCE, limits.ATTEMPT_INTERVAL_SECONDS)
+    return [bucket, *address_buckets(server, request)]
 
 
 def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:

@@ -14,6 +14,7 @@ from pydantic import AnyUrl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from authserver import limits
 from authserver.browser.binding import bind_request
 from authserver.browser.elsewhere import see_other
 from authserver.browser.problems import problem
@@ -25,7 +26,6 @@ from authserver.requests.reading import BadRequest, parse_parameters, read_form
 
 # RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-_MAXIMUM_STATE_LENGTH = 4096
 
 
 async def authorize(server: Provider, request: Request) -> Response:
@@ -91,7 +91,7 @@ def _checked(
     challenge = parameters.get("code_challenge", "")
     if not _CHALLENGE.fullmatch(challenge):
         raise AuthorizeError("invalid_request", "code_challenge must be 43 base64url characters")
-    if len(parameters.get("state", "")) > _MAXIMUM_STATE_LENGTH:
+    if len(parameters.get("state", "")) > limits.MAXIMUM_STATE_CHARACTERS:
         raise AuthorizeError("invalid_request", "state is too long")
     return AuthorizationRequest(
         state=parameters.get("state"),

@@ -3,11 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from authserver import limits
 from authserver.browser.cookies import delete_cookie, get_cookie, is_sealed, seal, set_cookie
 from authserver.crypto.secret_values import Kind, digest
 from authserver.provider import Provider
 
-_REQUEST_SECONDS = 600
 _DIRECT, _LED = "direct request", "request"
 
 
@@ -19,7 +19,7 @@ def _request_cookie(request_id: str) -> str:
 def bind_request(server: Provider, response: Response, request_id: str, *, direct: bool) -> None:
     """Bind an authorization request to the browser that gets this response, and how it came here."""
     sealed = seal(server, _DIRECT if direct else _LED, request_id)
-    set_cookie(server, response, _request_cookie(request_id), sealed, _REQUEST_SECONDS)
+    set_cookie(server, response, _request_cookie(request_id), sealed, limits.AUTHORIZATION_REQUEST_SECONDS)
 
 
 def is_bound(server: Provider, request: Request, request_id: str) -> bool:

@@ -5,7 +5,8 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver.audit import audit
+from authserver import limits
+from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.binding import is_bound, is_direct, unbind_request
 from authserver.browser.elsewhere import Elsewhere, see_other
@@ -18,8 +19,6 @@ from authserver.model.clients import destination, is_loopback
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
-
-CODE_SECONDS = 60
 
 
 async def find_request(server: Provider, request: Request, request_id: str) -> AuthorizationRequest:
@@ -41,7 +40,7 @@ async def show(server: Provider, request: Request) -> Response:
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
     if await _is_remembered(server, request, request_id, pending, session):
-        return await _allow(server, request, request_id, pending, session, event="consent remembered")
+        return await _allow(server, request, request_id, pending, session, event=Event.CONSENT_REMEMBERED)
     client = await server.get_client(pending.client_id)
     return form_page(
         server,
@@ -75,7 +74,7 @@ async def decide(server: Provider, request: Request) -> Response:
             days = server.settings.remember_consent_days if "remember" in form else 0
             return await _allow(server, request, request_id, pending, session, remember_days=days)
         case "deny":
-            audit("consent refused", client=pending.client_id, subject=session.subject)
+            audit(Event.CONSENT_REFUSED, client=pending.client_id, subject=session.subject)
             return await _refuse(server, request_id, "the user refused")
         case _:
             raise Refusal("bad_request", status=400, detail="choose Allow or Deny")
@@ -104,7 +103,7 @@ async def _allow(
     session: Session,
     *,
     remember_days: int = 0,
-    event: str = "consent given",
+    event: Event = Event.CONSENT_GIVEN,
 ) -> Response:
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
@@ -116,7 +115,7 @@ async def _allow(
         scopes=granted,
         grant_seconds=server.settings.grant_seconds,
         code=digest(Kind.AUTHORIZATION_CODE, code),
-        code_seconds=CODE_SECONDS,
+        code_seconds=limits.CODE_SECONDS,
         remember_seconds=remember_days * 86_400,
     )
     if taken is None:

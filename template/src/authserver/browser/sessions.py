@@ -3,15 +3,13 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from authserver import limits
 from authserver.browser.cookies import delete_cookie, get_cookie, is_sealed, seal, set_cookie
 from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.records import Session
 from authserver.provider import Provider
-
-_DEVICE_SECONDS = 180 * 86_400
-_DEVICE_LENGTH = 300
 
 
 async def current_session(server: Provider, request: Request) -> Session | None:
@@ -41,13 +39,13 @@ async def start_session(server: Provider, request: Request, response: Response, 
     await server.storage.sign_ins.add_session(
         stored,
         subject,
-        device=request.headers.get("user-agent", "")[:_DEVICE_LENGTH],
+        device=request.headers.get("user-agent", "")[: limits.MAXIMUM_DEVICE_CHARACTERS],
         lifetime_seconds=seconds,
     )
     set_cookie(server, response, "session", value, seconds)
     device = secret_values.new_seed().hex()
     sealed = f"{device}.{seal(server, 'device', device, subject)}"
-    set_cookie(server, response, "device", sealed, _DEVICE_SECONDS)
+    set_cookie(server, response, "device", sealed, limits.KNOWN_DEVICE_SECONDS)
     return stored
 
 

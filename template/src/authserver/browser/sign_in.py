@@ -6,19 +6,14 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import clock
-from authserver.audit import audit
+from authserver import clock, limits
+from authserver.audit import Event, audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import get_cookie, is_sealed, seal, set_cookie
 from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.browser.sessions import current_session, start_session
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.provider import Provider
-
-FRESH_SECONDS = 300
-"""For how long after a sign-in dangerous steps need no other one."""
-
-_WAY_BACK_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ async def finish(server: Provider, request: Request, *, subject: str, request_id
     """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
     response = see_other(onward(server, request, request_id))
     await start_session(server, request, response, subject)
-    audit("signed in", subject=subject)
+    audit(Event.SIGNED_IN, subject=subject)
     return response
 
 
@@ -65,7 +60,7 @@ def require_fresh_sign_in(server: Provider, request: Request, session: Session) 
 
     A GET comes back to its own page after that, a post to the account page.
     """
-    if clock.now() - session.created_at < FRESH_SECONDS:
+    if clock.now() - session.created_at < limits.FRESH_SECONDS:
         return
     response = see_other("/login")
     _keep_way_back(server, request, response, request.url.path if request.method == "GET" else "/account")
@@ -82,7 +77,7 @@ def onward(server: Provider, request: Request, request_id: str) -> str:
 def _keep_way_back(server: Provider, request: Request, response: Response, path: str) -> None:
     """Remember the page to come back to after this browser has signed in again."""
     sealed = seal(server, "way back", path, get_cookie(server, request, "session"))
-    set_cookie(server, response, "back", f"{path}|{sealed}", _WAY_BACK_SECONDS)
+    set_cookie(server, response, "back", f"{path}|{sealed}", limits.WAY_BACK_SECONDS)
 
 
 def _way_back(server: Provider, request: Request) -> str | None:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from authserver import limits
 from authserver.commands import opened
 from authserver.commands.users import invitation
 
 if TYPE_CHECKING:
     from authserver.all_settings import Settings
-
-SILENT_SECONDS = 30
-"""How long a worker may not answer before it is replaced. A busy machine may leave one without a turn."""
 
 
 def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
@@ -51,8 +49,8 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         access_log=False,
         server_header=False,
         log_config=None,
-        timeout_graceful_shutdown=10,
-        timeout_worker_healthcheck=SILENT_SECONDS,
+        timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=limits.SILENT_WORKER_SECONDS,
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from authserver import limits
 from authserver.browser.devices import describe
 from authserver.commands import CommandError, Json, opened, print_rows, require, when
 from authserver.crypto import secret_values
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from authserver.model.records import User
     from authserver.server import AuthorizationServer
 
-INVITATION_SECONDS = 3600
-
 users = App(name="users", help="The people who may sign in.")
 
 
@@ -23,7 +22,7 @@ async def invitation(server: "AuthorizationServer", name: str | None, scopes: li
     """Store an invitation; return its one-time link, or None where the name is taken."""
     token = secret_values.new(Kind.INVITATION)
     stored = await server.storage.users.add_invitation(
-        digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=INVITATION_SECONDS
+        digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=limits.INVITATION_SECONDS
     )
     return f"{server.issuer}/invite/{token}" if stored else None
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from authserver import limits
 from authserver.crypto.sealing import NAME_LENGTH, Seal, key_name
 from authserver.crypto.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
 
-_MINIMUM_LENGTH = 32
 CHECK = "secret key check "
 """The name of the fact, with the number of the key: each rotation adds the next and forgets the last."""
 
@@ -138,9 +138,9 @@ def configured_key(variable: str, value: SecretStr | None, file: Path | None) ->
             ) from None
     else:
         return None
-    if len(text) < _MINIMUM_LENGTH:
+    if len(text) < limits.MINIMUM_SECRET_KEY_CHARACTERS:
         raise SettingsError(
-            f"{variable}: at least {_MINIMUM_LENGTH} characters are needed."
+            f"{variable}: at least {limits.MINIMUM_SECRET_KEY_CHARACTERS} characters are needed."
             f" Example: {variable.removesuffix('_FILE')}=$(openssl rand -base64 32)"
         )
     return text.encode()

@@ -7,6 +7,7 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver import limits
 from authserver.model.issued import TooManyClients
 from authserver.requests.reading import BadRequest
 
@@ -63,7 +64,7 @@ def answers_errors(handler: Handler) -> Handler:
         except BadRequest as error:
             return OAuthError("invalid_request", error.description, status=error.status).response()
         except TooManyClients:
-            return too_many_requests(3600).response()
+            return too_many_requests(limits.UNUSED_CLIENT_STAYS_SECONDS).response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

@@ -9,10 +9,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver import limits
 from authserver.model.clients import AUTH_METHODS, GRANT_TYPES
 from authserver.provider import Provider
 
-_HEADERS = {"Cache-Control": "public, max-age=300"}
+_HEADERS = {"Cache-Control": f"public, max-age={limits.METADATA_SECONDS}"}
 
 
 async def authorization_server(server: Provider, request: Request) -> Response:

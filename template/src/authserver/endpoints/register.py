@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import clock
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, derive, digest
 from authserver.endpoints.errors import NO_STORE, OAuthError, too_many_requests
@@ -35,7 +35,7 @@ async def register(server: Provider, request: Request) -> Response:
         answer |= {"client_secret": secret, "client_secret_expires_at": 0}
     asked = body["redirect_uris"]
     if len(client.exact_redirect_uris) < len(set(asked)):
-        audit("redirect URIs dropped", client=client.client_id, count=len(set(asked)))
+        audit(Event.REDIRECT_URIS_DROPPED, client=client.client_id, count=len(set(asked)))
     return JSONResponse(answer, status_code=201, headers=NO_STORE)
 
 

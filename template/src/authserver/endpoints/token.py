@@ -9,7 +9,7 @@ from mcp.shared.auth import OAuthToken
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.endpoints.client_authentication import authenticate_client
 from authserver.endpoints.errors import NO_STORE, OAuthError
 from authserver.model.clients import RegisteredClient
@@ -41,7 +41,7 @@ async def _authorization_code(server: Provider, client: RegisteredClient, form: 
     if code is None:
         raise OAuthError("invalid_grant", "the code is not valid (any more)")
     if code.client_id != client.client_id:
-        audit("code of another client", client=client.client_id, owner=code.client_id)
+        audit(Event.CODE_OF_ANOTHER_CLIENT, client=client.client_id, owner=code.client_id)
         raise OAuthError("invalid_grant", "the code is not valid (any more)")
     # RFC 6749 section 4.1.3: required if it was in the authorization request, and then identical.
     redirect_uri = form.get("redirect_uri")
@@ -63,7 +63,7 @@ async def _refresh_token(server: Provider, client: RegisteredClient, form: dict[
         raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")
     if refresh_token.client_id != client.client_id:
         audit(
-            "refresh token of another client",
+            Event.REFRESH_TOKEN_OF_ANOTHER_CLIENT,
             client=client.client_id,
             owner=refresh_token.client_id,
         )

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from authserver import limits
 from authserver.provider import Provider
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
@@ -42,7 +43,7 @@ class CrossOrigin:
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=_REQUEST_HEADERS,
             expose_headers=["WWW-Authenticate", "Mcp-Session-Id", "Retry-After"],
-            max_age=600,
+            max_age=limits.PREFLIGHT_SECONDS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

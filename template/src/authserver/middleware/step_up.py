@@ -13,11 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from authserver import limits
 from authserver.endpoints.errors import NO_STORE
 from authserver.provider import Provider
 from authserver.upstream import component_scopes
-
-MAXIMUM_BODY_BYTES = 4 * 1024 * 1024  # the SDK's own limit
 
 
 class StepUp:
@@ -41,7 +40,7 @@ class StepUp:
         body = bytearray()
         async for chunk in Request(scope, receive).stream():
             body += chunk
-            if len(body) > MAXIMUM_BODY_BYTES:
+            if len(body) > limits.MAXIMUM_MCP_BODY_BYTES:
                 response = JSONResponse(
                     {"error": "invalid_request", "error_description": "the body is too large"},
                     status_code=413,

@@ -8,15 +8,13 @@ from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, OAuthClientInformationFull
 from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 
+from authserver import limits
 from authserver.model.records import Client
 from authserver.settings import UNSAFE_SCHEMES
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")
 
-_MAXIMUM_URIS = 50
-_MAXIMUM_URI_LENGTH = 2000
-_MAXIMUM_TEXT_LENGTH = 1000
 _TEXTS = ("client_name", "software_id", "software_version", "application_type", "scope")
 
 _LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([0-9]{1,5}))?((?:[/?].*)?)")
@@ -117,7 +115,7 @@ def usable_redirect_uris(uris: list[str], schemes: tuple[str, ...]) -> list[str]
 
 
 def _usable(uri: str, schemes: tuple[str, ...]) -> bool:
-    if len(uri) > _MAXIMUM_URI_LENGTH or not _URI.fullmatch(uri):
+    if len(uri) > limits.MAXIMUM_URI_CHARACTERS or not _URI.fullmatch(uri):
         return False
     try:
         url = AnyUrl(uri)
@@ -151,8 +149,10 @@ def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise _invalid_metadata("the body must be a JSON object")
     uris = body.get("redirect_uris")
-    if not _is_strings(uris) or not 0 < len(uris) <= _MAXIMUM_URIS:
-        raise _invalid_redirect_uri(f"redirect_uris must be a list of 1 to {_MAXIMUM_URIS} strings")
+    if not _is_strings(uris) or not 0 < len(uris) <= limits.MAXIMUM_REDIRECT_URIS:
+        raise _invalid_redirect_uri(
+            f"redirect_uris must be a list of 1 to {limits.MAXIMUM_REDIRECT_URIS} strings"
+        )
     # RFC 7591 says client_secret_basic where none is named; MCP clients that name none post the secret.
     method = body.get("token_endpoint_auth_method") or "client_secret_post"
     if method not in AUTH_METHODS:
@@ -194,7 +194,7 @@ def _described(body: dict[str, Any]) -> dict[str, str]:
             continue
         if not isinstance(text, str):
             raise _invalid_metadata(f"{name} must be a string")
-        if text := _printable(text)[:_MAXIMUM_TEXT_LENGTH]:
+        if text := _printable(text)[: limits.MAXIMUM_CLIENT_TEXT_CHARACTERS]:
             described[name] = text
     if home := body.get("client_uri"):
         try:

@@ -9,9 +9,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from authserver import limits
 from authserver.settings import SettingsError
-
-_LARGEST_STYLE = 65_536
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,8 @@ def load() -> Branding:
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{file}: {error}") from None
     style = _read(folder / "style.css")
-    if style and len(style) > _LARGEST_STYLE:
-        raise SettingsError(f"{folder / 'style.css'}: it is larger than {_LARGEST_STYLE} bytes")
+    if style and len(style) > limits.MAXIMUM_STYLE_BYTES:
+        raise SettingsError(f"{folder / 'style.css'}: it is larger than {limits.MAXIMUM_STYLE_BYTES} bytes")
     return replace(Branding(**values), logo=_read(folder / "logo.svg"), style=style)
 
 

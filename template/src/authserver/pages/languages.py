@@ -10,11 +10,12 @@ from typing import Any
 from markupsafe import Markup, escape
 from starlette.requests import Request
 
+from authserver import limits
+
 DEFAULT = "en"
 
 _FOLDER = Path(__file__).parent / "strings"
 _PREFERENCE = re.compile(r"([a-z0-9-]{1,35}|\*)(?:;q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
-_PREFERENCES = 20
 _ENGLISH = Markup(' lang="en"')
 
 
@@ -63,7 +64,7 @@ def preferred(accept_language: str) -> Language:
 
     RFC 9110 section 12.5.4, with the lookup of RFC 4647 section 3.4: a browser that asks for de-AT gets de.
     """
-    items = re.sub(r"[ \t]", "", accept_language.lower()).split(",")[:_PREFERENCES]
+    items = re.sub(r"[ \t]", "", accept_language.lower()).split(",")[: limits.MAXIMUM_LANGUAGES]
     wanted = [(float(found[2] or 1), found[1]) for found in map(_PREFERENCE.fullmatch, items) if found]
     for quality, tag in sorted(wanted, key=lambda pair: pair[0], reverse=True):
         name = _look_up(tag) if quality > 0 else None

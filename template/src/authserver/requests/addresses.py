@@ -10,6 +10,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 import structlog
 from starlette.requests import HTTPConnection
 
+from authserver import limits
 from authserver.settings import CoreSettings
 
 _log = structlog.get_logger("authserver")
@@ -21,7 +22,7 @@ def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
     peer = request.client.host if request.client else "unknown"
     forwarded = request.headers.getlist("x-forwarded-for")
     if forwarded and not is_among(peer, settings.trusted_proxies):
-        if peer not in _warned and len(_warned) < 100:
+        if peer not in _warned and len(_warned) < limits.WARNED_SENDERS:
             _warned.add(peer)
             _log.warning("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", sender=peer)
         return _network(peer)

@@ -6,8 +6,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
-_MAXIMUM_BODY_BYTES = 65_536
-_MAXIMUM_FIELDS = 100
+from authserver import limits
 
 
 class BadRequest(Exception):
@@ -20,13 +19,14 @@ class BadRequest(Exception):
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body; raises BadRequest (413) beyond 64 KiB."""
+    """Return the body; raises BadRequest (413) beyond `limits.MAXIMUM_BODY_BYTES`."""
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > _MAXIMUM_BODY_BYTES:
-                raise BadRequest("the body is larger than 64 KiB", status=413)
+            if len(body) > limits.MAXIMUM_BODY_BYTES:
+                kibibytes = limits.MAXIMUM_BODY_BYTES // 1024
+                raise BadRequest(f"the body is larger than {kibibytes} KiB", status=413)
     except ClientDisconnect:
         raise BadRequest("the body did not arrive") from None
     return bytes(body)
@@ -63,7 +63,7 @@ def parse_parameters(data: bytes) -> dict[str, str]:
             data.decode("ascii"),
             keep_blank_values=True,
             errors="strict",
-            max_num_fields=_MAXIMUM_FIELDS,
+            max_num_fields=limits.MAXIMUM_FIELDS,
         )
     except ValueError:
         raise BadRequest("the parameters are not valid UTF-8, or too many") from None

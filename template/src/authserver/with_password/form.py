@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.forms import check_form, form_page
@@ -71,7 +71,7 @@ class PasswordForm:
         counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
         wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
-            audit("sign-in slowed", address=address)
+            audit(Event.SIGN_IN_SLOWED, address=address)
             raise Refused("slow", status=429, wait=wait)
         try:
             found = await self._check(username, password, user)
@@ -81,7 +81,7 @@ class PasswordForm:
         except Refused as refused:
             if refused.status != 401:
                 await storage.sign_ins.return_attempt(counted)
-            audit("sign-in failed", address=address, reason=refused.reason)
+            audit(Event.SIGN_IN_FAILED, address=address, reason=refused.reason)
             raise
         await storage.sign_ins.return_attempt(counted)
         return found

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.audit import audit
+from authserver import limits
+from authserver.audit import Event, audit
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
 from authserver.crypto.secret_values import derive
@@ -42,11 +43,7 @@ DIRECTORY = "directory"
 # Facts that lead from the id of an entry to the subject of its account.
 _ACCOUNT = "account of directory entry "
 
-_AT_ONCE = 8
-_WAITING = 32
-
 _MINUTE_SECONDS = 60
-_BATCH = 50
 
 _log = structlog.get_logger("authserver")
 
@@ -63,7 +60,9 @@ class DirectoryLogin(Login):
         self._server = server
         self._minutes = settings.ldap_check_minutes
         self._directory = Directory(settings)
-        self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
+        self._pool = Pool(
+            at_once=limits.DIRECTORY_QUESTIONS_AT_ONCE, waiting=limits.DIRECTORY_QUESTIONS_WAITING
+        )
         self._second_factor = SecondFactor(server, settings)
         finish = self._second_factor.finish
         self._form = PasswordForm(server, self._check, finish, note="sign_in.directory")
@@ -141,7 +140,7 @@ class DirectoryLogin(Login):
             if credential is None or credential.value != entry.id:
                 raise Refused("taken", status=403, reason="the name belongs to the account of another entry")
             await storage.facts.remember(fact, account.subject.encode())
-            audit("account made", subject=account.subject)
+            audit(Event.ACCOUNT_MADE, subject=account.subject)
         elif account.name != name and not await storage.users.rename(account.name, name):
             raise Refused("taken", status=403, reason="the new name belongs to the account of another entry")
         return account
@@ -184,8 +183,8 @@ class DirectoryLogin(Login):
         facts = await storage.facts.all(_ACCOUNT)
         subjects = {bytes.fromhex(fact.removeprefix(_ACCOUNT)): facts[fact].decode() for fact in facts}
         ids = list(subjects)
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
+        for start in range(0, len(ids), limits.DIRECTORY_ENTRIES_AT_ONCE):
+            batch = ids[start : start + limits.DIRECTORY_ENTRIES_AT_ONCE]
             entries = await self._pool.run(self._directory.look_up, batch)
             for id_ in batch:
                 account = await storage.users.get_by_subject(subjects[id_])
@@ -200,7 +199,7 @@ class DirectoryLogin(Login):
         if entry is None or not entry.active:
             if account.disabled_at is None:
                 await storage.users.disable(account.name, by=DIRECTORY)
-                audit("account disabled by the directory", subject=account.subject)
+                audit(Event.ACCOUNT_DISABLED_BY_THE_DIRECTORY, subject=account.subject)
             return
         if account.disabled_at is not None:
             await self._enable(account)
@@ -213,5 +212,5 @@ class DirectoryLogin(Login):
         """Enable an account that the directory had disabled; False if an operator had."""
         if not await self._server.storage.users.enable(account.name, by=DIRECTORY):
             return False
-        audit("account enabled by the directory", subject=account.subject)
+        audit(Event.ACCOUNT_ENABLED_BY_THE_DIRECTORY, subject=account.subject)
         return True

@@ -28,7 +28,7 @@ from ldap3.core.results import (
 )
 from ldap3.utils.dn import escape_rdn
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.login.ldap.names import escaped, folded, is_dn, is_shown, normalised
 from authserver.login.ldap.settings import Settings
 from authserver.settings import SettingsError
@@ -36,9 +36,6 @@ from authserver.settings import SettingsError
 T = TypeVar("T")
 
 _log = structlog.get_logger("authserver")
-
-# A server that failed is asked last for so long.
-_AVOID_SECONDS = 60
 
 # How directories say no to a password, in RFC 4511 appendix A's words. All else is trouble.
 _REFUSALS = (
@@ -188,7 +185,7 @@ class Directory:
 
     def _ask(self, question: Callable[[ldap3.Connection], T]) -> T:
         """Return the answer of the first server that gives one; raises NotRight and Unavailable."""
-        lately = clock.elapsed() - _AVOID_SECONDS
+        lately = clock.elapsed() - limits.DIRECTORY_SERVER_AVOIDED_SECONDS
         servers = self._settings.ldap_servers
         for url in sorted(servers, key=lambda url: self._failed_at.get(url, -math.inf) > lately):
             try:

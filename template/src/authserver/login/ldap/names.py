@@ -7,7 +7,7 @@ from ldap3.core.exceptions import LDAPExceptionError
 from ldap3.operation.search import parse_filter
 from ldap3.utils.dn import escape_rdn, parse_dn
 
-_NAME_LENGTH = 256
+from authserver import limits
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")
 
@@ -65,4 +65,4 @@ def folded(name: str) -> str:
 def is_shown(name: str) -> bool:
     """Say whether a name can be shown to people as it is."""
     clean = name.isprintable() and name == name.strip() and "\ufffd" not in name
-    return clean and 0 < len(name) <= _NAME_LENGTH
+    return clean and 0 < len(name) <= limits.MAXIMUM_NAME_CHARACTERS

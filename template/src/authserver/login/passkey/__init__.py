@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver import clock, pages
-from authserver.audit import audit
+from authserver import clock, limits, pages
+from authserver.audit import Event, audit
 from authserver.browser import account, invitations, sign_in
 from authserver.browser.attempts import address_buckets
 from authserver.browser.elsewhere import see_other
@@ -46,13 +46,6 @@ from authserver.settings import CoreSettings
 from authserver.storage.sign_ins import Bucket
 
 SCRIPT_PATH = "/assets/passkey.js"
-
-_CHALLENGE_SECONDS = 600
-# As long as the link itself: what is too late here leaves a useless passkey on somebody's device.
-_INVITATION_SECONDS = 3600
-_NAME_LENGTH = 60
-# Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it.
-_PAGES_FOR_AN_ATTEMPT = 10
 
 
 class Settings(CoreSettings):
@@ -95,7 +88,9 @@ class PasskeyLogin(Login):
 
     # -------------------------------------------------------------------------------------- challenges
 
-    async def _challenge(self, request: Request, *purpose: str, seconds: float = _CHALLENGE_SECONDS) -> str:
+    async def _challenge(
+        self, request: Request, *purpose: str, seconds: float = limits.PASSKEY_CHALLENGE_SECONDS
+    ) -> str:
         """Return a challenge that this browser may answer once, for this purpose."""
         challenge = secret_values.new(Kind.CHALLENGE)
         await self._server.storage.sign_ins.add_ticket(
@@ -136,7 +131,8 @@ class PasskeyLogin(Login):
     async def _created(self, request: Request, form: dict[str, str], *purpose: str) -> tuple[str, Passkey]:
         """Return the passkey that was made, and the kind of its credential; raises Refused."""
         answer, challenge = await self._answer(request, form, *purpose)
-        name = form.get("passkey_name", "").strip()[:_NAME_LENGTH] or spoken(request).t("passkey.unnamed")
+        called = form.get("passkey_name", "").strip()[: limits.MAXIMUM_PASSKEY_NAME_CHARACTERS]
+        name = called or spoken(request).t("passkey.unnamed")
         return self._site.created(answer, challenge, name=name, now=clock.now())
 
     # ----------------------------------------------------------------------------------------- sign-in
@@ -152,7 +148,7 @@ class PasskeyLogin(Login):
         """Return the page with a new challenge; it counts until somebody signs in by it. Raises Refusal."""
         wait = await self._server.storage.sign_ins.take_attempt(self._buckets(request))
         if wait > 0:
-            audit("sign-in slowed", address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_SLOWED, address=client_address(request, self._server.settings))
             raise Refusal("slow", status=429, wait=wait)
         challenge = await self._challenge(request, "sign in", request_id)
         return form_page(
@@ -176,13 +172,13 @@ class PasskeyLogin(Login):
         try:
             subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
-            audit("sign-in failed", address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_FAILED, address=client_address(request, self._server.settings))
             return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
         await self._server.storage.sign_ins.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
 
     def _buckets(self, request: Request) -> list[Bucket]:
-        return address_buckets(self._server, request, factor=_PAGES_FOR_AN_ATTEMPT)
+        return address_buckets(self._server, request, factor=limits.PASSKEY_PAGES_FOR_AN_ATTEMPT)
 
     async def _whose(self, answer: str, challenge: str) -> str:
         """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
@@ -198,7 +194,7 @@ class PasskeyLogin(Login):
             try:
                 passkey = self._site.used(assertion, challenge, load(credential.value), now=clock.now())
             except WentBack:
-                audit("passkey counter went back", subject=user.subject)
+                audit(Event.PASSKEY_COUNTER_WENT_BACK, subject=user.subject)
                 raise
             if await storage.sign_ins.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
@@ -215,7 +211,8 @@ class PasskeyLogin(Login):
         self, request: Request, invitation: Invitation, *, name: str = "", error: str | None = None
     ) -> Response:
         token = request.path_params["token"]
-        challenge = await self._challenge(request, "invitation", token, seconds=_INVITATION_SECONDS)
+        # As long as the link itself: what is too late here leaves a useless passkey on somebody's device.
+        challenge = await self._challenge(request, "invitation", token, seconds=limits.INVITATION_SECONDS)
         # The first account's name is only typed on the page, where the script fills it in.
         user_name = invitation.name or "-"
         creation = await self._creation(challenge, subject=invitation.subject, user_name=user_name)
@@ -245,7 +242,7 @@ class PasskeyLogin(Login):
         except Refused as refused:
             return await self._invitation_page(request, invitation, name=name, error=refused.reason)
         user = await invitations.claim(self._server, request, name=name, credential=(kind, passkey.dump()))
-        audit("account claimed", subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
         response = see_other("/account")
         await start_session(self._server, request, response, user.subject)
         return response
@@ -293,7 +290,7 @@ class PasskeyLogin(Login):
             session.subject, kind, passkey.dump(), counter=0
         ):
             return await self._adding_page(request, session, error="wrong")
-        audit("passkey added", subject=session.subject)
+        audit(Event.PASSKEY_ADDED, subject=session.subject)
         return account.back(self._server, "passkey_added")
 
     async def _remove(self, request: Request) -> Response:
@@ -302,7 +299,7 @@ class PasskeyLogin(Login):
         kind = form.get("passkey", "")
         if kind.startswith(KIND):
             if await self._server.storage.sign_ins.delete_credential(session.subject, kind, beside=KIND):
-                audit("passkey removed", subject=session.subject)
+                audit(Event.PASSKEY_REMOVED, subject=session.subject)
             elif kind in await self._passkeys(session.subject):
                 raise Refusal("last_passkey", status=400)
         return account.back(self._server, "passkey_removed")

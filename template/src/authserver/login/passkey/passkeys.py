@@ -37,6 +37,8 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from authserver import limits
+
 KIND = "passkey:"
 """A passkey is stored as a credential of this kind and its id, base64url."""
 
@@ -45,8 +47,6 @@ ALGORITHMS = [
     COSEAlgorithmIdentifier.EDDSA,
     COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
 ]
-_LONGEST_ID_BYTES = 1023
-_TIMEOUT_MILLISECONDS = 300_000
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ class RelyingParty:
                 user_id=subject.encode(),
                 user_name=user_name,
                 challenge=challenge.encode(),
-                timeout=_TIMEOUT_MILLISECONDS,
+                timeout=limits.PASSKEY_PROMPT_MILLISECONDS,
                 attestation=AttestationConveyancePreference.NONE,
                 authenticator_selection=AuthenticatorSelectionCriteria(
                     resident_key=ResidentKeyRequirement.REQUIRED,
@@ -144,7 +144,7 @@ class RelyingParty:
             generate_authentication_options(
                 rp_id=self._id,
                 challenge=challenge.encode(),
-                timeout=_TIMEOUT_MILLISECONDS,
+                timeout=limits.PASSKEY_PROMPT_MILLISECONDS,
                 user_verification=UserVerificationRequirement.REQUIRED,
             )
         )
@@ -164,7 +164,7 @@ class RelyingParty:
             require_user_verification=True,
             supported_pub_key_algs=ALGORITHMS,
         )
-        if len(made.credential_id) > _LONGEST_ID_BYTES:
+        if len(made.credential_id) > limits.MAXIMUM_PASSKEY_ID_BYTES:
             raise Refused
         # A key that cannot be used would be found out at the next sign-in, when it is too late.
         decoded_public_key_to_cryptography(decode_credential_public_key(made.credential_public_key))

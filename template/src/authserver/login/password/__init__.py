@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.audit import audit
+from authserver import limits
+from authserver.audit import Event, audit
 from authserver.browser import account, invitations, sign_in
 from authserver.browser.apps import disconnect
 from authserver.browser.forms import check_form, form_page, posted_form
@@ -15,7 +16,7 @@ from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
 from authserver.browser.sessions import required_session, start_session
 from authserver.login import USER_NAME, AccountSection, Login
-from authserver.login.password.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH, Passwords
+from authserver.login.password.passwords import Passwords
 from authserver.model.records import Credential, Invitation, Session, User
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
@@ -113,7 +114,7 @@ class PasswordLogin(Login):
             username=session.user_name,
             ends_apps=self._settings.new_password_ends_grants,
             error=error,
-            minimum=MINIMUM_LENGTH,
+            minimum=limits.MINIMUM_PASSWORD_CHARACTERS,
         )
 
     async def _change(self, request: Request) -> Response:
@@ -137,7 +138,7 @@ class PasswordLogin(Login):
         )
         if not changed:  # by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")
-        audit("password changed", subject=session.subject)
+        audit(Event.PASSWORD_CHANGED, subject=session.subject)
         await self._server.storage.sign_ins.end_sessions(session.subject)
         await self._end_grants(session.subject, wanted="apps" in form)
         response = account.back(self._server, "password")
@@ -164,7 +165,7 @@ class PasswordLogin(Login):
             username=invitation.name,
             name=name,
             error=error,
-            minimum=MINIMUM_LENGTH,
+            minimum=limits.MINIMUM_PASSWORD_CHARACTERS,
         )
 
     async def _accept_invitation(self, request: Request) -> Response:
@@ -180,7 +181,7 @@ class PasswordLogin(Login):
         except Busy:
             raise Refusal("busy", status=503, wait=0) from None
         user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))
-        audit("account claimed", subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
         await self._end_grants(user.subject)
         # The link stands for the password, and not for the second factor.
         return await self._second_factor.finish(request, user=user, request_id="")
@@ -195,9 +196,9 @@ def _objection(name: str, password: str, again: str) -> str | None:
 
 def _unfit(password: str, again: str) -> str | None:
     """Return what is wrong with a new password: a key of the strings."""
-    if len(password) < MINIMUM_LENGTH:
+    if len(password) < limits.MINIMUM_PASSWORD_CHARACTERS:
         return "short"
-    if len(password) > MAXIMUM_LENGTH:
+    if len(password) > limits.MAXIMUM_PASSWORD_CHARACTERS:
         return "long"
     if password != again:
         return "mismatch"

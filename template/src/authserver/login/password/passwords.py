@@ -5,13 +5,8 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from authserver import limits
 from authserver.with_password.pool import Pool
-
-MINIMUM_LENGTH = 12
-MAXIMUM_LENGTH = 1024
-
-_AT_ONCE = 2
-_WAITING = 32
 
 
 class Passwords:
@@ -19,7 +14,7 @@ class Passwords:
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._pool = Pool(at_once=_AT_ONCE, waiting=_WAITING)
+        self._pool = Pool(at_once=limits.PASSWORDS_HASHED_AT_ONCE, waiting=limits.PASSWORDS_WAITING)
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> bytes:
@@ -49,4 +44,4 @@ class Passwords:
 
 def _normal(password: str) -> str:
     """NIST SP 800-63B section 5.1.1.2: the same characters, however the keyboard composed them."""
-    return unicodedata.normalize("NFKC", password)[:MAXIMUM_LENGTH]
+    return unicodedata.normalize("NFKC", password)[: limits.MAXIMUM_PASSWORD_CHARACTERS]

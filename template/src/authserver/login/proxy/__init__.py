@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import invitations, sign_in
 from authserver.browser.elsewhere import see_other
 from authserver.browser.forms import check_form, form_page
@@ -83,7 +83,7 @@ class ProxyLogin(Login):
             # For this server Alice is alice; for the proxy they may be two people.
             raise Refusal("proxy_spelling", status=403, named=person.name, known=user.name)
         if user.disabled_at is not None:
-            audit("sign-in refused: disabled", subject=user.subject)
+            audit(Event.SIGN_IN_REFUSED_DISABLED, subject=user.subject)
             raise Refusal("disabled", status=403, username=user.name)
         if person.scopes is not None:
             await storage.users.set_scopes(user.name, person.scopes)
@@ -150,7 +150,7 @@ class ProxyLogin(Login):
             return self._invitation_page(request, invitation, person, error="name")
         user = await invitations.claim(self._server, request, name=name, credential=None)
         audit(
-            "signed in without the proxy",
+            Event.SIGNED_IN_WITHOUT_THE_PROXY,
             subject=user.subject,
             address=client_address(request, self._settings),
         )

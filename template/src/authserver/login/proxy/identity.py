@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import structlog
 from starlette.requests import Request
 
+from authserver import limits
 from authserver.browser.problems import Refusal
 from authserver.login.proxy.settings import Settings
 from authserver.requests.addresses import is_among
 
 SECRET_HEADER = "auth-proxy-secret"  # noqa: S105  # its name
-
-_MAXIMUM_LENGTH = 256
 
 _log = structlog.get_logger("authserver")
 _warned: set[tuple[str, str]] = set()
@@ -42,7 +41,7 @@ def identify(request: Request, settings: Settings, secret: bytes | None) -> Iden
 
 def is_name(name: str) -> bool:
     """Say whether a person may have this name: printable, and not too long."""
-    return name.isprintable() and 0 < len(name.strip()) <= len(name) <= _MAXIMUM_LENGTH
+    return name.isprintable() and 0 < len(name.strip()) <= len(name) <= limits.MAXIMUM_NAME_CHARACTERS
 
 
 def _check_sender(request: Request, settings: Settings, secret: bytes | None) -> None:
@@ -63,7 +62,7 @@ def _shows(request: Request, secret: bytes) -> bool:
 
 
 def _warn(peer: str, setting: str, text: str) -> None:
-    if (peer, setting) not in _warned and len(_warned) < 100:
+    if (peer, setting) not in _warned and len(_warned) < limits.WARNED_SENDERS:
         _warned.add((peer, setting))
         _log.warning(f"{text} {setting}", sender=peer)
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.crypto import secret_values
 from authserver.crypto.sealing import Seal
 from authserver.crypto.secret_values import Kind, derive
@@ -27,16 +27,11 @@ from authserver.tokens.jwt.parsing import TYPE, NotAToken, Parts, access_token, 
 
 JWKS_PATH = "/.well-known/jwks.json"
 
-_MAXIMUM_VERIFIED = 4096
-_SKEW_SECONDS = 60
-# A transaction that began before the last look may commit after it.
-_OVERLAP_SECONDS = 30
-
 
 class JWTAccessTokens:
     """The TokenFormat protocol over signed tokens."""
 
-    revoked_within_seconds: float = 2
+    revoked_within_seconds: float = limits.REVOKED_WITHIN_SECONDS
 
     def __init__(self, *, issuer: str, keys: KeyRing, key_seconds: int) -> None:
         """Take the issuer, its keys, and for how many seconds others may keep the list of them."""
@@ -136,7 +131,7 @@ class JWTAccessTokens:
         parts = split(token)
         found = await self._verify_signature(parts)
         if found.expires_at > clock.now():
-            if len(self._verified) >= _MAXIMUM_VERIFIED:
+            if len(self._verified) >= limits.VERIFIED_TOKENS:
                 del self._verified[next(iter(self._verified))]
             self._verified[digest] = (parts.kid, found)
         return found
@@ -145,7 +140,7 @@ class JWTAccessTokens:
         key = self._keys.find(parts.kid)
         if key is None:
             # Perhaps another node made it just now.
-            await self._fresh(within_seconds=1)
+            await self._fresh(within_seconds=limits.UNKNOWN_KEY_SECONDS)
             key = self._keys.find(parts.kid)
         if key is None or key.algorithm != parts.algorithm:
             raise NotAToken
@@ -184,11 +179,10 @@ class JWTAccessTokens:
         began = clock.elapsed()
         missed = began - self._caught_up_at
         await self._keys.catch_up()
-        ended = await self._grants.list_revocations(
-            _OVERLAP_SECONDS if missed < _OVERLAP_SECONDS / 2 else None
-        )
+        again = limits.REVOCATIONS_AGAIN_SECONDS
+        ended = await self._grants.list_revocations(again if missed < again / 2 else None)
         self._ended.update((one.grant_id, one.until) for one in ended)
-        past = clock.now() - _SKEW_SECONDS
+        past = clock.now() - limits.CLOCK_SKEW_SECONDS
         self._ended = {grant_id: until for grant_id, until in self._ended.items() if until > past}
         self._caught_up_at = began
 

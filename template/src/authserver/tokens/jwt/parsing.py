@@ -7,14 +7,12 @@ from typing import Any
 
 from joserfc.util import urlsafe_b64decode
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.model.records import AccessToken
 
 TYPE = "at+jwt"
 
-_MAXIMUM_LENGTH = 8192
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-_SKEW_SECONDS = 60
 
 
 class NotAToken(ValueError):
@@ -34,7 +32,7 @@ class Parts:
 
 def split(token: str) -> Parts:
     """Return the parts of a compact token with a header of ours, and nothing else in it; raises NotAToken."""
-    found = _COMPACT.fullmatch(token) if len(token) <= _MAXIMUM_LENGTH else None
+    found = _COMPACT.fullmatch(token) if len(token) <= limits.MAXIMUM_SIGNED_TOKEN_CHARACTERS else None
     if found is None:
         raise NotAToken
     header = _object(_decoded(found[1]))
@@ -55,7 +53,7 @@ def split(token: str) -> Parts:
 def access_token(payload: bytes, issuer: str) -> AccessToken:
     """Return what the claims of a verified token say, expired or not; raises NotAToken."""
     claims = _object(payload)
-    latest = clock.now() + _SKEW_SECONDS
+    latest = clock.now() + limits.CLOCK_SKEW_SECONDS
     if _text(claims, "iss") != issuer or _time(claims, "iat") > latest:
         raise NotAToken
     if "nbf" in claims and _time(claims, "nbf") > latest:

@@ -12,11 +12,8 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from authserver import limits
 from authserver.storage.errors import StorageUnavailable
-
-_LEAST_RSA_BITS = 2048
-_COMMAND_SECONDS = 10
-_COMMANDS_AT_ONCE = 8
 
 AnyKey = ECKey | OKPKey | RSAKey
 
@@ -88,7 +85,7 @@ def read(pem: bytes) -> KeyPair:
             JWSRegistry(algorithms=[algorithm]).get_alg(algorithm).check_key(key)
         except (JoseError, ValueError, TypeError, UnsupportedAlgorithm):
             continue
-        if not isinstance(key, RSAKey) or key.raw_value.key_size >= _LEAST_RSA_BITS:
+        if not isinstance(key, RSAKey) or key.raw_value.key_size >= limits.MINIMUM_RSA_BITS:
             return KeyPair(key.thumbprint(), algorithm, key)
     raise UnusableKey("a PEM key is needed: EC P-256, Ed25519, or RSA of 2048 bits or more")
 
@@ -110,7 +107,7 @@ class CommandSigner:
     async def sign(self, message: bytes) -> bytes:
         """Return the signature; raises CannotSign."""
         if self._at_once is None:
-            self._at_once = asyncio.Semaphore(_COMMANDS_AT_ONCE)
+            self._at_once = asyncio.Semaphore(limits.SIGNING_COMMANDS_AT_ONCE)
         async with self._at_once:
             signature = await self._run(message)
         try:
@@ -133,10 +130,11 @@ class CommandSigner:
         except OSError as error:
             raise CannotSign(f"AUTH_SIGNING_KEY_COMMAND: cannot be run ({error.strerror})") from None
         try:
-            async with asyncio.timeout(_COMMAND_SECONDS):
+            async with asyncio.timeout(limits.SIGNING_COMMAND_SECONDS):
                 signature, _ = await process.communicate(message)
         except TimeoutError:
-            raise CannotSign(f"AUTH_SIGNING_KEY_COMMAND: no answer in {_COMMAND_SECONDS} seconds") from None
+            seconds = limits.SIGNING_COMMAND_SECONDS
+            raise CannotSign(f"AUTH_SIGNING_KEY_COMMAND: no answer in {seconds} seconds") from None
         finally:
             if process.returncode is None:
                 process.kill()

@@ -14,8 +14,8 @@ from typing import Any
 
 import structlog
 
-from authserver import clock
-from authserver.audit import audit
+from authserver import clock, limits
+from authserver.audit import Event, audit
 from authserver.crypto.sealing import SIGNING_KEY, CannotUnseal, Seal
 from authserver.settings import SettingsError
 from authserver.storage.errors import StorageUnavailable
@@ -24,7 +24,6 @@ from authserver.tokens.jwt.signing import KeyPair, Signer, make, read
 
 # The number of the key; after `keys rewrap` also the name of the secret key that seals it.
 _NAME = re.compile(r"signing key ([0-9]{1,9})(?: [0-9a-f]+)?")
-_SKEW_SECONDS = 60
 
 _log = structlog.get_logger("authserver")
 
@@ -107,7 +106,7 @@ class StoredKeys:
             for record in [record for record in self._records if record.number < number]:
                 await self._forget(names, record)
         [made] = [record for record in self._records if record.number == number]
-        audit("signing key made", kid=made.pair.kid)
+        audit(Event.SIGNING_KEY_MADE, kid=made.pair.kid)
         return made.pair.kid
 
     async def rewrap(self) -> int:
@@ -134,7 +133,7 @@ class StoredKeys:
 
     def _retired(self, now: float) -> list[_Record]:
         """Return the keys that were followed by another one so long ago that none of their tokens lives."""
-        lifetime = self._token_seconds + _SKEW_SECONDS
+        lifetime = self._token_seconds + limits.CLOCK_SKEW_SECONDS
         pairs = itertools.pairwise(self._records)
         return [record for record, following in pairs if following.signs_at + lifetime < now]
 
@@ -167,5 +166,5 @@ class StoredKeys:
     async def _forget(self, names: dict[str, int], record: _Record) -> None:
         mine = [name for name, number in names.items() if number == record.number]
         if any([await self._facts.forget(name) for name in mine]):
-            audit("signing key deleted", kid=record.pair.kid)
+            audit(Event.SIGNING_KEY_DELETED, kid=record.pair.kid)
         self._records = [other for other in self._records if other is not record]

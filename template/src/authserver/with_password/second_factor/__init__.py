@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.elsewhere import Elsewhere, see_other
@@ -131,11 +131,11 @@ class SecondFactor:
         left = factor.used(code)
         if left is None or not await self._kept.put(subject, left, counter):
             address = client_address(request, self._server.settings)
-            audit("second factor failed", subject=subject, address=address)
+            audit(Event.SECOND_FACTOR_FAILED, subject=subject, address=address)
             return "wrong", None
         await self._server.storage.sign_ins.return_attempt(counted)
         if len(left.recovery) < len(factor.recovery):
-            audit("recovery code used", subject=subject)
+            audit(Event.RECOVERY_CODE_USED, subject=subject)
         return None, None
 
     async def _enrol_at_sign_in(self, request: Request, form: dict[str, str], half: Waiting) -> Response:
@@ -151,7 +151,7 @@ class SecondFactor:
         onward = sign_in.onward(self._server, request, request_id)
         page = enrolment.show_codes(request, codes, user_name=half.user_name, onward=onward)
         await start_session(self._server, request, page, half.subject)
-        audit("signed in", subject=half.subject)
+        audit(Event.SIGNED_IN, subject=half.subject)
         return waiting.end(self._server, page)
 
     def _offer(
@@ -211,7 +211,7 @@ class SecondFactor:
         if self._required:
             raise BadRequest("this server demands a second factor")
         await self._kept.delete(session.subject)
-        audit("second factor removed", subject=session.subject)
+        audit(Event.SECOND_FACTOR_REMOVED, subject=session.subject)
         return account.back(self._server, "second_factor_off")
 
     async def _renew_recovery_codes(self, request: Request) -> Response:
@@ -223,7 +223,7 @@ class SecondFactor:
         factor, codes = factor.with_recovery_codes()
         if not await self._kept.put(session.subject, factor, counter):
             raise BadRequest("the second factor was changed just now")
-        audit("recovery codes renewed", subject=session.subject)
+        audit(Event.RECOVERY_CODES_RENEWED, subject=session.subject)
         return enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
 
 

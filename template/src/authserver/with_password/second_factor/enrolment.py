@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authserver import pages
-from authserver.audit import audit
+from authserver.audit import Event, audit
 from authserver.browser.forms import form_page
 from authserver.crypto.sealing import CannotUnseal, Seal
 from authserver.provider import Provider
@@ -73,7 +73,7 @@ async def enrol(kept: Kept, subject: str, seed: str, code: str) -> list[str] | N
     factor, codes = found
     if not await kept.put(subject, factor, 0):
         raise BadRequest("there is a second factor already")
-    audit("second factor set up", subject=subject)
+    audit(Event.SECOND_FACTOR_SET_UP, subject=subject)
     return codes
 
 

@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 
 import pyotp
 
+from authserver import limits
 from authserver.crypto.secret_values import Kind, digest
 
-_RECOVERY_CODES = 10
 # RFC 4648 section 6, in lower case: no 0 and 1, which look like letters. 28 of them are 140 bits.
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _RECOVERY_CODE_LENGTH = 28
-# RFC 6238 section 5.2: one step of 30 seconds for slow hands and clocks.
-_WINDOW = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,9 @@ class Factor:
             left = [other for other in self.recovery if not secrets.compare_digest(other, name)]
             return replace(self, recovery=left) if len(left) < len(self.recovery) else None
         try:
-            step = pyotp.TOTP(self.seed).verify_and_get_timecode(code, valid_window=_WINDOW)
+            step = pyotp.TOTP(self.seed).verify_and_get_timecode(
+                code, valid_window=limits.ONE_TIME_PASSWORD_STEPS
+            )
         except pyotp.OTPVerificationError:
             return None
         return replace(self, step=step) if step > self.step else None
@@ -54,7 +54,8 @@ class Factor:
     def with_recovery_codes(self) -> "tuple[Factor, list[str]]":
         """Return the factor with new recovery codes in place of all others, and the codes."""
         letters = [
-            [secrets.choice(_ALPHABET) for _ in range(_RECOVERY_CODE_LENGTH)] for _ in range(_RECOVERY_CODES)
+            [secrets.choice(_ALPHABET) for _ in range(_RECOVERY_CODE_LENGTH)]
+            for _ in range(limits.RECOVERY_CODES)
         ]
         codes = ["".join(word) for word in letters]
         return replace(self, recovery=[_digest(code) for code in codes]), [_in_groups(code) for code in codes]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
@@ -18,7 +18,6 @@ from authserver.model.records import User
 from authserver.provider import Provider
 
 _COOKIE = "waiting"
-_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Waiting:
 
 def begin(user: User, request_id: str) -> Waiting:
     """Return what is known once the password was right."""
-    return Waiting(user.subject, user.name, _name(request_id), clock.now() + _SECONDS)
+    return Waiting(user.subject, user.name, _name(request_id), clock.now() + limits.SECOND_FACTOR_SECONDS)
 
 
 async def keep(server: Provider, response: Response, waiting: Waiting) -> Response:
@@ -44,7 +43,7 @@ async def keep(server: Provider, response: Response, waiting: Waiting) -> Respon
         json.dumps(asdict(waiting)).encode(),
         lifetime_seconds=waiting.until - clock.now(),
     )
-    set_cookie(server, response, _COOKIE, ticket, _SECONDS)
+    set_cookie(server, response, _COOKIE, ticket, limits.SECOND_FACTOR_SECONDS)
     return response
 
 

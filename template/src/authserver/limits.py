@@ -1,0 +1,189 @@
+"""Every lifetime and bound that is no setting, and why it is what it is.
+
+How long things live, and what strangers can make the server keep or do. Each stands here once; modules say
+`limits.NAME`, so that a test can move one. What an engine waits for stands with the engine, in `storage/`.
+"""
+
+# ------------------------------------------------------------------------------------- one sign-in
+
+AUTHORIZATION_REQUEST_SECONDS = 600
+"""For signing in and reading the consent page. Also of the cookie that binds it to the browser."""
+
+CODE_SECONDS = 60
+"""A client redeems its code at once. RFC 6749 section 4.1.2 recommends ten minutes at most."""
+
+SECOND_FACTOR_SECONDS = 600
+"""Between password and code, in all: as long as the request that the sign-in is for."""
+
+ONE_TIME_PASSWORD_STEPS = 1
+"""Steps of 30 seconds before and after now, for slow hands and clocks (RFC 6238 section 5.2)."""
+
+RECOVERY_CODES = 10
+"""What fits on a slip of paper, and lasts until somebody makes new ones."""
+
+PASSKEY_CHALLENGE_SECONDS = 600
+"""A page with a challenge may lie open as long as the request that the sign-in is for."""
+
+PASSKEY_PROMPT_MILLISECONDS = 300_000
+"""For finding the security key: WebAuthn Level 3 section 15.1 recommends five to ten minutes."""
+
+FRESH_SECONDS = 300
+"""For how long after a sign-in dangerous steps need no other one."""
+
+WAY_BACK_SECONDS = 600
+"""For signing in again: the page that asked for it is remembered as long as any other sign-in takes."""
+
+DONE_SECONDS = 60
+"""The account page says what was done when it is shown next; after that it would be no news."""
+
+INVITATION_SECONDS = 3600
+"""Sent and used while both talk of it. Whoever else finds the link later finds it dead."""
+
+KNOWN_DEVICE_SECONDS = 180 * 86_400
+"""Whoever comes back twice a year is not slowed by attempts of others. It lets nobody in."""
+
+# ---------------------------------------------------------------------------------------- attempts
+
+ATTEMPTS_AT_ONCE = 5
+"""People mistype; of guesses five tell nothing. For an account, over all browsers that it does not know."""
+
+ATTEMPT_INTERVAL_SECONDS = 60
+"""After those one a minute: the owner can go on, and whoever guesses gets half a million in a year."""
+
+PASSKEY_PAGES_FOR_AN_ATTEMPT = 10
+"""Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it."""
+
+MINIMUM_PASSWORD_CHARACTERS = 12
+"""More than the 8 of NIST SP 800-63B section 5.1.1.2: there may be no second factor."""
+
+MAXIMUM_PASSWORD_CHARACTERS = 1024
+"""Longer than any pass phrase (64 must be allowed), and nothing that takes long to hash."""
+
+MINIMUM_SECRET_KEY_CHARACTERS = 32
+"""256 random bits have 44 in base64. What is shorter was thought up."""
+
+MINIMUM_RSA_BITS = 2048
+"""RFC 7518 section 3.3 demands it."""
+
+# ------------------------------------------------------------------- what anybody can send and keep
+
+MAXIMUM_BODY_BYTES = 65_536
+"""Of forms and registrations, which have a few kilobytes."""
+
+MAXIMUM_FIELDS = 100
+"""Parameters of one request. No standard that is spoken here knows more than twenty."""
+
+MAXIMUM_MCP_BODY_BYTES = 4 * 1024 * 1024
+"""Of a call: the MCP SDK's own limit."""
+
+MAXIMUM_STATE_CHARACTERS = 4096
+"""It is stored until the client gets it back, and has to fit into an address then."""
+
+MAXIMUM_SIGNED_TOKEN_CHARACTERS = 8192
+"""Of a JWT that is looked at. Ours are far shorter; proxies take about as much in a header."""
+
+MAXIMUM_LANGUAGES = 20
+"""Of one Accept-Language that are looked at. Browsers send a handful."""
+
+MAXIMUM_DEVICE_CHARACTERS = 300
+"""Of a User-Agent, kept with the session, so that people recognize their browser."""
+
+MAXIMUM_PASSKEY_NAME_CHARACTERS = 60
+"""What its owner calls it. A line on the account page."""
+
+MAXIMUM_PASSKEY_ID_BYTES = 1023
+"""WebAuthn Level 3 section 7.1: longer ones are refused."""
+
+MAXIMUM_NAME_CHARACTERS = 256
+"""Of a person, as a directory or a proxy calls them: room for a long address, and a line on a page."""
+
+MAXIMUM_STYLE_BYTES = 65_536
+"""Of the stylesheet of the branding, which every page loads: more is a mistake."""
+
+WAITING_REQUESTS_PER_ADDRESS = 100
+"""Sign-ins that were begun and not finished: an office behind one address has fewer."""
+
+UNUSED_CLIENTS = 10_000
+"""Registered and never used, of all addresses: some ten megabytes, and 640 if each fills its 64 KiB."""
+
+UNUSED_CLIENT_STAYS_SECONDS = 3600
+"""If there are so many, one that is older makes room for the next. Until then somebody may be signing in."""
+
+UNUSED_CLIENT_SECONDS = 30 * 86_400
+"""Deleted if nobody used it in the month after its registration: clients register again by themselves."""
+
+MAXIMUM_REDIRECT_URIS = 50
+"""Of one client. Apps with an address for each platform have some ten."""
+
+MAXIMUM_URI_CHARACTERS = 2000
+"""Of one address of a client: what browsers and proxies take everywhere."""
+
+MAXIMUM_CLIENT_TEXT_CHARACTERS = 1000
+"""Of a client's name and the like: the rest is cut off, since the client need not be refused for it."""
+
+WARNED_SENDERS = 100
+"""Senders of forged headers that the log names. Each is named once; strangers must not fill the log."""
+
+# --------------------------------------------------------------------------------- slow work, queues
+
+PASSWORDS_HASHED_AT_ONCE = 2
+"""Argon2id takes 64 MiB and four threads each. The token endpoint needs some processor, too."""
+
+PASSWORDS_WAITING = 32
+"""The last in the queue waits a second or two. Who comes then is told to try again."""
+
+DIRECTORY_QUESTIONS_AT_ONCE = 8
+"""Each takes a thread and a connection, and waits more than it works."""
+
+DIRECTORY_QUESTIONS_WAITING = 32
+"""As with passwords."""
+
+DIRECTORY_ENTRIES_AT_ONCE = 50
+"""Looked up with one question: directories refuse long filters, and often more than 500 answers."""
+
+DIRECTORY_SERVER_AVOIDED_SECONDS = 60
+"""A server that failed is asked last for so long."""
+
+SIGNING_COMMANDS_AT_ONCE = 8
+"""Each is a process, which asks an HSM or a KMS."""
+
+SIGNING_COMMAND_SECONDS = 10
+"""After that the client gets a 503 and comes again."""
+
+# ----------------------------------------------------------------------------- nodes and their clocks
+
+FOLLOW_EVERY_SECONDS = 1
+"""Each process learns so often what others did."""
+
+REVOKED_WITHIN_SECONDS = 2
+"""After that a node that could not learn what was revoked takes no signed token: one look may be late."""
+
+REVOCATIONS_AGAIN_SECONDS = 30
+"""So far back revocations are read again: what was begun before the last look may be committed after it."""
+
+UNKNOWN_KEY_SECONDS = 1
+"""Tokens that name unknown keys ask the storage so often, however many strangers send."""
+
+CLOCK_SKEW_SECONDS = 60
+"""Clocks of nodes may differ by it. Keys and revocations stay longer than tokens by so much."""
+
+VERIFIED_TOKENS = 4096
+"""Kept by each process, so that a signature is checked once. The oldest makes room."""
+
+PURGE_EVERY_SECONDS = 300
+"""What has expired is refused at once, and deleted so often."""
+
+PURGE_RECORDS = 1000
+"""Of each sort, deleted in one transaction: few enough that nobody waits for it."""
+
+METADATA_SECONDS = 300
+"""Clients may keep the metadata for so long; a new release changes it."""
+
+PREFLIGHT_SECONDS = 600
+"""Browsers may keep an answer of CORS for so long; a new release may change it."""
+
+SILENT_WORKER_SECONDS = 30
+"""A worker that does not answer is replaced then. A busy machine may leave one without a turn."""
+
+SHUTDOWN_SECONDS = 10
+"""For requests that are being answered. Docker kills after as long, others later."""
