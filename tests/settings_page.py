@@ -19,6 +19,12 @@ from rendering import AXES, DEFAULTS, REPOSITORY, TEMPLATE, choices, questions
 
 COMMAND = "uv run python tests/settings_page.py"
 
+WRITTEN = (
+    TEMPLATE / ".env.example.jinja",
+    TEMPLATE / ".env.example",
+    REPOSITORY / "docs" / "settings.md",
+)
+
 Settings = type[CoreSettings]
 
 # After which setting of all projects those of an axis stand: first comes what a start may need.
@@ -48,11 +54,7 @@ def written() -> dict[Path, str]:
     jinja = example()
     # No page: what is not escaped are lines of a file.
     default = Environment(keep_trailing_newline=True, autoescape=False).from_string(jinja)
-    return {
-        TEMPLATE / ".env.example.jinja": jinja,
-        TEMPLATE / ".env.example": default.render(DEFAULTS),
-        REPOSITORY / "docs" / "settings.md": page(),
-    }
+    return dict(zip(WRITTEN, (jinja, default.render(DEFAULTS), page()), strict=True))
 
 
 def of_choice(axis: str, choice: str) -> Settings:
