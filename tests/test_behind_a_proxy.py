@@ -175,7 +175,7 @@ def visitor(site: Site, name: str, **headers: str) -> Person:
 
 
 def test_the_projects_readme_says_the_same() -> None:
-    readme = (TEMPLATE / "README.md.jinja").read_text(encoding="utf-8")
+    readme = (TEMPLATE / "src/authserver/login/proxy/README.md.jinja").read_text(encoding="utf-8")
     assert textwrap.indent(PASSWORDS, "    ") in readme
 
 

@@ -2,6 +2,8 @@
 
 A choice adds its own by a class `Settings` in its module; `all_settings.py` puts them together. A wrong one
 stops the start with one line that names the variable, what is wrong and an example.
+
+The text below a setting is what `.env.example` says of it. A file with a secret stands with the secret.
 """
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -31,29 +33,81 @@ class CoreSettings(BaseSettings):
     )
 
     public_url: str = Field(default="http://127.0.0.1:8000", examples=["https://mcp.example.com"])
+    """The address by which clients and browsers reach the server: https, or http on a loopback address.
+    Behind a reverse proxy it is the proxy's address. It is never guessed from a request.
+    """
+
     secret_key: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
+    """The key that protects stored secrets. Nodes that share a storage have the same one.
+    Make one: openssl rand -base64 32. Either the key or a file with it.
+    """
+
     secret_key_file: Path | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
+
     secret_key_previous: SecretStr | None = Field(default=None, examples=["the key before the rotation"])
+    """To change the key: set the new one above and the last one here, restart every node, run `keys rewrap`,
+    and take the last one out a minute later. Nobody has to sign in again.
+    """
+
     secret_key_previous_file: Path | None = Field(default=None, examples=["/run/secrets/previous_key"])
+
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
+    """Who may register an app: open (any app may, a person still has to allow it), approval (an operator
+    approves each app first), static (only an operator adds apps).
+    """
+
     access_token_seconds: PositiveSeconds = Field(default=3600, examples=["3600"])
+    """How long an access token lasts. The app then gets another one by its refresh token."""
+
     refresh_token_seconds: PositiveSeconds = Field(default=2_592_000, examples=["2592000"])
+    """How long a refresh token lasts: an app that was not used for so long has to be allowed again."""
+
     refresh_replay_seconds: int = Field(default=60, ge=0, examples=["60"])
+    """For how long a refresh token that was just used gets the same answer again, since answers get lost.
+    Used later, it counts as stolen, and its grant ends.
+    """
+
     grant_seconds: PositiveSeconds = Field(default=7_776_000, examples=["7776000"])
+    """How long an app goes on that somebody allowed, however often it is used. Then it has to be allowed
+    again.
+    """
+
     remember_consent_days: int = Field(default=0, ge=0, examples=["30"])
+    """For how many days people may have an app remembered that they allowed, so that they need not be asked
+    when it connects again. Only an app that opens the browser itself profits, not a link on a web page.
+    Another program on the same computer could pass for the app. 0: everybody is asked each time.
+    """
+
     session_seconds: PositiveSeconds = Field(default=43_200, examples=["43200"])
+    """How long a browser stays signed in."""
+
     limit_registrations_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    """How many apps an address may register in a minute; 0 is off."""
+
     limit_sign_ins_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    """How many failed sign-ins an address may have in a minute; 0 is off."""
+
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), examples=["10.0.0.0/8"]
     )
+    """Reverse proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas."""
+
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), examples=["https://inspector.example.com"]
     )
+    """Web pages elsewhere that may call this server, such as a browser-based MCP client: their origins,
+    separated by commas.
+    """
+
     redirect_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("cursor", "vscode", "vscode-insiders", "claude", "zed"), examples=["cursor,vscode"]
     )
+    """Schemes of desktop apps that may receive codes, separated by commas, beside https and http on a
+    loopback address.
+    """
+
     idle_client_days: int | None = Field(default=None, gt=0, examples=["365"])
+    """After so many days without use a registered app is forgotten. Empty: never."""
 
     @field_validator("public_url")
     @classmethod

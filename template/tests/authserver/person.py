@@ -36,7 +36,9 @@ class Form(HTMLParser):
         super().__init__()
         self.forms: list[tuple[str, dict[str, str]]] = []
         self.feed(html)
-        self.action, self.fields = next(form for form in self.forms if holding in form[1])
+        forms = [form for form in self.forms if holding in form[1]]
+        assert forms, html
+        self.action, self.fields = forms[0]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         named = {name: value or "" for name, value in attrs}

@@ -30,7 +30,8 @@ def parts(text: str) -> tuple[set[str], list[str]]:
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_every_language_says_the_same(name: str) -> None:
     texts = languages._read(name)
-    assert texts.keys() == ENGLISH.keys()
+    assert not ENGLISH.keys() - texts.keys(), f"strings/{name}.toml lacks what strings/en.toml has"
+    assert not texts.keys() - ENGLISH.keys(), f"strings/en.toml lacks what strings/{name}.toml has"
     for key, text in texts.items():
         assert parts(text) == parts(ENGLISH[key]), key
         assert text.strip() == text != "", key
@@ -38,18 +39,31 @@ def test_every_language_says_the_same(name: str) -> None:
 
 
 def test_every_text_that_is_used_is_there() -> None:
-    code = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
-    problems = re.findall(r'(?:(?:problem|message)\(\s*request, |Refusal\(\s*)"([a-z_]+)"', code)
-    assert len(problems) > 10
-    used = {f"message.{key}.{part}" for key in problems for part in ("title", "text", "next")}
-    prefixes = set()
+    used: dict[str, Path] = {}
+    for path in SOURCE.rglob("*.py"):
+        used |= dict.fromkeys(texts_of_python(path.read_text(encoding="utf-8")), path)
+    assert sum(key.startswith("message.") for key in used) > 30
     for path in SOURCE.rglob("*.html"):
         html = path.read_text(encoding="utf-8")
-        used |= set(re.findall(r'\b(?:t|rich)\("([a-z_.]+)"[,)]', html))
-        prefixes |= set(re.findall(r'\b(?:t|rich)\("([a-z_.]+\.)" ~', html))
-    assert used <= ENGLISH.keys()
-    for prefix in prefixes:
-        assert any(key.startswith(prefix) for key in ENGLISH), prefix
+        used |= dict.fromkeys(re.findall(r'\b(?:t|rich)\("([a-z_.]+)"(?:[,)]| ~)', html), path)
+    missing = [
+        f"{key}, for {path.relative_to(SOURCE)}"
+        for key, path in used.items()
+        if key not in ENGLISH and not (key.endswith(".") and any(text.startswith(key) for text in ENGLISH))
+    ]
+    assert not missing, f"strings/en.toml has no {missing}"
+
+
+def texts_of_python(code: str) -> set[str]:
+    """Return the keys of the texts that Python names: whole, by a problem, or by a refused password."""
+    tables = {key.partition(".")[0] for key in ENGLISH if "." in key}
+    strings = re.findall(r'"([a-z_]+\.[a-z_.]*[a-z_])"', code)
+    found = {key for key in strings if key.partition(".")[0] in tables and not key.endswith(".js")}
+    for key in re.findall(r'(?:(?:problem|message)\(\s*request, |Refusal\(\s*)"([a-z_]+)"', code):
+        found |= {f"message.{key}.{part}" for part in ("title", "text", "next")}
+    if "from authserver.with_password.form import" in code:
+        found |= {f"sign_in.errors.{key}" for key in re.findall(r'Refused\(\s*"([a-z_]+)"', code)}
+    return found
 
 
 @pytest.mark.parametrize(

@@ -21,24 +21,69 @@ class Settings(SecondFactorSettings):
     ldap_servers: Annotated[tuple[str, ...], NoDecode] = Field(
         default=..., examples=["ldaps://dc1.example.com,ldaps://dc2.example.com"]
     )
+    """The directory: its servers, asked in this order, separated by commas. ldaps:// is encrypted from the
+    beginning, ldap:// by StartTLS.
+    """
+
     ldap_start_tls: bool = Field(default=True, examples=["true"])
+    """Whether ldap:// must be encrypted by StartTLS; false is allowed for loopback addresses only."""
+
     ldap_ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/company-ca.pem"])
+    """A file with the certificate of the authority that vouches for the servers, in place of the system's
+    own.
+    """
+
     ldap_timeout_seconds: int = Field(default=5, gt=0, le=60, examples=["5"])
+    """How long a server may take to connect, and for each answer, before the next one is asked."""
+
     ldap_bind_dn: str | None = Field(default=None, examples=["cn=mcp,ou=services,dc=example,dc=com"])
+    """A service account that may read the people's entries."""
+
     ldap_bind_password: SecretStr | None = Field(default=None, examples=["the password"])
+    """Its password, or a file with it."""
+
     ldap_bind_password_file: Path | None = Field(default=None, examples=["/run/secrets/ldap_bind_password"])
+
     ldap_bind_template: str | None = Field(default=None, examples=["uid={name},ou=people,dc=example,dc=com"])
+    """Or, without a service account, the name to bind as: uid={name},ou=people,dc=example,dc=com or
+    {name}@corp.example.com. Accounts that are disabled in the directory then keep their grants until these
+    end.
+    """
+
     ldap_base: str = Field(default=..., examples=["ou=people,dc=example,dc=com"])
+    """The entry below which the people are."""
+
     ldap_filter: str = Field(default="(objectClass=person)", examples=["(objectClass=person)"])
+    """Which of the entries there may sign in. Active Directory:
+    (&(objectCategory=person)(objectClass=user)(memberOf=cn=mcp,ou=groups,dc=corp,dc=example,dc=com))
+    """
+
     ldap_name_attribute: str = Field(default="uid", examples=["sAMAccountName"])
+    """The attribute that people type to sign in. Active Directory: sAMAccountName."""
+
     ldap_id_attribute: str = Field(default="entryUUID", examples=["objectGUID"])
+    """An attribute that never changes and is never used again for somebody else. Active Directory:
+    objectGUID.
+    """
+
     ldap_groups_attribute: str = Field(default="memberOf", examples=["memberOf"])
+    """The attribute with the groups of a person."""
+
     ldap_groups_base: str | None = Field(default=None, examples=["ou=groups,dc=example,dc=com"])
+    """Or, where people have no such attribute: the entry below which the groups are."""
+
     ldap_groups_filter: str = Field(default="(member={dn})", examples=["(member={dn})"])
+    """Which of the entries there are groups of a person; {dn} and {name} stand for those of the person."""
+
     ldap_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
         default={}, examples=['{"cn=editors,ou=groups,dc=example,dc=com": "notes:write"}']
     )
+    """What the members of groups may allow, beside the default scopes: JSON, scopes separated by spaces,
+    `*` for all. {"cn=editors,ou=groups,dc=example,dc=com": "notes:write"}. Empty: `users scopes` says it.
+    """
+
     ldap_check_minutes: int = Field(default=15, gt=0, examples=["15"])
+    """How often to look for accounts that are gone or disabled: their sessions and grants end."""
 
     @field_validator("ldap_servers", mode="before")
     @classmethod

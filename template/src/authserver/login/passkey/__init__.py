@@ -52,6 +52,7 @@ class Settings(CoreSettings):
     """A passkey belongs to a host name: the default is another one."""
 
     public_url: str = Field(default="http://localhost:8000", examples=["http://localhost:8000"])
+    """Passkeys belong to its host name: under another one, people need new ones. An IP address has none."""
 
     @field_validator("public_url")
     @classmethod

@@ -34,6 +34,7 @@ class Settings(SecondFactorSettings):
     """What happens to connected apps when a password changes."""
 
     new_password_ends_grants: bool = Field(default=False, examples=["true"])
+    """Whether a new password disconnects all apps; otherwise their user decides."""
 
 
 def create(server: Provider, settings: Settings) -> "PasswordLogin":

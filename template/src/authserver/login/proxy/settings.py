@@ -22,15 +22,35 @@ class Settings(CoreSettings):
     proxy_peers: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), validate_default=True, examples=["127.0.0.1"]
     )
+    """The addresses or networks of the proxy that signs people in, separated by commas. It must be set. Only
+    a request that comes directly from there may name a person.
+    """
+
     proxy_user_header: str = Field(default="Remote-User", examples=["Remote-User"])
+    """The header in which it names them. The proxy must set it in every request, or remove it."""
+
     proxy_secret: SecretStr | None = Field(default=None, examples=["$(openssl rand -base64 32)"])
+    """If it is set, the proxy must show it in the header Auth-Proxy-Secret: for where others share its
+    address. Either the secret or a file with it.
+    """
+
     proxy_secret_file: Path | None = Field(default=None, examples=["/run/secrets/auth_proxy_secret"])
+
     proxy_groups_header: str = Field(default="Remote-Groups", examples=["Remote-Groups"])
+    """The header in which the proxy names the groups of a person."""
+
     proxy_groups_separator: str = Field(default=",", min_length=1, examples=[","])
+    """What stands between two groups in that header."""
+
     proxy_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
         default={}, examples=['{"staff": "notes:read", "admins": "*"}']
     )
+    """What people may let apps do, by their groups: {"staff": "notes:read", "admins": "*"}. Empty: groups
+    decide nothing, `users scopes` does.
+    """
+
     proxy_sign_out_url: str | None = Field(default=None, examples=["https://auth.example.com/logout"])
+    """Where people sign out of the proxy: an address, or a path on this host."""
 
     @field_validator("proxy_peers", mode="before")
     @classmethod

@@ -17,8 +17,15 @@ class Settings(CoreSettings):
     storage_url: SecretStr = Field(
         default=..., examples=["postgresql://name:password@db.example.com/authserver?sslmode=verify-full"]
     )
+    """A database of the server's own, PostgreSQL 13 or newer. Special characters of the password are
+    percent-encoded. sslmode=verify-full&sslrootcert=FILE lets nobody listen or answer in its place.
+    """
+
     storage_pooler: bool = Field(default=False, examples=["True"])
+    """Whether a pooler such as PgBouncer stands between, in transaction mode."""
+
     storage_connections: int = Field(default=10, gt=0, examples=["10"])
+    """How many connections each process may hold."""
 
     @field_validator("storage_url")
     @classmethod

@@ -21,13 +21,28 @@ class Settings(CoreSettings):
     """Which keys sign: those that the server makes and keeps, or those that the operator gives."""
 
     token_algorithm: Literal["ES256", "Ed25519", "RS256"] = Field(default="ES256", examples=["ES256"])
+    """Which keys the server makes to sign access tokens: ES256, Ed25519 or RS256. A change takes effect with
+    the next `keys rotate`.
+    """
+
     # Less would be shorter than nodes take to hear of a key.
     signing_key_lead_seconds: int = Field(default=600, ge=5, examples=["600"])
+    """For how long a new key is published before it signs: others may keep the list of keys half as long."""
+
     signing_key_file: Path | None = Field(default=None, examples=["/run/secrets/signing_key.pem"])
+    """A key of your own instead, as a PEM file (EC P-256, Ed25519 or RSA): the private key that signs."""
+
     signing_key_command: str | None = Field(default=None, examples=["/usr/local/bin/sign-with-hsm"])
+    """A command that signs in its place, such as the tool of an HSM or a KMS: it gets the message on standard
+    input and writes the bare signature (ES256: DER). The file above then holds the public key.
+    """
+
     published_key_files: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(), examples=["/etc/my-server/next.pem,/etc/my-server/last.pem"]
     )
+    """To change a key of your own, publish the next public key, and later the last one: PEM files, separated
+    by commas.
+    """
 
     @field_validator("published_key_files", mode="before")
     @classmethod

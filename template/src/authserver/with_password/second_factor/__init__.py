@@ -36,6 +36,9 @@ class Settings(CoreSettings):
     """Whether people may set up a second factor, or must."""
 
     second_factor: Literal["optional", "required"] = Field(default="optional", examples=["required"])
+    """Whether people may set up a second factor, a code from an authenticator app (optional), or must
+    (required).
+    """
 
 
 def checks(settings: Settings) -> Iterator[Finding]:
