@@ -18,12 +18,9 @@ PICTURE = REPOSITORY / "docs" / "pictures" / "stair.svg"
 THE_CHOICE = "login/*"
 """The room of the login that was chosen; `login` is the protocol that all of them fulfil."""
 
-ELSEWHERE = "browser/elsewhere"
-"""One file of a folder, on a step of its own: the protocol of a login uses it, too."""
-
 STEPS: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "limits", "clock", "audit", "logs", "findings", "private_files", ELSEWHERE),
+        ("errors", "limits", "clock", "audit", "logs", "findings", "private_files"),
         "the ground: used by all, and using nothing of ours",
     ),
     (("settings",), "what can be set in every project"),
@@ -63,8 +60,6 @@ def room(module: str) -> str:
     _, *inside = module.split(".")
     if not inside:
         return "authserver"
-    if "/".join(inside) == ELSEWHERE:
-        return ELSEWHERE
     return THE_CHOICE if inside[0] == "login" and inside[1:] else inside[0]
 
 

@@ -9,11 +9,11 @@ from authserver.browser import sign_in
 from authserver.browser.apps import connected, disconnect
 from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
 from authserver.browser.devices import describe
-from authserver.browser.elsewhere import see_other
 from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.sessions import current_session, end_session, required_session
 from authserver.crypto.secret_values import derive
 from authserver.model.records import Session
+from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import language
 from authserver.provider import Provider
 from authserver.requests.reading import read_form

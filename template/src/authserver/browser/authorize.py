@@ -16,10 +16,10 @@ from starlette.responses import Response
 
 from authserver import limits
 from authserver.browser.binding import bind_request
-from authserver.browser.elsewhere import see_other
 from authserver.browser.problems import problem
 from authserver.model.clients import RegisteredClient
 from authserver.model.issued import AuthorizationRequest
+from authserver.pages.elsewhere import see_other
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import BadRequest, parse_parameters, read_form

@@ -9,7 +9,6 @@ from authserver import limits
 from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.binding import is_bound, is_direct, unbind_request
-from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.problems import Refusal
 from authserver.browser.sessions import current_session
@@ -17,6 +16,7 @@ from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.clients import destination, is_loopback
 from authserver.model.records import AuthorizationRequest, Session
+from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
 

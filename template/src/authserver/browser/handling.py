@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from authserver.browser.elsewhere import Elsewhere
 from authserver.browser.problems import Refusal, problem
+from authserver.pages.elsewhere import Elsewhere
 from authserver.requests.reading import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]

@@ -5,10 +5,10 @@ from starlette.responses import Response
 
 from authserver import limits
 from authserver.browser.cookies import delete_cookie, get_cookie, is_sealed, seal, set_cookie
-from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.records import Session
+from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 
 

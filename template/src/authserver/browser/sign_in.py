@@ -10,9 +10,9 @@ from authserver import clock, limits
 from authserver.audit import Event, audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import get_cookie, is_sealed, seal, set_cookie
-from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.browser.sessions import current_session, start_session
 from authserver.model.records import AuthorizationRequest, Session
+from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 
 

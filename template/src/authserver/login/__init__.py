@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.browser.elsewhere import see_other
 from authserver.model.records import Session
+from authserver.pages.elsewhere import see_other
 
 USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 

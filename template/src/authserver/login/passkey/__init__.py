@@ -19,7 +19,6 @@ from authserver import clock, limits, pages
 from authserver.audit import Event, audit
 from authserver.browser import account, invitations, sign_in
 from authserver.browser.attempts import address_buckets
-from authserver.browser.elsewhere import see_other
 from authserver.browser.forms import browser_seal, check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
@@ -38,6 +37,7 @@ from authserver.login.passkey.passkeys import (
     read_assertion,
 )
 from authserver.model.records import Invitation, Session
+from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import spoken
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address

@@ -13,7 +13,6 @@ from starlette.routing import Route
 from authserver import pages
 from authserver.audit import Event, audit
 from authserver.browser import invitations, sign_in
-from authserver.browser.elsewhere import see_other
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
@@ -25,6 +24,7 @@ from authserver.login.proxy.identity import Identity, identify, is_name
 from authserver.login.proxy.settings import Settings
 from authserver.model.records import Invitation, Session, User
 from authserver.model.scopes import ALL
+from authserver.pages.elsewhere import see_other
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form

@@ -16,12 +16,12 @@ from starlette.routing import Route
 from authserver.audit import Event, audit
 from authserver.browser import account, sign_in
 from authserver.browser.attempts import buckets
-from authserver.browser.elsewhere import Elsewhere, see_other
 from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
 from authserver.browser.sessions import required_session, start_session
 from authserver.findings import Finding, note
 from authserver.model.records import Session, User
+from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import BadRequest, parse_parameters, read_form
