@@ -6,6 +6,7 @@ from pathlib import Path
 import effort
 import pytest
 from counting import Count
+from forks import own_tests
 from history import needs_history
 from promises import missing_paths
 from rendering import (
@@ -84,7 +85,9 @@ def edit(project: Path) -> None:
         mine = f'{line}    "{requirement}",\n'
         change("pyproject.toml", replacing(line, mine))
     change("pyproject.toml", lambda text: f"{text}\n[tool.mine]\nvalue = 1\n")
-    change("src/authserver/settings.py", replacing("default=43_200", "default=3_600"))
+    change(
+        "src/authserver/logs.py", replacing("root.setLevel(logging.INFO)", "root.setLevel(logging.WARNING)")
+    )
     add("src/authserver/mine.py", '"""Mine."""\n')
 
 
@@ -195,20 +198,30 @@ def test_a_file_that_is_moved_or_deleted_gets_no_fix(source: Path, project: Path
     assert not moved or elsewhere.read_text(encoding="utf-8").split() == LINES
 
 
-@effort.release
-def test_an_edit_of_a_file_that_a_release_moves_is_dropped(source: Path, project: Path) -> None:
-    """Without a word: so UPGRADING.md names each moved file."""
-    write(project, [line.replace("two", "mine") for line in LINES])
+@effort.push
+@needs_history
+def test_an_edit_of_a_file_that_a_release_moved_is_named(template: Path, tmp_path: Path) -> None:
+    """Copier drops it without a word: so the project's own tests name it, and `update.sh` runs those."""
+    project = render(template, tmp_path / "my-server", "0.2.0")
+    git(project, "init", "--quiet")
+    commit(project, "Start")
+    for name in ("keys.py", "scopes.py"):
+        place = project / "src/authserver" / name
+        place.write_text(place.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
     commit(project, "Mine")
-    new = Path(PATH).with_name("moved.txt")
-    (source / "template" / PATH).rename(source / "template" / new)
-    commit(source, "Move")
-    git(source, "tag", "999.2.0")
     update(project)
     assert git(project, "ls-files", "--unmerged") == ""
     assert not list(project.rglob("*.rej"))
-    assert not (project / PATH).exists()
-    assert (project / new).read_text(encoding="utf-8").split() == LINES
+    for committed in (False, True):
+        if committed:
+            commit(project, "Update")
+        done = own_tests(project, "tests/authserver/test_doctor.py", "-k", "by_the_last_update")
+        assert done.returncode == 1, done.stdout
+        for name in ("keys.py", "scopes.py"):
+            assert f"src/authserver/{name}: left behind" in done.stdout
+    (project / "README.md").write_text("# Mine\n", encoding="utf-8")
+    commit(project, "Go on")
+    assert own_tests(project, "tests/authserver/test_doctor.py", "-k", "by_the_last_update").returncode == 0
 
 
 @effort.release

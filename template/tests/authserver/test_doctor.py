@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from pydantic import SecretStr
 from authserver import choices
 from authserver.all_settings import Settings
 from authserver.doctor.advisories import Advisory, judge
+from authserver.doctor.left_behind import left_behind, revision_before_update
 from authserver.doctor.manifest import Manifest, Project, compare, file_hash, load_manifest, this_project
 from authserver.doctor.settings import check_settings
 from authserver.findings import Finding, Level
@@ -226,6 +229,77 @@ def test_this_project_is_one_of_its_release() -> None:
         assert any(path.startswith(f"src/authserver/{axis}/{module}") for path in manifest.hashes)
     project = this_project()
     assert project.root == Path(__file__).parents[2]
+
+
+# -------------------------------------------------------------------------- what an update left behind
+
+
+def git(project: Project, *words: str) -> None:
+    names = ["-c", "user.name=me", "-c", "user.email=me@example.com"]
+    subprocess.run(["git", *names, *words], cwd=project.root, check=True, capture_output=True)
+
+
+@pytest.fixture
+def updated(project: Project, manifest: Manifest) -> Manifest:
+    """A later release without two of the files, brought by an update that is not committed yet."""
+    assert project.root
+    listed = {path: project.root / path for path in manifest.hashes}
+    gone = project.source / "authserver" / "gone.py"
+    gone.write_text("# as it was written\n")
+    listed["src/authserver/gone.py"] = gone
+    file = project.source / "authserver" / "manifest.json"
+    files = [{"path": path, "sha256": file_hash(place)} for path, place in listed.items()]
+    file.write_text(json.dumps({"release": "1.0.0", "files": files}))
+    git(project, "init", "--quiet")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message=Start")
+    (project.source / "authserver" / "clients.py").write_text("# mine\n")
+    git(project, "commit", "--quiet", "--all", "--message=Mine")
+    for name in ("clients.py", "gone.py"):
+        (project.source / "authserver" / name).unlink()
+    file.write_text(json.dumps({"release": "1.1.0", "files": []}))
+    return Manifest("1.1.0", {}, {})
+
+
+def test_an_edit_that_an_update_left_behind_is_named(project: Project, updated: Manifest) -> None:
+    left = {"src/authserver/clients.py": "note left behind"}
+    assert said(left_behind(project, updated)) == left
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message=Update")
+    assert said(left_behind(project, updated)) == left
+
+
+def test_nothing_is_left_behind_where_nothing_was_altered(project: Project, updated: Manifest) -> None:
+    git(project, "reset", "--quiet", "--hard")
+    assert said(left_behind(project, updated)) == {}  # the first commit has the manifest
+    git(project, "reset", "--quiet", "--hard", "HEAD^")
+    (project.source / "authserver" / "manifest.json").write_text(
+        json.dumps({"release": "1.1.0", "files": []})
+    )
+    (project.source / "authserver" / "gone.py").unlink()
+    assert said(left_behind(project, updated)) == {}
+
+
+@pytest.mark.parametrize("lost", ["history", "git"])
+def test_without_history_nothing_is_said(
+    project: Project, updated: Manifest, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    assert project.root
+    if lost == "git":
+        monkeypatch.setenv("PATH", "")
+    else:
+        shutil.rmtree(project.root / ".git")
+    assert said(left_behind(project, updated)) == {}
+
+
+def test_no_edit_of_yours_was_left_behind_by_the_last_update() -> None:
+    """Copier drops it without a word. The next commit of yours ends this; `doctor` goes on to say it."""
+    project = this_project()
+    words = ["git", "log", "-1", "--format=%h^"]
+    last = subprocess.run(words, cwd=project.root, capture_output=True, text=True, check=False).stdout.strip()
+    if revision_before_update(project.root) in ("HEAD", last):
+        found = "\n".join(str(finding) for finding in left_behind(project, load_manifest()))
+        assert not found, found
 
 
 # ---------------------------------------------------------------------------------------- advisories

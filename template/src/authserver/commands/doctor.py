@@ -20,6 +20,7 @@ async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None
         Say instead whether this advisory concerns the project. Ends with 1 unless its flaw is fixed.
     """
     from authserver.doctor.advisories import judge, read_advisory
+    from authserver.doctor.left_behind import left_behind
     from authserver.doctor.manifest import compare, load_manifest, this_project
     from authserver.doctor.state import examine
 
@@ -29,7 +30,7 @@ async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None
     else:
         async with opened() as server:
             found = [finding async for finding in examine(server)]
-        found += compare(project, manifest)
+        found += [*compare(project, manifest), *left_behind(project, manifest)]
     for finding in found:
         print(json.dumps(asdict(finding)) if as_json else finding)
     harmful = sum(not finding.harmless for finding in found)

@@ -15,7 +15,7 @@ import authserver
 from authserver import choices
 from authserver.findings import Finding, note
 
-_MANIFEST = "src/authserver/manifest.json"
+MANIFEST = "src/authserver/manifest.json"
 
 Answers = Mapping[str, Sequence[str]]
 
@@ -60,7 +60,12 @@ class Manifest:
 @cache
 def load_manifest() -> Manifest:
     """Return the manifest of the release that this project was made with or updated to."""
-    read = json.loads((Path(__file__).parents[1] / "manifest.json").read_text(encoding="utf-8"))
+    return read_manifest((Path(__file__).parents[1] / "manifest.json").read_bytes())
+
+
+def read_manifest(text: bytes) -> Manifest:
+    """Return what a `manifest.json` says to a project of these answers."""
+    read = json.loads(text)
     here = {entry["path"]: entry["sha256"] for entry in read["files"] if applies(entry.get("answers", {}))}
     elsewhere: dict[str, frozenset[str]] = {}
     for entry in read["files"]:
@@ -85,7 +90,12 @@ def _answer(axis: str) -> str:
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal; how lines end does not count."""
-    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    return content_hash(path.read_bytes())
+
+
+def content_hash(content: bytes) -> str:
+    """Return the SHA-256 of what is in a file; how lines end does not count."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def compare(project: Project, manifest: Manifest) -> Iterator[Finding]:
@@ -101,7 +111,7 @@ def compare(project: Project, manifest: Manifest) -> Iterator[Finding]:
     package = project.source / "authserver"
     for place in sorted(file for file in package.rglob("*") if file.is_file()):
         path = f"src/{place.relative_to(project.source).as_posix()}"
-        if "__pycache__" in place.parts or path == _MANIFEST or path in manifest.hashes:
+        if "__pycache__" in place.parts or path == MANIFEST or path in manifest.hashes:
             continue
         if file_hash(place) not in manifest.elsewhere.get(path, ()):
             yield note(path, "yours: the template has no such file", "What is yours is safer in src/app")
