@@ -150,7 +150,7 @@ class Server:
         """
         deadline = time.monotonic() + _START_SECONDS
         while not (found := re.search(rf"({re.escape(self.url)}/invite/\S+)\s", self.printed)):
-            if "No account yet. " in self.printed and "directory" in self.printed:
+            if re.search(r"No account yet\. (?!Create)[^\n]*\n", self.printed):
                 return ""
             assert time.monotonic() < deadline, self.printed
             time.sleep(0.05)

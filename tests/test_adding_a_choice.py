@@ -70,7 +70,8 @@ def test_somebody_signs_in_by_the_example(
 
 
 def test_its_own_tests_pass(example: Path) -> None:
-    done = own_tests(example, f"tests/authserver/test_login_{LOGIN}.py", "tests/authserver/test_flow.py")
+    names = (f"login_{LOGIN}", "flow", "consent", "pages", "settings")
+    done = own_tests(example, *(f"tests/authserver/test_{name}.py" for name in names))
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -41,7 +41,7 @@ def test_each_choice_has_its_part_of_the_readme(axis: str, choice: str) -> None:
     try:
         strict.get_template("template/README.md.jinja").render(answers)
     except TemplateNotFound as error:
-        pytest.fail(f"{error} is missing")
+        pytest.fail(f"{error.name} is missing")
     except UndefinedError as error:
         pytest.fail(f"template/src/authserver/{axis}/{choice}/README.md.jinja: {error}")
 

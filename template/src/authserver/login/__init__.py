@@ -36,7 +36,7 @@ class Login(Protocol):
 
     @property
     def routes(self) -> list[Route]:
-        """The pages of this login: `/login`, and `/invite/{token}` where one-time links are used."""
+        """The pages of this login: `/login`, and `/invite/{token}`, used or not."""
 
     @property
     def accounts_elsewhere(self) -> str | None:
