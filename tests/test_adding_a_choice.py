@@ -1,8 +1,11 @@
 """docs/adding-a-choice.md, followed: its login is put into a copy of the template, and somebody signs in."""
 
+import os
 import re
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +57,10 @@ def example(plain_template: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for language in ("en", "de"):
         path = f"template/src/authserver/pages/strings/{language}.toml"
         insert(path, "[sign_in]\n", block(f"`{path}`"))
+    made = [sys.executable, "tests/settings_page.py"]
+    subprocess.run(
+        made, cwd=copy, env=os.environ | {"PYTHONPATH": str(copy / "template" / "src")}, check=True
+    )
     return render(copy, tmp_path_factory.mktemp("rendered") / "my-server", login=LOGIN)
 
 
