@@ -65,6 +65,7 @@ THREATS = {
         "28": "kill -9, power cuts",
         "29": "outbound connections",
     },
+    "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }
 
 _DOCSTRING = re.compile(r"Attack ([0-9a-z, ]+): (.+?)\. Source: (.+)\.")

@@ -34,7 +34,10 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
         ("browser", "endpoints", "background", "upstream"),
         "pages; programs; what runs beside; worked around",
     ),
-    (("with_password",), "what logins with a password share: form, second factor"),
+    (
+        ("with_password", "components"),
+        "what logins with a password share: form, second factor; what the tools of `app` need",
+    ),
     ((THE_CHOICE, "middleware"), "the chosen login; what every request passes"),
     (("choices", "routes"), "the three answers; every path"),
     (("all_settings",), "what can be set in this project, those of the choices too"),

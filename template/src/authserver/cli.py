@@ -7,6 +7,7 @@ from cyclopts import App
 
 from authserver.commands.backups import back_up, purge, restore
 from authserver.commands.clients import clients
+from authserver.commands.components import list_components
 from authserver.commands.doctor import doctor
 from authserver.commands.grants import grants
 from authserver.commands.keys import keys
@@ -17,6 +18,7 @@ from authserver.errors import OperatorError
 app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
 app.default(serve)
 app.command(back_up, name="backup")
+app.command(list_components, name="components")
 for command in (serve, users, clients, grants, keys, purge, restore, doctor):
     app.command(command)
 

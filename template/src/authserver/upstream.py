@@ -5,11 +5,15 @@ but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
 from fastmcp.server.providers.addressing import parse_hashed_backend_name
+from fastmcp.server.providers.fastmcp_provider import FastMCPProvider
+from fastmcp.server.providers.local_provider import LocalProvider
+from fastmcp.server.providers.wrapped_provider import _WrappedProvider
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette.authentication import AuthCredentials, BaseUser
@@ -25,6 +29,7 @@ __all__ = [
     "PatientWorker",
     "component_scopes",
     "is_tested",
+    "local_components",
     "use_patient_workers",
 ]
 
@@ -79,6 +84,29 @@ async def component_scopes(server: "FastMCP[Any]", method: Any, params: dict[str
     except FastMCPError:
         return ()  # the MCP endpoint says that there is none
     return await _declared(component)
+
+
+async def local_components(server: "FastMCP[Any]") -> AsyncIterator[Any]:
+    """Yield the tools, resources, templates and prompts that run here, those of mounted servers too.
+
+    FastMCP's own lists ask proxied servers as well, which may be down when this one starts.
+    """
+    for provider in server.providers:
+        inner = provider
+        while isinstance(inner, _WrappedProvider):
+            inner = inner._inner  # noqa: SLF001
+        if isinstance(inner, FastMCPProvider):
+            async for component in local_components(inner.server):
+                yield component
+        elif isinstance(inner, LocalProvider):
+            for found in (
+                await inner.list_tools(),
+                await inner.list_resources(),
+                await inner.list_resource_templates(),
+                await inner.list_prompts(),
+            ):
+                for component in found:
+                    yield component
 
 
 async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one for each kind

@@ -69,9 +69,13 @@ def _check_port(settings: "Settings", port: int) -> None:
 
 async def _prepare() -> None:
     """Make schema and keys before any worker starts, and the link for the first account."""
+    from authserver import components
     from authserver.model.scopes import ALL
 
     async with opened() as server:
+        from app.server import mcp
+
+        await components.check(mcp, server.scopes)
         print(f"Serving {server.resource}", flush=True)
         if await server.storage.users.all():
             return

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import background, clock
+from authserver import background, clock, components
 from authserver.browser.problems import problem
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
@@ -43,6 +43,7 @@ class Guard:
     # ------------------------------------------------------------------------------------ lifespan
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
         await self._server.open()
         tasks: list[asyncio.Task[None]] = []
 

@@ -3,14 +3,17 @@
 The user's `server.py` defines them and marks its tools, resources and prompts with `requires`.
 """
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from fastmcp.decorators import get_fastmcp_meta
 from fastmcp.exceptions import AuthorizationError
 from fastmcp.server.dependencies import get_access_token
+from fastmcp.utilities.components import FastMCPComponent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +24,8 @@ ALL = "*"
 """In a user's entitlement: every scope there is, also those defined later."""
 
 _MARK = "__authserver_scopes__"
+_BARE = "__authserver_bare__"
+"""On the function that `requires` was given: whoever calls that one passes no check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +113,19 @@ class Scopes:
 def requires(*names: str) -> Callable[[F], F]:
     """Let only callers whose token holds all these scopes run a tool, resource or prompt.
 
-    Goes under `@mcp.tool`. The check is part of the function, so it holds whatever way leads there; the HTTP
-    layer answers 403 `insufficient_scope` before that, from which clients know to ask for more. Raises
-    AuthorizationError in a call without a token, too: over stdio there is no sign-in.
+    Goes under `@mcp.tool`; raises TypeError above it, where it would guard nothing. The check is part of the
+    function, so it holds whatever way leads there; the HTTP layer answers 403 `insufficient_scope` before
+    that, from which clients know to ask for more. Raises AuthorizationError in a call without a token, too:
+    over stdio there is no sign-in.
     """
 
     def decorate(function: F) -> F:
+        if isinstance(function, FastMCPComponent) or get_fastmcp_meta(function) is not None:
+            name = getattr(function, "__name__", None) or getattr(function, "name", "function")
+            raise TypeError(
+                f"{name} is registered already, without what @requires adds: write @mcp.tool (@mcp.resource,"
+                " @mcp.prompt) first, and @requires in the line below it"
+            )
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -128,6 +140,8 @@ def requires(*names: str) -> Callable[[F], F]:
                 return function(*args, **kwargs)
 
         setattr(guarded, _MARK, names)
+        with contextlib.suppress(AttributeError):  # of a function that is not Python's
+            setattr(getattr(function, "__func__", function), _BARE, True)
         return guarded  # type: ignore[return-value]  # the same signature, by functools.wraps
 
     return decorate
@@ -137,6 +151,11 @@ def scopes_required_by(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the scopes that `requires` put on a function."""
     names: tuple[str, ...] = getattr(function, _MARK, ())
     return names
+
+
+def is_bare(function: Callable[..., Any]) -> bool:
+    """Say whether this is a function that `requires` guards elsewhere, and not what came of that."""
+    return hasattr(function, _BARE) and not hasattr(function, _MARK)
 
 
 def _check(names: tuple[str, ...]) -> None:
