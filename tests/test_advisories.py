@@ -122,8 +122,8 @@ def _import_from(project: Path, module: str) -> None:
     for file in [*project.glob("src/**/*.py"), *project.glob("tests/**/*.py")]:
         code = file.read_text().replace("from authserver.model.clients import", f"from {module} import")
         code = code.replace(
-            "from authserver import choices, clients, ",
-            f"import {module} as clients\nfrom authserver import choices, ",
+            "from authserver.model import clients, ",
+            f"import {module} as clients\nfrom authserver.model import ",
         )
         file.write_text(code)
 
