@@ -179,6 +179,9 @@ PURGE_RECORDS = 1000
 METADATA_SECONDS = 300
 """Clients may keep the metadata for so long; a new release changes it."""
 
+STRICT_TRANSPORT_SECONDS = 31_536_000
+"""A browser that was here once comes by https for a year, whatever address is typed or linked."""
+
 PREFLIGHT_SECONDS = 600
 """Browsers may keep an answer of CORS for so long; a new release may change it."""
 

@@ -16,6 +16,7 @@ from fastmcp.server.providers.local_provider import LocalProvider
 from fastmcp.server.providers.wrapped_provider import _WrappedProvider
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from starlette._utils import get_route_path
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
 from uvicorn.supervisors import multiprocess
@@ -28,6 +29,7 @@ __all__ = [
     "BearerBackend",
     "PatientWorker",
     "component_scopes",
+    "get_route_path",
     "is_tested",
     "local_components",
     "use_patient_workers",

@@ -538,7 +538,7 @@ def test_calls_that_cannot_be_read_are_refused_by_the_mcp_endpoint(
     assert 400 <= answer.status_code < 500
 
 
-def test_a_call_hidden_in_a_batch_or_behind_a_header_steps_up(live: Live, alice: Person) -> None:
+def test_a_call_hidden_behind_a_header_steps_up(live: Live, alice: Person) -> None:
     """What counts is the name in the body."""
     token = OAuthClient(live).tokens(alice)["access_token"]
     request = {
@@ -547,18 +547,17 @@ def test_a_call_hidden_in_a_batch_or_behind_a_header_steps_up(live: Live, alice:
         "method": "tools/call",
         "params": {"name": "change", "arguments": {"text": "x"}},
     }
-    for body in (request, [request]):
-        answer = live.http().post(
-            "/mcp",
-            content=json.dumps(body),
-            headers={
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-                "Accept": "application/json, text/event-stream",
-                "Mcp-Name": "look",
-            },
-        )
-        assert answer.status_code == 403
+    answer = live.http().post(
+        "/mcp",
+        content=json.dumps(request),
+        headers={
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+            "Mcp-Name": "look",
+        },
+    )
+    assert answer.status_code == 403
 
 
 def test_tools_learn_who_calls(live: Live, alice: Person) -> None:

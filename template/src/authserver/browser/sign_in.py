@@ -63,7 +63,9 @@ def require_fresh_sign_in(server: Provider, request: Request, session: Session) 
     if clock.now() - session.created_at < limits.FRESH_SECONDS:
         return
     response = see_other("/login")
-    _keep_way_back(server, request, response, request.url.path if request.method == "GET" else "/account")
+    _keep_way_back(
+        server, request, response, request.scope["path"] if request.method == "GET" else "/account"
+    )
     raise Elsewhere(response)
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authserver import limits
 from authserver.provider import Provider
+from authserver.upstream import get_route_path
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
@@ -48,10 +49,9 @@ class CrossOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on."""
-        if scope["type"] != "http" or scope["path"] == "/authorize":
+        if scope["type"] != "http" or (path := get_route_path(scope)) == "/authorize":
             await self._app(scope, receive, send)
             return
-        path = scope["path"]
         origins = Headers(scope=scope).getlist("origin")
         if not all(self._allowed(path, origin) for origin in origins):
             response = JSONResponse(

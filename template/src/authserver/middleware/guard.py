@@ -12,15 +12,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import background, clock, components
+from authserver import background, clock, components, limits
 from authserver.browser.problems import problem
+from authserver.errors import OperatorError
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.storage.errors import StorageUnavailable
+from authserver.upstream import get_route_path
 
 _log = structlog.get_logger("authserver")
 
 _UNAVAILABLE_SECONDS = 5
+# RFC 6797 section 6.1. This host only: whether others have TLS is not ours to say.
+_HSTS = (b"strict-transport-security", f"max-age={limits.STRICT_TRANSPORT_SECONDS}".encode())
 _HEALTH = ("/healthz", "/readyz")
 
 
@@ -43,8 +47,15 @@ class Guard:
     # ------------------------------------------------------------------------------------ lifespan
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
-        await self._server.open()
+        # A redirect that adds or takes a slash is made from what the request says of scheme and host.
+        scope["app"].router.redirect_slashes = False
+        try:
+            await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
+            await self._server.open()
+        except OperatorError as error:
+            # Servers that are not told take an application for one without a lifespan, and serve it.
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
         tasks: list[asyncio.Task[None]] = []
 
         async def close() -> None:
@@ -81,18 +92,18 @@ class Guard:
                 message["headers"] = [
                     *message["headers"],
                     *_missing(message["headers"], b"x-content-type-options", b"nosniff"),
+                    *(_missing(message["headers"], *_HSTS) if self._server.settings.secure else ()),
                 ]
             await send(message)
 
         try:
-            refusal = self._wrong_host(request)
+            refusal = self._wrong_host(request) or _unusable_path(request)
             if refusal is not None:
                 await refusal(scope, receive, observe)
                 return
-            resource_path = self._server.resource.removeprefix(self._server.issuer)
-            if scope["path"] == resource_path + "/":
+            if get_route_path(scope) == self._server.resource_path + "/":
                 # Clients write the address either way; a redirect would lose their token.
-                scope = {**scope, "path": resource_path, "raw_path": resource_path.encode()}
+                scope = {**scope, "path": scope["path"][:-1], "raw_path": scope["path"][:-1].encode()}
             await self._app(scope, receive, observe)
         except Exception as error:
             if answered:
@@ -103,14 +114,16 @@ class Guard:
 
     def _wrong_host(self, request: Request) -> Response | None:
         """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
-        hosts = request.headers.getlist("host")
-        expected = self._server.settings.host
-        if request.url.path in _HEALTH or [host.lower() for host in hosts] == [expected]:
+        hosts = [host.lower() for host in request.headers.getlist("host")]
+        settings = self._server.settings
+        # The default port may be written, as nginx does with $host:$server_port (RFC 9110 section 4.2.3).
+        written = f"{settings.host}:{443 if settings.secure else 80}"
+        if get_route_path(request.scope) in _HEALTH or hosts in ([settings.host], [written]):
             return None
         return problem(request, "wrong_host", status=421, expected=self._server.issuer)
 
     def _note(self, request: Request, scope: Scope, status: int, seconds: float) -> None:
-        if scope["path"] in _HEALTH:
+        if get_route_path(scope) in _HEALTH:
             return
         _log.info(
             "request",
@@ -120,6 +133,13 @@ class Guard:
             milliseconds=round(seconds * 1000, 1),
             address=client_address(request, self._server.settings),
         )
+
+
+def _unusable_path(request: Request) -> Response | None:
+    """Refuse control characters: routers, proxies and logs differ in what they take them for."""
+    if request.scope["path"].isprintable():
+        return None
+    return problem(request, "bad_request", status=400, detail="the path holds characters that no path has")
 
 
 def _missing(headers: Any, name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:

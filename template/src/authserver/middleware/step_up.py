@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authserver import limits
 from authserver.endpoints.errors import NO_STORE
 from authserver.provider import Provider
-from authserver.upstream import component_scopes
+from authserver.upstream import component_scopes, get_route_path
 
 
 class StepUp:
@@ -28,11 +28,10 @@ class StepUp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on whatever is not such a call."""
-        resource_path = self._server.resource.removeprefix(self._server.issuer)
         if (
             scope["type"] != "http"
             or scope["method"] != "POST"
-            or scope["path"] != resource_path
+            or get_route_path(scope) != self._server.resource_path
             or not scope["user"].is_authenticated
         ):
             await self._app(scope, receive, send)
@@ -54,11 +53,10 @@ class StepUp:
             return
         await self._refusal(held, needed)(scope, receive, send)
 
-    def _refusal(self, held: list[str], needed: list[str]) -> JSONResponse:
+    def _refusal(self, held: list[str], needed: tuple[str, ...]) -> JSONResponse:
         # What is held is named too: clients ask for exactly what the challenge says.
         scope = " ".join(self._server.scopes.known([*held, *needed]))
-        path = self._server.resource.removeprefix(self._server.issuer)
-        metadata = f"{self._server.issuer}/.well-known/oauth-protected-resource{path}"
+        metadata = f"{self._server.issuer}/.well-known/oauth-protected-resource{self._server.resource_path}"
         description = f"this needs the scope {' '.join(needed)}"
         return JSONResponse(
             {"error": "insufficient_scope", "error_description": description, "scope": scope},
@@ -71,18 +69,20 @@ class StepUp:
         )
 
 
-async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> list[str]:
+async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> tuple[str, ...]:
+    """Return what a message needs; nothing where it is none, of which the MCP endpoint says what is wrong.
+
+    An array is none either (MCP 2025-06-18, "No batching"): it is not read here, as it may hold very many.
+    """
+    if body.lstrip().startswith(b"["):
+        return ()
     try:
-        content = json.loads(body)
+        message = json.loads(body)
     except (ValueError, RecursionError):
-        return []  # the MCP endpoint says what is wrong with it
-    messages = content if isinstance(content, list) else [content]
-    needed: dict[str, None] = {}
-    for message in messages:
-        if isinstance(message, dict) and isinstance(message.get("params"), dict):
-            names = await component_scopes(server, message.get("method"), message["params"])
-            needed.update(dict.fromkeys(names))
-    return list(needed)
+        return ()
+    if not isinstance(message, dict) or not isinstance(message.get("params"), dict):
+        return ()
+    return await component_scopes(server, message.get("method"), message["params"])
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -34,7 +34,7 @@ async def read_body(request: Request) -> bytes:
 
 async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form post (RFC 6749 appendix B); raises BadRequest."""
-    if request.url.query:
+    if request.scope["query_string"]:
         # RFC 6749 section 2.3.1: addresses are logged, and nothing may come from two places.
         raise BadRequest("parameters belong in the body")
     if _content_type(request) != "application/x-www-form-urlencoded":

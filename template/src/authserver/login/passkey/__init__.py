@@ -223,7 +223,7 @@ class PasskeyLogin(Login):
             "login/passkey/pages/invite",
             status=400 if error else 200,
             script=SCRIPT_PATH,
-            action=request.url.path,
+            action=request.scope["path"],
             username=invitation.name,
             name=name,
             error=error,

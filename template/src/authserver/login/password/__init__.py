@@ -162,7 +162,7 @@ class PasswordLogin(Login):
             request,
             "login/password/pages/invite",
             status=400 if error else 200,
-            action=request.url.path,
+            action=request.scope["path"],
             username=invitation.name,
             name=name,
             error=error,

@@ -136,7 +136,7 @@ class ProxyLogin(Login):
             request,
             "login/proxy/pages/invite",
             status=400 if error else 200,
-            action=request.url.path,
+            action=request.scope["path"],
             username=invitation.name or (person and person.name),
             error=error,
         )

@@ -42,7 +42,7 @@ def offer(
         "with_password/second_factor/pages/second_factor_enrolment",
         subject=shown_to,
         status=400 if seed else 200,
-        action=request.url.path,
+        action=request.scope["path"],
         request_id=request_id,
         at_sign_in=not shown_to,
         wrong=seed is not None,
