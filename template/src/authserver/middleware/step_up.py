@@ -72,10 +72,9 @@ class StepUp:
 async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> tuple[str, ...]:
     """Return what a message needs; nothing where it is none, of which the MCP endpoint says what is wrong.
 
-    An array is none either (MCP 2025-06-18, "No batching"): it is not read here, as it may hold very many.
+    An array is none either (MCP 2025-06-18 took batches out): what is in it is not looked up, as it may be very
+    many calls.
     """
-    if body.lstrip().startswith(b"["):
-        return ()
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
