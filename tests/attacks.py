@@ -65,6 +65,7 @@ THREATS = {
         "28": "kill -9, power cuts",
         "29": "outbound connections",
     },
+    "What is under way": {"30": "sign-ins, links and consents beside what ends access"},
     "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }
 

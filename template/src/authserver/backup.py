@@ -17,7 +17,15 @@ from authserver.storage import Storage
 from authserver.storage.tables import TABLES, Row, Value
 
 _FORMAT = 1
-_ACCESS = ("sessions", "tickets", "authorization_requests", "codes", "refresh_tokens", "access_tokens")
+_ACCESS = (
+    "invitations",
+    "sessions",
+    "tickets",
+    "authorization_requests",
+    "codes",
+    "refresh_tokens",
+    "access_tokens",
+)
 
 Records = AsyncIterator[tuple[str, Row]]
 
@@ -78,7 +86,7 @@ class Backup:
 
 
 async def without_access(records: Records) -> Records:
-    """Leave out whatever opens anything: sessions, requests, grants with their codes and tokens.
+    """Leave out whatever opens anything: links, sessions, requests, grants with their codes and tokens.
 
     Of living grants a revocation stays, for tokens that are checked without the storage.
     """

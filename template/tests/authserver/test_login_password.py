@@ -76,7 +76,7 @@ def test_a_used_or_unknown_link_leads_to_a_page_that_helps(live: Live) -> None:
     person = Person(live, "used")
     link = invite(live, "used")
     person.join(link)
-    for gone in (link, f"{live.url}/invite/mcpiv_unknown", f"{live.url}/invite/%00"):
+    for gone in (link, f"{live.url}/invite/mcpiv_unknown", f"{live.url}/invite/%F0%9F%92%A9"):
         page = Person(live).get(gone)
         assert page.status_code == 410
         assert "users invite" in page.text

@@ -70,7 +70,6 @@ def _check_port(settings: "Settings", port: int) -> None:
 async def _prepare() -> None:
     """Make schema and keys before any worker starts, and the link for the first account."""
     from authserver import components
-    from authserver.model.scopes import ALL
 
     async with opened() as server:
         from app.server import mcp
@@ -86,5 +85,5 @@ async def _prepare() -> None:
             # A log keeps what it is given: the link would lie there for whoever reads it.
             print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
             return
-        link = await invitation(server, None, [ALL])
+        link = await invitation(server, None)
         print(f"No account yet. Create the first one here, within an hour:\n\n  {link}\n", flush=True)

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 users = App(name="users", help="The people who may sign in.")
 
 
-async def invitation(server: "AuthorizationServer", name: str | None, scopes: list[str] | None) -> str | None:
-    """Store an invitation; return its one-time link, or None where the name is taken."""
+async def invitation(server: "AuthorizationServer", name: str | None) -> str | None:
+    """Store an invitation; return its one-time link, or None where a first account is there already."""
+    from authserver.model.scopes import ALL
+
     token = secret_values.new(Kind.INVITATION)
     stored = await server.storage.users.add_invitation(
-        digest(Kind.INVITATION, token), name, scopes=scopes, lifetime_seconds=limits.INVITATION_SECONDS
+        digest(Kind.INVITATION, token),
+        name,
+        scopes=[ALL],  # the first account is the operator's own
+        lifetime_seconds=limits.INVITATION_SECONDS,
     )
     return f"{server.issuer}/invite/{token}" if stored else None
 
@@ -31,16 +36,13 @@ async def invitation(server: "AuthorizationServer", name: str | None, scopes: li
 async def invite(name: str, /) -> None:
     """Print a one-time link: it makes an account of that name, or recovers it. Good for an hour."""
     from authserver.login import USER_NAME
-    from authserver.model.scopes import ALL
 
     if not USER_NAME.fullmatch(name):
         raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
     async with opened() as server:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
-        # The first account is the operator's own: it may grant every scope.
-        first = not await server.storage.users.all()
-        print(await invitation(server, name, [ALL] if first else None))
+        print(await invitation(server, name))
 
 
 @users.command(name="list")

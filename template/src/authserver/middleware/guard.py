@@ -4,6 +4,7 @@ It turns storage failures into 503 and lets no traceback out.
 """
 
 import asyncio
+import re
 import traceback
 from typing import Any
 
@@ -25,6 +26,7 @@ _log = structlog.get_logger("authserver")
 _UNAVAILABLE_SECONDS = 5
 # RFC 6797 section 6.1. This host only: whether others have TLS is not ours to say.
 _HSTS = (b"strict-transport-security", f"max-age={limits.STRICT_TRANSPORT_SECONDS}".encode())
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HEALTH = ("/healthz", "/readyz")
 
 
@@ -137,7 +139,7 @@ class Guard:
 
 def _unusable_path(request: Request) -> Response | None:
     """Refuse control characters: routers, proxies and logs differ in what they take them for."""
-    if request.scope["path"].isprintable():
+    if not _CONTROL.search(request.scope["path"]):
         return None
     return problem(request, "bad_request", status=400, detail="the path holds characters that no path has")
 

@@ -72,8 +72,8 @@ class StepUp:
 async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> tuple[str, ...]:
     """Return what a message needs; nothing where it is none, of which the MCP endpoint says what is wrong.
 
-    An array is none either (MCP 2025-06-18 took batches out): what is in it is not looked up, as it may be very
-    many calls.
+    An array is none either (MCP 2025-06-18 took batches out): what is in it is not looked up, as it may be
+    very many calls.
     """
     try:
         message = json.loads(body)

@@ -41,7 +41,9 @@ class Users(ABC):
 
     @abstractmethod
     async def disable(self, name: str, *, by: str = OPERATOR) -> bool:
-        """Disable a user, end their sessions, revoke their grants; False if there is no such user.
+        """Disable a user, end their sessions and one-time links, revoke their grants.
+
+        Returns False if there is no such user.
 
         Who is disabled already stays as they are, but an operator's word stands over that of others.
         """
@@ -68,8 +70,8 @@ class Users(ABC):
     ) -> bool:
         """Store a one-time link, in place of an older one for the same name.
 
-        `scopes` is what a new account may grant. Without a name it is good for the first account only:
-        False if there is an account already.
+        `scopes` is what the account may grant if it is the first one: whoever comes later may grant the
+        default scopes. Without a name the link is good for the first account only: False if there is one.
         """
 
     @abstractmethod

@@ -60,6 +60,43 @@ async def test_the_nameless_invitation_is_for_the_first_account_only(storage: St
     assert not await storage.users.add_invitation(b"again", None, scopes=("*",), lifetime_seconds=100)
 
 
+async def test_only_the_first_account_may_grant_what_its_link_says(storage: Storage) -> None:
+    """Attack 12, 30: claim a link that was made before there was any account, beside others, and after them.
+    Source: CWE-367.
+    """
+    names = [f"user{number}" for number in range(20)]
+    for name in names:
+        await storage.users.add_invitation(name.encode(), name, scopes=("*",), lifetime_seconds=100)
+
+    async def claim(name: str) -> User | None:
+        return await storage.users.claim_invitation(name.encode(), name="", credential=("k", b""))
+
+    users = [await claim(names[0]), *await asyncio.gather(*map(claim, names[1:]))]
+    assert [user and user.scopes for user in users] == [("*",)] + [None] * 19
+
+
+async def test_of_links_that_are_claimed_at_once_one_makes_the_first_account(storage: Storage) -> None:
+    """Attack 12, 30: be the first together with somebody else. Source: CWE-367."""
+    names = [f"user{number}" for number in range(20)]
+    for name in names:
+        await storage.users.add_invitation(name.encode(), name, scopes=("*",), lifetime_seconds=100)
+    claims = (storage.users.claim_invitation(name.encode(), name="", credential=("k", b"")) for name in names)
+    users = await asyncio.gather(*claims)
+    assert sorted(user.scopes or () for user in users if user) == [()] * 19 + [("*",)]
+
+
+async def test_disabling_a_user_ends_their_links(storage: Storage) -> None:
+    """Attack 12, 30: keep a link from before the account was disabled until it is enabled again.
+    Source: OWASP ASVS 5.0 7.4.2.
+    """
+    await add_user(storage, "Alice")
+    await storage.users.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
+    assert await storage.users.disable("ALICE")
+    assert await storage.users.enable("alice")
+    assert await storage.users.get_invitation(b"link") is None
+    assert await storage.users.claim_invitation(b"link", name="", credential=("k", b"mine")) is None
+
+
 async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
     """Attack 12: stay signed in after the account was recovered. Source: OWASP ASVS 5.0 7.4.3."""
     user = await add_user(storage)

@@ -56,6 +56,7 @@ class SQLiteUsers(Kept, Users):
         ).fetchone()
         if row is None:
             return False
+        db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded(name),))
         db.execute("DELETE FROM sessions WHERE subject = ?", (row["subject"],))
         revoke(db, now, subject=row["subject"])
         return True
@@ -140,7 +141,7 @@ class SQLiteUsers(Kept, Users):
             now,
             name if first else invitation["name"],
             subject=invitation["subject"],
-            scopes=invitation["scopes"],
+            scopes=None if _any_user(db) else invitation["scopes"],
         )
         if user.disabled_at is not None:
             return None

@@ -20,6 +20,8 @@ DECLARE
     _grants text[];
     _now double precision;
 BEGIN
+    PERFORM pg_advisory_xact_lock(1, 0);
+    DELETE FROM authserver.invitations WHERE folded_name = _folded_name;
     SELECT subject INTO _subject FROM authserver.users WHERE folded_name = _folded_name FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN false;
@@ -71,7 +73,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- The name is for the first account. No row: the link is gone, or its user is disabled.
+-- The name is for the first account, and so are the link's scopes. No row: the link is gone, or its user is
+-- disabled.
 CREATE OR REPLACE FUNCTION authserver.claim_invitation(
     _digest bytea, _folded_name text, _name text, _kind text, _value bytea
 ) RETURNS SETOF authserver.users
@@ -91,7 +94,9 @@ BEGIN
     _name := coalesce(_invitation.name, _name);
     _folded_name := coalesce(_invitation.folded_name, _folded_name);
     INSERT INTO authserver.users (subject, folded_name, name, scopes, created_at)
-    VALUES (_invitation.subject, _folded_name, _name, _invitation.scopes, _now)
+    VALUES (
+        _invitation.subject, _folded_name, _name,
+        CASE WHEN NOT EXISTS (SELECT FROM authserver.users) THEN _invitation.scopes END, _now)
     ON CONFLICT (folded_name) DO NOTHING;
     SELECT * INTO _user FROM authserver.users
     WHERE folded_name = _folded_name AND disabled_at IS NULL FOR SHARE;

@@ -4,8 +4,12 @@ if not invitation then
   return nil
 end
 erase("invitations", invitation.digest)
+local is_first = redis.call("ZCARD", prefix .. "users") == 0
+if not is_first then
+  invitation.scopes = nil
+end
 if not invitation.name then
-  if redis.call("ZCARD", prefix .. "users") > 0 then
+  if not is_first then
     return nil
   end
   invitation.name, invitation.folded_name = first.name, first.folded_name
