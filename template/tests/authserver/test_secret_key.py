@@ -85,6 +85,32 @@ async def test_a_short_previous_key_is_refused(store: dict[str, str], storage: S
             await load_keys(Settings.model_validate(store | NEW | {name.lower(): value}), storage)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"too short", None], ids=["empty", "line", "short", "folder"]
+)
+async def test_a_key_file_that_holds_no_key_stops_the_start(
+    store: dict[str, str],
+    storage: Storage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+) -> None:
+    """Attack 34: a mount that failed, a disk that was full. Source: CWE-1188."""
+    file = tmp_path / "secret.key"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    monkeypatch.setattr(Settings, "made_key_path", file)
+    settings = Settings.model_validate({name: store[name] for name in store.keys() - {"secret_key"}})
+    with pytest.raises(
+        SettingsError, match=r"^AUTH_SECRET_KEY: [^\n]*secret\.key (holds no whole key|cannot be read)"
+    ):
+        await load_keys(settings, storage)
+    assert await storage.facts.all("") == {}
+
+
 def test_what_is_sealed_opens_with_its_key_and_for_its_purpose_only() -> None:
     """Attack 26: read sealed values, or put one in the place of another. Source: NIST SP 800-38D, CWE-345."""
     old, new = Seal([b"one"]), Seal([b"two", b"one"])

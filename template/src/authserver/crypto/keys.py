@@ -152,10 +152,8 @@ def _made(path: Path | None, *, new_allowed: bool) -> bytes:
             "AUTH_SECRET_KEY: it must be set, the same on every node that shares the storage."
             " Example: AUTH_SECRET_KEY=$(openssl rand -base64 32)"
         )
-    try:
-        return path.read_bytes().strip()
-    except FileNotFoundError:
-        pass
+    if (key := _read(path)) is not None:
+        return key
     if not new_allowed:
         raise SettingsError(
             f"AUTH_SECRET_KEY: {path} is missing, but there is data made with it."
@@ -172,7 +170,26 @@ def _made(path: Path | None, *, new_allowed: bool) -> bytes:
     try:
         os.link(draft, path)
     except FileExistsError:
-        return path.read_bytes().strip()
+        return _made(path, new_allowed=False)
     finally:
         draft.unlink()
+    return key
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the key in the file that was made; None where there is no file. Raises SettingsError."""
+    try:
+        key = path.read_bytes().strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(
+            f"AUTH_SECRET_KEY: {path} cannot be read ({error.strerror})."
+            f" Example: let the user that runs the server own {path}"
+        ) from None
+    if len(key) < limits.MINIMUM_SECRET_KEY_CHARACTERS:
+        raise SettingsError(
+            f"AUTH_SECRET_KEY: {path} holds no whole key."
+            " Example: restore the file from a backup, or delete it if nothing was stored yet"
+        )
     return key

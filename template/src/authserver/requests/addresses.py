@@ -1,11 +1,13 @@
 """Where a request comes from.
 
 The server's own socket tells, and, for requests that a trusted proxy hands on, the rightmost address in
-`X-Forwarded-For` that is not a trusted proxy's. Nothing else is taken from forwarded headers.
+`X-Forwarded-For` that is not a trusted proxy's. Where that is no address, the proxy that wrote it counts.
+Nothing else is taken from forwarded headers.
 """
 
+import re
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import structlog
 from starlette.requests import HTTPConnection
@@ -13,40 +15,60 @@ from starlette.requests import HTTPConnection
 from authserver import limits
 from authserver.settings import CoreSettings
 
+Address = IPv4Address | IPv6Address
+
+# As Azure, IIS and others write a hop: quoted, in brackets, with a port, with the zone of a link.
+_WRITTEN = re.compile(r'"?(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([0-9.]+)(?::\d+)?|([^"%]+)(?:%[^"]*)?)"?')
+
 _log = structlog.get_logger("authserver")
-_warned: set[str] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
     """Return the address to count attempts by: an IPv4 address, or the /64 network of an IPv6 one."""
     peer = request.client.host if request.client else "unknown"
     forwarded = request.headers.getlist("x-forwarded-for")
-    if forwarded and not is_among(peer, settings.trusted_proxies):
-        if peer not in _warned and len(_warned) < limits.WARNED_SENDERS:
-            _warned.add(peer)
-            _log.warning("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", sender=peer)
+    if not forwarded:
         return _network(peer)
-    hops = [peer, *reversed([hop.strip() for hop in ",".join(forwarded).split(",") if hop.strip()])]
-    return _network(next((hop for hop in hops if not is_among(hop, settings.trusted_proxies)), hops[-1]))
+    if not is_among(peer, settings.trusted_proxies):
+        _warn("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", peer)
+        return _network(peer)
+    farthest = peer
+    for hop in reversed([hop.strip() for hop in ",".join(forwarded).split(",") if hop.strip()]):
+        if _parsed(hop) is None:
+            _warn("X-Forwarded-For is ignored from where it names no address on", peer)
+            break
+        farthest = hop
+        if not is_among(hop, settings.trusted_proxies):
+            break
+    return _network(farthest)
 
 
 def is_among(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """Say whether an address is in one of the networks; an IPv4 one also as IPv6 writes it."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def _parsed(text: str) -> Address | None:
+    """Return the address that is written here, however proxies write it; None where it is none."""
+    written = _WRITTEN.fullmatch(text)
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(next(filter(None, written.groups())) if written else text)
     except ValueError:
-        return False
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(parsed in network for network in networks)
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _network(address: str) -> str:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return "unknown"
+    parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped:
-            return str(parsed.ipv4_mapped)
         return str(ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    return str(parsed or "unknown")
+
+
+def _warn(what: str, sender: str) -> None:
+    """Say so once for each sender: strangers must not fill the log."""
+    if (what, sender) not in _warned and len(_warned) < limits.WARNED_SENDERS:
+        _warned.add((what, sender))
+        _log.warning(what, sender=sender)
