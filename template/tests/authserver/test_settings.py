@@ -1,10 +1,16 @@
 """A wrong setting stops the start with one line that names the variable, what is wrong and an example."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import SCOPES
+from fastmcp import FastMCP
 
+from authserver import AuthorizationServer
 from authserver.all_settings import Settings, load_settings
 from authserver.crypto.keys import load_keys
 from authserver.settings import CoreSettings, SettingsError
@@ -150,3 +156,22 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
             if isinstance(default, bool):
                 text = text.lower()
             assert lines[f"AUTH_{name.upper()}"] == text
+
+
+def test_what_a_tool_starts_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 31: read the secret key in the environment of a program that a tool runs. Source: CWE-526."""
+    monkeypatch.setenv("AUTH_SECRET_KEY", "k" * 40)
+    monkeypatch.setenv("auth_secret_key_previous", "p" * 40)
+    monkeypatch.setenv("SECRET_KEY", "of the user's own")
+    load_settings.cache_clear()
+    server = AuthorizationServer(SCOPES)
+    FastMCP("app", auth=server).http_app()
+    assert server.settings.secret_key is not None
+    assert server.settings.secret_key.get_secret_value() == "k" * 40
+    words = [sys.executable, "-c", "import os; print(dict(os.environ))"]
+    inherited = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "kkkk" not in inherited
+    assert "pppp" not in inherited
+    assert "of the user's own" in inherited
+    assert "AUTH_STORAGE_URL" not in os.environ
+    load_settings.cache_clear()
