@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def assert_unavailable(client: OAuthClient, code: str, tokens: dict[str, Any]) -
 
 def assert_well(client: OAuthClient, code: str, tokens: dict[str, Any]) -> None:
     """All goes on as if nothing had been."""
-    assert client.http.get("/readyz").status_code == 200
+    while client.http.get("/readyz").status_code != 200:  # what was found a moment ago is said for a second
+        time.sleep(0.1)
     answer = client.refresh(tokens["refresh_token"])
     assert answer.status_code == 200
     assert alive(client.server, answer.json()["access_token"])

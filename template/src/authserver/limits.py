@@ -185,6 +185,9 @@ STRICT_TRANSPORT_SECONDS = 31_536_000
 PREFLIGHT_SECONDS = 600
 """Browsers may keep an answer of CORS for so long; a new release may change it."""
 
+PROBE_SECONDS = 1
+"""So often `/readyz` asks the storage, however often it is asked itself: each time is a durable write."""
+
 SILENT_WORKER_SECONDS = 30
 """A worker that does not answer is replaced then. A busy machine may leave one without a turn."""
 

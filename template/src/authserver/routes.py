@@ -55,7 +55,7 @@ def create(server: Provider) -> list[Route]:
         program("/introspect", "POST", introspect),
         *server.tokens.routes,
         program("/healthz", "GET", health.healthz),
-        program("/readyz", "GET", health.readyz),
+        program("/readyz", "GET", health.Readiness().readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
         *server.login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),

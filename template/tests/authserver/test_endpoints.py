@@ -3,12 +3,17 @@
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from conftest import Live, ended, posts
 from oauth_client import OAuthClient, alive, answered, call, result
 from person import Person
+
+from authserver import clock
+from authserver.storage import Storage
+from authserver.storage.errors import StorageUnavailable
 
 CALLBACK = "http://127.0.0.1:9/callback"
 
@@ -588,6 +593,33 @@ def test_health_answers_on_any_host(live: Live) -> None:
     for path in ("/healthz", "/readyz"):
         answer = live.http().get(path, headers={"Host": "10.0.0.7"})
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_however_often_readiness_is_asked_the_storage_is_asked_once_a_second(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 32: fill the disk with probes, which need no sign-in. Source: CWE-770."""
+    now, pings = [clock.elapsed() + 100], 0
+    storage = live.auth.storage
+    ping = type(storage).ping
+
+    async def counted(self: Storage) -> None:
+        nonlocal pings
+        if self is storage:
+            pings += 1
+            if pings == 2:
+                raise StorageUnavailable("gone")
+        await ping(self)
+
+    monkeypatch.setattr(type(storage), "ping", counted)
+    monkeypatch.setattr("authserver.clock.elapsed", lambda: now[0])
+    http = live.http()
+    for seconds, statuses in ((0, {200}), (0.9, {200}), (0.2, {503}), (0.9, {503}), (0.2, {200})):
+        now[0] += seconds
+        with ThreadPoolExecutor(8) as threads:
+            answers = threads.map(lambda _: http.get("/readyz").status_code, range(16))
+            assert set(answers) == statuses
+    assert pings == 3
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])

@@ -1,10 +1,14 @@
 """Health for supervisors and load balancers. Both answer whatever Host they are asked by."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver import clock, limits
 from authserver.endpoints.errors import NO_STORE
 from authserver.provider import Provider
+from authserver.storage.errors import StorageUnavailable
 
 
 async def healthz(server: Provider, request: Request) -> Response:
@@ -12,7 +16,21 @@ async def healthz(server: Provider, request: Request) -> Response:
     return JSONResponse({"status": "ok"}, headers=NO_STORE)
 
 
-async def readyz(server: Provider, request: Request) -> Response:
-    """Return 200 while the storage answers; else StorageUnavailable becomes a 503."""
-    await server.storage.ping()
-    return JSONResponse({"status": "ok"}, headers=NO_STORE)
+class Readiness:
+    """Whether the storage answers. It is asked once a second at most: each probe is a durable write."""
+
+    def __init__(self) -> None:
+        self._asked_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
+
+    async def readyz(self, server: Provider, request: Request) -> Response:
+        """Return 200 while the storage can write; else StorageUnavailable becomes a 503."""
+        now = clock.elapsed()
+        if self._asking is None or (self._asking.done() and now - self._asked_at >= limits.PROBE_SECONDS):
+            self._asked_at = now
+            self._asking = asyncio.create_task(server.storage.ping())
+        asking = self._asking
+        await asyncio.wait([asking])
+        if (error := asking.exception()) is not None:
+            raise StorageUnavailable(str(error)) from error
+        return JSONResponse({"status": "ok"}, headers=NO_STORE)
