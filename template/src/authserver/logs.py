@@ -5,6 +5,17 @@ import sys
 
 import structlog
 
+_ACCESS_LOGS = ("uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access")
+
+
+def silence_access_logs() -> None:
+    """Let no ASGI server write the addresses that are asked for: links and queries are secrets.
+
+    The request log of `middleware/guard.py` has what an operator needs.
+    """
+    for name in _ACCESS_LOGS:
+        logging.getLogger(name).disabled = True
+
 
 def configure() -> None:
     """Send our log, and those of the libraries, through one formatter."""

@@ -1,6 +1,7 @@
 """Other ways to write a path, a host, a call: all of them mean the same, or are refused."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -136,3 +137,25 @@ def test_a_browser_that_came_by_https_stays_with_it(start: Callable[..., Live], 
         answer = server.http(headers={"Host": "mcp.example.com"}).get(path)
         assert answer.headers["strict-transport-security"] == "max-age=31536000", path
         assert "strict-transport-security" not in live.http().get(path).headers
+
+
+@pytest.mark.parametrize("name", ["uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access"])
+def test_no_asgi_server_logs_what_was_asked_for(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Attack 31: read one-time links in the access log of another server's command. Source: CWE-532."""
+    written: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(record.getMessage())
+
+    logger = logging.getLogger(name)
+    monkeypatch.setattr(logger, "handlers", [Kept()])
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(logger, "disabled", False)
+    logger.info("before")
+    server = start()
+    server.http().get("/invite/mcpiv_secret")
+    logger.info('"GET /invite/mcpiv_secret HTTP/1.1" 410')
+    assert written == ["before"]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import background, clock, components, limits
+from authserver import background, clock, components, limits, logs
 from authserver.browser.problems import problem
 from authserver.errors import OperatorError
 from authserver.provider import Provider
@@ -49,6 +49,7 @@ class Guard:
     # ------------------------------------------------------------------------------------ lifespan
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        logs.silence_access_logs()
         # A redirect that adds or takes a slash is made from what the request says of scheme and host.
         scope["app"].router.redirect_slashes = False
         try:
