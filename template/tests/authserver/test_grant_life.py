@@ -135,6 +135,7 @@ class GrantLife(RuleBasedStateMachine):
             link, name=name, credential=("password", b"x")
         )
         assert user
+        await self.server.storage.users.set_scopes(name, ["*"])
         return User(user.subject, set(NAMES))
 
     def within(self, **changes: float) -> None:
