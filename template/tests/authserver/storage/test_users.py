@@ -125,6 +125,9 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     assert not await lives(storage, tokens)
     assert await redeem(storage, code) == Gone()
     assert await storage.users.claim_invitation(b"link", name="", credential=("k", b"")) is None
+    # One that is made later brings nobody back either.
+    await storage.users.add_invitation(b"later", "alice", scopes=None, lifetime_seconds=100)
+    assert await storage.users.claim_invitation(b"later", name="", credential=("k", b"")) is None
     request = await add_request(storage)
     denied = await storage.grants.create(
         request, subject=user.subject, scopes=(), grant_seconds=1, code=b"c", code_seconds=1
