@@ -13,6 +13,7 @@ from operators import Operator
 from authserver import AuthorizationServer, Scope, components, requires
 from authserver.all_settings import Settings
 from authserver.model.scopes import Scopes
+from authserver.storage.errors import StorageUnavailable
 
 SCOPES = [Scope("read", "Read.", default=True), Scope("write", "Write.", includes=("read",))]
 KNOWN = Scopes(SCOPES)
@@ -151,6 +152,33 @@ async def test_whatever_runs_the_app_it_does_not_start(store: dict[str, str]) ->
     [failed] = told
     assert failed["type"] == "lifespan.startup.failed"
     assert failed["message"].startswith("tool erase: ")
+
+
+@pytest.mark.anyio
+async def test_a_store_that_goes_away_during_the_start_is_told_too(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 31: a server that is not told takes the app for one without a lifespan, and serves it."""
+    server = AuthorizationServer(SCOPES, Settings.model_validate(store))
+    mcp: FastMCP[Any] = FastMCP("app", auth=server)
+    app = mcp.http_app(stateless_http=True)
+    told: list[Any] = []
+
+    async def gone() -> None:
+        raise StorageUnavailable("gone")
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    monkeypatch.setattr(server.tokens, "catch_up", gone)
+    with pytest.raises(StorageUnavailable):
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    assert told == [{"type": "lifespan.startup.failed", "message": "gone"}]
+    with pytest.raises(RuntimeError, match="not open"):
+        _ = server.storage
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ from oauth_client import OAuthClient, alive
 from person import PASSWORD, Person
 from storage import operations
 
+from authserver import limits
 from authserver.crypto.secret_values import Kind, derive, digest, encode, new
 from authserver.storage.errors import StorageUnavailable
 
@@ -84,7 +85,8 @@ def test_storage_trouble_is_503_everywhere_and_passes(
     with monkeypatch.context() as patch:
         for operation, kind in operations(server.auth.storage).items():
             patch.setattr(kind, operation.rpartition(".")[2], broken)
-        time.sleep(server.auth.tokens.revoked_within_seconds)  # for so long a check may do without
+        # For so long a check may do without it, and the last answer about readiness is given again.
+        time.sleep(max(server.auth.tokens.revoked_within_seconds, limits.PROBE_SECONDS))
         answers = [
             client.redeem(code),
             client.refresh(tokens["refresh_token"]),

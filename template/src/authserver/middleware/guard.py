@@ -55,7 +55,9 @@ class Guard:
         try:
             await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
             await self._server.open()
+            await self._server.tokens.catch_up()
         except OperatorError as error:
+            await self._server.close()
             # Servers that are not told take an application for one without a lifespan, and serve it.
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
@@ -74,7 +76,6 @@ class Guard:
             await send(message)
 
         try:
-            await self._server.tokens.catch_up()
             tasks += background.start(self._server)
             await self._app(scope, receive, close_first)
         finally:
