@@ -158,7 +158,7 @@ async def test_whatever_runs_the_app_it_does_not_start(store: dict[str, str]) ->
 async def test_a_store_that_goes_away_during_the_start_is_told_too(
     store: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack 31: a server that is not told takes the app for one without a lifespan, and serves it."""
+    """A server that is not told takes the app for one without a lifespan, and serves it."""
     server = AuthorizationServer(SCOPES, Settings.model_validate(store))
     mcp: FastMCP[Any] = FastMCP("app", auth=server)
     app = mcp.http_app(stateless_http=True)
