@@ -96,27 +96,53 @@ def _imports_asyncpg(_: tuple[str, ...]) -> None:
 
 
 COVERING = one_for_each_answer(combinations(*AXES))
-PARTS = 2
-"""All own tests of a project, in so many processes."""
+
+ABOUT_CHOICES = {
+    "storage",
+    "test_attacks.py",
+    "test_backup.py",
+    "test_flow.py",
+    "test_grant_life.py",
+    "test_secrets.py",
+}
+"""What each storage, login and token format passes by itself, beside tests that only its projects have."""
+
+
+def effort_of(answers: Answers, *, about_choices: bool) -> pytest.MarkDecorator:
+    """All own tests of the default project, and of a covering set those about what was chosen."""
+    if answers not in COVERING:
+        return effort.release
+    return effort.commit if about_choices or answers == COVERING[0] else effort.push
 
 
 @effort.early
 @pytest.mark.parametrize(
-    "answers",
+    ("answers", "about_choices"),
     [
-        pytest.param(found, marks=effort.commit if found in COVERING else effort.release)
-        for found in combinations(*AXES)
+        pytest.param(
+            answers,
+            about_choices,
+            marks=effort_of(answers, about_choices=about_choices),
+            id=f"{title(answers)}-{'choices' if about_choices else 'all else'}",
+        )
+        for answers in combinations(*AXES)
+        for about_choices in (True, False)
     ],
-    ids=title,
 )
-@pytest.mark.parametrize("part", range(PARTS))
 def test_all_its_own_tests_pass(
-    project: Path, answers: Answers, part: int, tmp_path: Path, record_property: Count
+    project: Path, default_project: Path, about_choices: bool, tmp_path: Path, record_property: Count
 ) -> None:
-    paths = sorted((project / "tests" / "authserver").rglob("test_*.py"))
-    chosen = ["tests/app"] if part == 0 else []
-    chosen += [path.relative_to(project).as_posix() for path in paths[part::PARTS]]
-    own_tests_pass(project, tmp_path, record_property, *chosen)
+    """In two processes."""
+    everywhere = {path.name for path in own(default_project)} - ABOUT_CHOICES
+    chosen = [path for path in own(project) if (path.name not in everywhere) == about_choices]
+    paths = sorted(path.relative_to(project).as_posix() for path in chosen)
+    own_tests_pass(project, tmp_path, record_property, *paths, *(["tests/app"] if about_choices else []))
+
+
+def own(project: Path) -> set[Path]:
+    """Return the files of a project's own tests, and their folders."""
+    folder = project / "tests" / "authserver"
+    return {path for path in folder.iterdir() if path.name.startswith("test_") or any(path.glob("test_*.py"))}
 
 
 def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chosen: str) -> None:
