@@ -100,8 +100,8 @@ class CoreSettings(BaseSettings):
     """
 
     announce_scopes: bool = Field(default=True, examples=["false"])
-    """Whether apps learn before the sign-in which scopes there are. Some ask for those that are named, whatever
-    their users set: with false, what is set counts. All still learn what a refused call needs.
+    """Whether apps learn before the sign-in which scopes there are. Some ask for those that are named,
+    whatever their users set: with false, what is set counts. All still learn what a refused call needs.
     """
 
     redirect_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
