@@ -10,7 +10,8 @@
   (fields of JSON, or parameters of a redirect), `lacks`, `header` (a part of it), `to` (how the redirect
   begins), `offered` (on the page).
 
-What is answered can be sent: `{code}`, `{refresh_token}`. So can `{url}`, `{mcp}`, `{basic}`, `{authorize}`,
+What is answered can be sent: `{code}`, `{refresh_token}`; `keep` gives it another name before the next answer
+takes its place. So can `{url}`, `{mcp}`, `{basic}`, `{authorize}`,
 `{redeem}` and `{renew}`, which are whole requests of a public app.
 """
 
@@ -40,7 +41,7 @@ SITUATIONS = sorted(path.stem for path in FOLDER.glob("*.toml"))
 KEYS = {"what", "who", "reported", "concerns", "registration", "login", "step"}
 LOGIN_KEYS = {"redirect_uri", "query", "token", "refresh", "granted"}
 STEP_KEYS = {
-    *("send", "form", "json", "headers", "call", "by", "tick"),
+    *("send", "form", "json", "headers", "call", "by", "tick", "keep"),
     *("status", "answer", "lacks", "header", "to", "offered"),
 }
 PUBLIC = {"token_endpoint_auth_method": "none"}
@@ -146,6 +147,7 @@ def live(app: App, login: dict[str, Any]) -> None:
 
 
 def take(app: App, step: dict[str, Any]) -> None:
+    app.known |= {name: app.known[known] for name, known in step.get("keep", {}).items()}
     response = requested(app, step)
     location = response.headers.get("location", "")
     if "status" in step:
