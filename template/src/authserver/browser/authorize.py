@@ -63,7 +63,7 @@ async def authorize(server: Provider, request: Request) -> Response:
 async def _parameters(request: Request) -> Parameters:
     """Return the parameters; raises BadRequest.
 
-    Of any other that is repeated the client learns; of these two it depends where it would.
+    That another one is repeated is told to the client: only these two decide where it would be told.
     """
     if request.method == "POST":
         parameters = await read_parameters(request)
