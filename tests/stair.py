@@ -28,7 +28,10 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
     (("storage",), "the protocol of a store, and the chosen engine: every atomic step"),
     (("crypto",), "random values and digests; sealing; keys made from the secret key"),
     (("tokens", "backup"), "the chosen format of access tokens; all that is stored, in a file"),
-    (("issuing", "login"), "answers with tokens; the protocol of a login"),
+    (
+        ("issuing", "login", "refused_scopes"),
+        "answers with tokens; the protocol of a login; what calls lacked",
+    ),
     (("provider",), "FastMCP's ten methods, in the order of the flow"),
     (
         ("browser", "endpoints", "background", "upstream"),

@@ -70,7 +70,10 @@ def started(folder: Path, *command: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def goes_through(folder: Path, owner: Person, *command: str) -> None:
-    """Run a script that prints authorization URLs and reads where the browser ended, until it is done."""
+    """Run a script that prints authorization URLs and reads where the browser ended, until it is done.
+
+    The owner allows what the page offers beside that, too.
+    """
     with started(folder, *command) as process:
         assert process.stdin
         assert process.stdout
@@ -79,7 +82,7 @@ def goes_through(folder: Path, owner: Person, *command: str) -> None:
         for line in process.stdout:
             printed = line.strip()
             if printed.startswith("http"):
-                process.stdin.write(owner.allow(printed) + "\n")
+                process.stdin.write(owner.allow(printed, **{"also:notes:write": "on"}) + "\n")
                 process.stdin.flush()
         assert (printed, process.wait(10)) == ("done", 0), process.stderr.read()
 

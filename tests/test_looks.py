@@ -18,6 +18,7 @@ from conftest import Rendered
 from engines import Engine
 from looks import Looks
 from node import installed
+from oauth_client import OAuthClient, answered, call
 from playwright.sync_api import Browser, Page, expect
 from rendering import DEFAULTS, TEMPLATE
 from servers import Server
@@ -108,6 +109,19 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "consent")
     page.locator("button[value=allow]").click()
     expect(page.get_by_role("heading")).to_have_text("Back")
+
+    client = OAuthClient(server, redirect_uris=[callback], client_name="Example app")
+    page.goto(client.authorization_url())
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    tokens = client.redeem(answered(page.url)["code"]).json()
+    assert call(server, tokens["access_token"], name="add_note", arguments={"text": "x"}).status_code == 403
+    page.goto(client.authorization_url())
+    look(page, "consent-more")
+    page.locator("input[name='also:notes:write']").check()
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    assert client.redeem(answered(page.url)["code"]).json()["scope"] == "notes:read notes:write"
 
     page.goto(f"{server.url}/account")
     look(page, "account")

@@ -65,11 +65,22 @@ await visit()
 await connect()
 check((await call('list_notes', {})) !== undefined, 'the first tool')
 
-const before = provider.saved
-// v1 would refresh here, which widens nothing: an app that steps up lets go of the refresh token.
-if (version === 'v1') provider.saved = { ...before, refresh_token: undefined }
-check((await attempt(() => call('add_note', { text: 'Buy milk' }))) === undefined, 'the second tool asks for more')
+if (version === 'v1') {
+  // It refreshes, which widens nothing, tries once more, and gives up. Its user signs in anew, as the app
+  // lets them, and ticks on the consent page what was refused: the app asks for no more than before.
+  const before = provider.saved
+  const failed = await call('add_note', { text: 'Buy milk' }).then(() => '', (error) => error.message)
+  check(failed.includes('403') && !provider.asked, 'the second tool is refused')
+  check(provider.saved.refresh_token !== before.refresh_token, 'it refreshed after the 403')
+  check((await call('list_notes', {})) !== undefined, 'the first tool works on')
+  provider.saved = undefined
+  check((await attempt(connect)) === undefined && provider.asked, 'the new sign-in')
+  check(new URL(provider.asked).searchParams.get('scope') === 'notes:read', 'it asks for what it asked before')
+} else {
+  check((await attempt(() => call('add_note', { text: 'Buy milk' }))) === undefined, 'the second tool asks for more')
+}
 await visit()
+check(provider.saved.scope.split(' ').includes('notes:write'), 'the answer says what was granted')
 await connect()
 check((await call('add_note', { text: 'Buy milk' })).includes('owner'), 'the tool names the user')
 

@@ -27,6 +27,12 @@ PASSKEY_CHALLENGE_SECONDS = 600
 PASSKEY_PROMPT_MILLISECONDS = 300_000
 """For finding the security key: WebAuthn Level 3 section 15.1 recommends five to ten minutes."""
 
+REFUSED_SCOPE_SECONDS = 7 * 86_400
+"""What a call lacked is offered at the next consent for so long. Whoever needs it comes back within days."""
+
+REFUSED_SCOPES = 50
+"""Of one user, over all clients: more than an app has. After these, one more each few hours."""
+
 FRESH_SECONDS = 300
 """For how long after a sign-in dangerous steps need no other one."""
 

@@ -35,7 +35,7 @@ from authserver.model.issued import (
     IssuedRefreshToken,
     TooManyClients,
 )
-from authserver.model.resource_indicators import same_resource
+from authserver.model.resource_indicators import names_resource, same_resource
 from authserver.model.scopes import Scopes
 from authserver.settings import CoreSettings
 from authserver.storage import Storage
@@ -103,6 +103,11 @@ class Provider(OAuthProvider):
         """The path of the MCP endpoint."""
         return self._mcp_path or "/mcp"
 
+    @property
+    def resource_metadata(self) -> str:
+        """The address of the metadata of the MCP endpoint (RFC 9728 section 3.1)."""
+        return f"{self.issuer}/.well-known/oauth-protected-resource{self.resource_path}"
+
     # ------------------------------------------------------------ the ten methods
 
     async def get_client(self, client_id: str) -> clients.RegisteredClient | None:
@@ -157,7 +162,8 @@ class Provider(OAuthProvider):
         scopes = self.scopes.asked(params.scopes)
         if not scopes:
             raise AuthorizeError("invalid_scope", "none of the scopes exists here")
-        if params.resource is not None and not same_resource(params.resource, self.resource):
+        named = [params.resource, *params.resources]
+        if not all(asked is None or names_resource(asked, self.resource) for asked in named):
             raise AuthorizeError("invalid_target", f"the resource of this server is {self.resource}")
         request_id = secret_values.new(Kind.AUTHORIZATION_REQUEST)
         stored = await self.storage.grants.add_request(
@@ -334,7 +340,7 @@ class Provider(OAuthProvider):
 
     def get_challenge_scopes(self, required_scopes: list[str] | None = None) -> list[str]:
         """Return the scopes that a 401 names."""
-        return self.scopes.default
+        return self.scopes.default if self.settings.announce_scopes else []
 
 
 def _opened(part: T | None) -> T:

@@ -24,6 +24,7 @@ from authserver.endpoints.introspect import introspect
 from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
+from authserver.middleware.both_spellings import BothSpellings
 from authserver.middleware.cross_origin import CrossOrigin
 from authserver.middleware.guard import Guard
 from authserver.middleware.step_up import StepUp
@@ -33,13 +34,11 @@ from authserver.upstream import AuthContextMiddleware, BearerBackend
 
 Handler = Callable[[Provider, Request], Awaitable[Response]]
 
-_PROTECTED_RESOURCE = "/.well-known/oauth-protected-resource"
-
 
 def create(server: Provider) -> list[Route]:
     """Return the routes, those for programs first."""
     branding.load()  # a mistake in it stops the start
-    resource_path = server.resource.removeprefix(server.issuer)
+    resource_metadata = server.resource_metadata.removeprefix(server.issuer)
 
     def program(path: str, method: str, handler: Handler) -> Route:
         return Route(path, answers_errors(partial(handler, server)), methods=[method])
@@ -47,8 +46,9 @@ def create(server: Provider) -> list[Route]:
     return [
         program("/.well-known/oauth-authorization-server", "GET", metadata.authorization_server),
         program("/.well-known/openid-configuration", "GET", metadata.authorization_server),
-        program(_PROTECTED_RESOURCE + resource_path, "GET", metadata.protected_resource),
-        program(_PROTECTED_RESOURCE, "GET", metadata.protected_resource),
+        program("/.well-known/oauth-protected-resource", "GET", metadata.protected_resource),
+        program(resource_metadata, "GET", metadata.protected_resource),
+        program(resource_metadata + "/", "GET", partial(metadata.protected_resource, ending="/")),
         program("/token", "POST", token),
         program("/revoke", "POST", revoke),
         program("/register", "POST", refuse if server.settings.registration == "static" else register),
@@ -78,6 +78,7 @@ def middleware(server: Provider) -> list[Middleware]:
     """Return what every request passes, outermost first."""
     return [
         Middleware(Guard, server=server),
+        Middleware(BothSpellings, server=server),
         Middleware(CrossOrigin, server=server),
         Middleware(AuthenticationMiddleware, backend=BearerBackend(server)),
         Middleware(AuthContextMiddleware),

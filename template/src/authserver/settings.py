@@ -64,7 +64,8 @@ class CoreSettings(BaseSettings):
 
     refresh_replay_seconds: int = Field(default=60, ge=0, examples=["60"])
     """For how long a refresh token that was just used gets the same answer again, since answers get lost.
-    Used later, it counts as stolen, and its grant ends.
+    Used later, it counts as stolen, and its grant ends. Longer: apps of which several processes share a token
+    sign in less often, and a thief who comes second is noticed later.
     """
 
     grant_seconds: PositiveSeconds = Field(default=7_776_000, examples=["7776000"])
@@ -99,6 +100,11 @@ class CoreSettings(BaseSettings):
     separated by commas.
     """
 
+    announce_scopes: bool = Field(default=True, examples=["false"])
+    """Whether apps learn before the sign-in which scopes there are. Some ask for those that are named,
+    whatever their users set: with false, what is set counts. All still learn what a refused call needs.
+    """
+
     redirect_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("cursor", "vscode", "vscode-insiders", "claude", "zed"), examples=["cursor,vscode"]
     )
@@ -107,7 +113,9 @@ class CoreSettings(BaseSettings):
     """
 
     idle_client_days: int | None = Field(default=None, gt=0, examples=["365"])
-    """After so many days without use a registered app is forgotten. Empty: never."""
+    """After so many days without use a registered app is forgotten. Empty: never. Some apps do not register
+    again by themselves (VS Code, Claude Code, Codex): their users have to clear them first.
+    """
 
     @field_validator("public_url")
     @classmethod

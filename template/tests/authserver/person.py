@@ -88,11 +88,11 @@ class Person:
         """Sign in where the page asks for it; return the page that comes then."""
         return self.sign_in(page) if logins.chosen().asks(page) else page
 
-    def allow(self, url: str, decision: str = "allow") -> str:
-        """Go through sign-in and consent; return where the browser is sent."""
+    def allow(self, url: str, decision: str = "allow", **ticked: str) -> str:
+        """Go through sign-in and consent, with these boxes ticked; return where the browser is sent."""
         page = self.enter(self.get(url))
         if 'name="decision"' in page.text:
-            page = self.submit(page, "decision", decision=decision)
+            page = self.submit(page, "decision", decision=decision, **ticked)
         return page.headers["location"]
 
 

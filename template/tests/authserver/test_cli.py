@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 from conftest import ADDRESS
 from operators import Operator
 from ports import free_port
+
+from authserver.all_settings import Settings
+from authserver.commands.serve import _check_port
 
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
@@ -62,13 +66,28 @@ def test_a_wrong_setting_is_one_line(operator: Operator, monkeypatch: pytest.Mon
     line = operator.fails("users", "list")
     assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
     assert "\n" not in line
+    assert line == operator.fails("serve") == operator.fails()  # the default command
 
 
-def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator) -> None:
-    line = operator.fails("serve", "--port", "9000")
-    assert line.startswith("my-server: AUTH_PUBLIC_URL: ")
-    assert line.endswith(f" Example: AUTH_PUBLIC_URL={ADDRESS}:9000")
-    assert line == operator.fails("--port", "9000")  # serve is the default command
+@pytest.mark.parametrize(
+    ("public_url", "warned"),
+    [
+        (f"{ADDRESS}:9000", True),
+        (ADDRESS, True),
+        (f"{ADDRESS}:8000", False),
+        ("https://mcp.example.com", False),
+    ],
+)
+def test_a_port_that_the_public_url_does_not_name_is_one_warning(
+    store: dict[str, str], public_url: str, warned: bool
+) -> None:
+    """`docker run -p 9000:8000`, `ssh -L 9000:localhost:8000`: something else leads here."""
+    settings = Settings.model_validate(store | {"public_url": public_url})
+    with structlog.testing.capture_logs() as logged:
+        _check_port(settings, 8000)
+    lines = [line["event"] for line in logged if line["log_level"] == "warning"]
+    assert len(lines) == warned
+    assert all(line.startswith(f"AUTH_PUBLIC_URL says {public_url}, ") for line in lines)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]])

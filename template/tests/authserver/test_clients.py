@@ -3,7 +3,11 @@
 import pytest
 from mcp.server.auth.provider import RegistrationError
 
+from authserver import Scope
 from authserver.model.clients import parse_registration, same_redirect_uri, usable_redirect_uris
+from authserver.model.scopes import Scopes
+
+SCOPES = Scopes([Scope("read", "Read.", default=True), Scope("write", "Write.")])
 
 SCHEMES = ("cursor", "vscode")
 
@@ -22,6 +26,11 @@ LOOPBACK = "http://127.0.0.1:33418/callback"
         "com.example.app:/callback",
         "https://example.com",
         "https://example.com:443/cb",
+        "https://xn--exmple-cua.com/cb%2Fx?y=%20",
+        "https://my_app.internal:8443/cb",
+        "https://intranet/cb",
+        "https://192.0.2.7/cb",
+        "https://[2001:db8::7]:8443/cb",
     ],
 )
 def test_what_clients_use_is_registered_as_it_is(uri: str) -> None:
@@ -75,6 +84,28 @@ def test_a_dangerous_uri_refuses_the_whole_registration(uri: str) -> None:
         "",
         "https://example.com/" + "x" * 2000,
         "https://[::1",
+        "https://*.example/cb",
+        "https://*/cb",
+        "https://a..b/cb",
+        "https://.example.com/cb",
+        "https://example.com./cb",
+        "https://-a.example.com/cb",
+        "https://a-.example.com/cb",
+        "https://exa%6dple.com/cb",
+        "https://" + "a" * 64 + ".example.com/cb",
+        "https://" + "a." * 130 + "com/cb",
+        "https://256.0.0.1/cb",
+        "https://1.2.3/cb",
+        "https://0x7f.1/cb",
+        "https://example.123/cb",
+        "https://[1.2.3.4]/cb",
+        "https://[fe80::1%25eth0]/cb",
+        "https://example.com:/cb",
+        "https://example.com:99999/cb",
+        "https://example.com/%zz",
+        "https://example.com/%4",
+        "https://example.com/cb?x=%",
+        "cursor://anysphere.cursor-mcp/%g0",
     ],
 )
 def test_an_unusable_uri_is_dropped_and_the_rest_registered(uri: str) -> None:
@@ -186,7 +217,7 @@ def test_bad_metadata_is_refused(body: object) -> None:
     Source: RFC 7591 3.2.2.
     """
     with pytest.raises(RegistrationError) as refusal:
-        parse_registration(body, SCHEMES)
+        parse_registration(body, SCHEMES, SCOPES)
     assert refusal.value.error in ("invalid_client_metadata", "invalid_redirect_uri")
 
 
@@ -205,6 +236,7 @@ def test_a_client_sets_nothing_that_the_server_decides() -> None:
             "client_name": "bell\x07 \ud800 right\u202eleft",
         },
         SCHEMES,
+        SCOPES,
     )
     assert metadata == {
         "redirect_uris": [LOOPBACK],
@@ -213,3 +245,19 @@ def test_a_client_sets_nothing_that_the_server_decides() -> None:
         "response_types": ["code"],
         "client_name": "bell  rightleft",
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("root everything", None),
+        ("read root offline_access", "read"),
+        ("write read write", "read write"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_client_is_told_of_no_scope_that_does_not_exist(asked: str | None, told: str | None) -> None:
+    """Attack 22: be told of rights that nobody can grant. Source: RFC 7591 3.2.1."""
+    metadata = parse_registration({"redirect_uris": [LOOPBACK], "scope": asked}, SCHEMES, SCOPES)
+    assert metadata.get("scope") == told

@@ -74,7 +74,13 @@ def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
     page = alice.get(client.authorization_url(scope="write"))
     assert "<script>" not in page.text
     assert "&lt;script&gt;" in page.text
-    for text in ("alice", "cursor://anysphere.cursor-mcp", "Read and change things.", "Sample"):
+    for text in (
+        "alice",
+        "cursor://anysphere.cursor-mcp",
+        "Read and change things.",
+        "Sample",
+        f"{live.url}/account",
+    ):
         assert text in page.text
     buttons = re.findall(r'<button[^>]*name="decision"[^>]*>', page.text)
     assert len(buttons) == 2

@@ -58,6 +58,32 @@ def test_a_challenge_names_metadata_and_default_scopes(live: Live) -> None:
     assert "error" not in challenge
 
 
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_metadata_names_the_resource_as_it_was_typed(live: Live, alice: Person, path: str) -> None:
+    """RFC 9728 section 3.3: VS Code and Gemini compare it letter by letter. Tokens are the same."""
+    answer = live.http().post(path)
+    metadata = f"{live.url}/.well-known/oauth-protected-resource{path}"
+    assert f'resource_metadata="{metadata}"' in answer.headers["www-authenticate"]
+    assert live.http().get(metadata).json()["resource"] == live.url + path
+    client = OAuthClient(live)
+    token = client.tokens(alice, resource=live.url + path)["access_token"]
+    for spelling in ("/mcp", "/mcp/"):
+        refused = live.http().post(
+            spelling,
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "tools/call",
+                "params": {"name": "change", "arguments": {"text": "x"}},
+            },
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"},
+        )
+        assert refused.status_code == 403
+        named = f'resource_metadata="{live.url}/.well-known/oauth-protected-resource{spelling}"'
+        assert named in refused.headers["www-authenticate"]
+    assert alive(live, token)
+
+
 # -------------------------------------------------------------------------------------- registration
 
 
@@ -165,7 +191,6 @@ def test_an_unknown_client_gets_a_page_and_no_redirect(live: Live, client_id: st
         "http://user@127.0.0.1:9/callback",
         "http://127.0.0.1.evil.example/callback",
         "javascript:alert(1)",
-        "",
     ],
 )
 def test_a_foreign_redirect_uri_is_never_redirected_to(live: Live, uri: str) -> None:
@@ -312,7 +337,6 @@ def test_a_client_without_the_refresh_grant_gets_no_refresh_token(live: Live, al
         ({"grant_type": "implicit"}, "unsupported_grant_type"),
         ({"code": None}, "invalid_request"),
         ({"code": "mcpac_unknown"}, "invalid_grant"),
-        ({"redirect_uri": None}, "invalid_grant"),
         ({"redirect_uri": "http://127.0.0.1:10/callback"}, "invalid_grant"),
         ({"code_verifier": None}, "invalid_request"),
         ({"code_verifier": "x" * 42}, "invalid_request"),

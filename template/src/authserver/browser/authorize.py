@@ -6,7 +6,7 @@ client and register again.
 """
 
 import re
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from mcp.server.auth.provider import AuthorizeError
 from mcp.shared.auth import InvalidRedirectUriError
@@ -22,7 +22,7 @@ from authserver.model.issued import AuthorizationRequest
 from authserver.pages.elsewhere import see_other
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.requests.reading import BadRequest, parse_parameters, read_form
+from authserver.requests.reading import BadRequest, Parameters, parse_parameters, read_parameters
 
 # RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -31,10 +31,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 async def authorize(server: Provider, request: Request) -> Response:
     """Check an authorization request and send the browser to sign in."""
     try:
-        if request.method == "POST":
-            parameters = await read_form(request)
-        else:
-            parameters = parse_parameters(request.scope["query_string"])
+        parameters = await _parameters(request)
     except BadRequest as error:
         return problem(request, "bad_request", status=error.status, detail=error.description)
     client = await server.get_client(parameters.get("client_id", ""))
@@ -63,7 +60,21 @@ async def authorize(server: Provider, request: Request) -> Response:
     return response
 
 
-def _is_direct(request: Request, parameters: dict[str, str]) -> bool:
+async def _parameters(request: Request) -> Parameters:
+    """Return the parameters; raises BadRequest.
+
+    That another one is repeated is told to the client: only these two decide where it would be told.
+    """
+    if request.method == "POST":
+        parameters = await read_parameters(request)
+    else:
+        parameters = parse_parameters(request.scope["query_string"])
+    if parameters.repeated & {"client_id", "redirect_uri"}:
+        raise BadRequest("client_id or redirect_uri is repeated")
+    return parameters
+
+
+def _is_direct(request: Request, parameters: Parameters) -> bool:
     """Say whether this may be answered without asking: opened by a program or by us, not by a page elsewhere.
 
     Browsers say so (Fetch Metadata section 2.4); those that do not are not believed. A client that sends
@@ -76,10 +87,12 @@ def _checked(
     server: Provider,
     request: Request,
     client: RegisteredClient,
-    parameters: dict[str, str],
+    parameters: Parameters,
     redirect_uri: str,
 ) -> AuthorizationRequest:
     """Return the parameters of a sound request; raises AuthorizeError."""
+    if parameters.repeated:
+        raise AuthorizeError("invalid_request", "a parameter is repeated")
     if "request" in parameters or "request_uri" in parameters:
         raise AuthorizeError("invalid_request", "request objects are not supported")
     if parameters.get("response_mode", "query") != "query":
@@ -100,7 +113,7 @@ def _checked(
         redirect_uri=AnyUrl(redirect_uri),
         exact_redirect_uri=redirect_uri,
         redirect_uri_provided_explicitly="redirect_uri" in parameters,
-        resource=parameters.get("resource"),
+        resources=parameters.resources,
         address=client_address(request, server.settings),
     )
 
@@ -112,6 +125,7 @@ def redirect_to_client(server: Provider, redirect_uri: str, state: str | None, *
     """
     if state is not None:
         parameters["state"] = state
-    query = urlencode(parameters | {"iss": server.issuer})
+    # Some clients read `+` as it stands.
+    query = urlencode(parameters | {"iss": server.issuer}, quote_via=quote)
     separator = "&" if "?" in redirect_uri else "?"
     return see_other(f"{redirect_uri}{separator}{query}")

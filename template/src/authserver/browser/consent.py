@@ -1,11 +1,12 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authserver import limits
+from authserver import limits, refused_scopes
 from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.binding import is_bound, is_direct, unbind_request
@@ -19,6 +20,9 @@ from authserver.model.records import AuthorizationRequest, Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
+
+_TICKED = "also:"
+"""What the field of a scope begins with that the client did not ask for."""
 
 
 async def find_request(server: Provider, request: Request, request_id: str) -> AuthorizationRequest:
@@ -39,7 +43,8 @@ async def show(server: Provider, request: Request) -> Response:
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
-    if await _is_remembered(server, request, request_id, pending, session):
+    offered = await _offered(server, pending, session)
+    if not offered and await _is_remembered(server, request, request_id, pending, session):
         return await _allow(server, request, request_id, pending, session, event=Event.CONSENT_REMEMBERED)
     client = await server.get_client(pending.client_id)
     return form_page(
@@ -56,7 +61,9 @@ async def show(server: Provider, request: Request) -> Response:
         redirect_target=destination(pending.redirect_uri),
         local=is_loopback(pending.redirect_uri),
         scopes=[(name, server.scopes.sentence(name)) for name in granted],
+        offered=[(name, server.scopes.sentence(name)) for name in offered],
         unavailable=[name for name in pending.scopes if name not in granted],
+        account=f"{server.issuer}/account",
         remember_days=server.settings.remember_consent_days,
     )
 
@@ -71,8 +78,10 @@ async def decide(server: Provider, request: Request) -> Response:
     check_form(server, request, form, subject=session.subject)
     match form.get("decision"):
         case "allow":
+            offered = await _offered(server, pending, session)
+            also = [name for name in offered if _TICKED + name in form]
             days = server.settings.remember_consent_days if "remember" in form else 0
-            return await _allow(server, request, request_id, pending, session, remember_days=days)
+            return await _allow(server, request, request_id, pending, session, also=also, remember_days=days)
         case "deny":
             audit(Event.CONSENT_REFUSED, client=pending.client_id, subject=session.subject)
             return await _refuse(server, request_id, "the user refused")
@@ -95,6 +104,19 @@ async def _is_remembered(
     )
 
 
+async def _offered(server: Provider, pending: AuthorizationRequest, session: Session) -> list[str]:
+    """Return what the client does not ask for, but was refused before, and the user may grant."""
+    allowed = server.scopes.allowed(server.scopes.names, session.entitlement)
+    asked = server.scopes.allowed(pending.scopes, session.entitlement)
+    return await refused_scopes.recall(
+        server.storage,
+        server.keys,
+        [name for name in allowed if name not in asked],
+        subject=session.subject,
+        client_id=pending.client_id,
+    )
+
+
 async def _allow(
     server: Provider,
     request: Request,
@@ -102,10 +124,11 @@ async def _allow(
     pending: AuthorizationRequest,
     session: Session,
     *,
+    also: Sequence[str] = (),
     remember_days: int = 0,
     event: Event = Event.CONSENT_GIVEN,
 ) -> Response:
-    granted = server.scopes.allowed(pending.scopes, session.entitlement)
+    granted = server.scopes.allowed([*pending.scopes, *also], session.entitlement)
     if not granted:
         return await _refuse(server, request_id, "the user may not grant any of these scopes")
     code = secret_values.new(Kind.AUTHORIZATION_CODE)

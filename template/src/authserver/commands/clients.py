@@ -62,7 +62,7 @@ async def add(
             metadata = (
                 resource_server(name, method)
                 if introspect and not redirect_uris
-                else parse_registration(body, server.settings.redirect_schemes)
+                else parse_registration(body, server.settings.redirect_schemes, server.scopes)
             )
             client, secret = new_client(
                 server, metadata, address="operator", operated=True, introspects=introspect

@@ -2,7 +2,6 @@
 # ruff: noqa: PLC0415
 
 import asyncio
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,15 +54,17 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
 
 
 def _check_port(settings: "Settings", port: int) -> None:
-    """Refuse another port than that of a loopback public URL, which is the address itself."""
-    from authserver.settings import SettingsError
+    """Warn of another port than that of a loopback public URL: something else must lead from there to here.
+
+    A published port of a container does, an SSH tunnel, a proxy that logs.
+    """
+    import structlog
 
     url = urlsplit(settings.public_url)
     if url.scheme == "http" and (url.port or 80) != port:
-        example = re.sub(r"(:[0-9]+)?$", f":{port}", settings.public_url, count=1)
-        raise SettingsError(
-            f"AUTH_PUBLIC_URL: it says {settings.public_url}, but the server is to listen on port {port}."
-            f" Example: AUTH_PUBLIC_URL={example}"
+        structlog.get_logger("authserver").warning(
+            f"AUTH_PUBLIC_URL says {settings.public_url}, and the server listens on port {port}:"
+            " it answers only what comes by the address in AUTH_PUBLIC_URL"
         )
 
 

@@ -17,14 +17,16 @@ async def authenticate_client(server: Provider, request: Request, form: dict[str
 
     Raises OAuthError `invalid_client` (401), or `invalid_request` where two methods are used at once.
     """
-    header = _basic_credentials(request)
-    if header and "client_secret" in form:
+    basic_id, basic_secret = _basic_credentials(request)
+    if basic_secret and "client_secret" in form:
         raise OAuthError("invalid_request", "the client authenticates in two ways at once")
-    client_id, secret = header or (form.get("client_id", ""), form.get("client_secret"))
+    # A part without a value is one that was left out, in the header too (RFC 6749 section 2.3.1).
+    client_id = basic_id or form.get("client_id", "")
+    secret = basic_secret or form.get("client_secret")
     if form.get("client_id", client_id) != client_id:
         raise OAuthError("invalid_request", "client_id differs from the Authorization header")
     client = await server.get_client(client_id) if client_id else None
-    used = "client_secret_basic" if header else "client_secret_post" if secret else "none"
+    used = "client_secret_basic" if basic_secret else "client_secret_post" if secret else "none"
     expected = client and client.secret_digest
     # One comparison whatever was found, so that an unknown client takes no less time.
     matches = hmac.compare_digest(digest(Kind.CLIENT_SECRET, secret or ""), expected or bytes(32))
@@ -35,11 +37,11 @@ async def authenticate_client(server: Provider, request: Request, form: dict[str
     return client
 
 
-def _basic_credentials(request: Request) -> tuple[str, str] | None:
+def _basic_credentials(request: Request) -> tuple[str, str]:
     """Return id and secret of the Authorization header: form-encoded before base64 (section 2.3.1)."""
     headers = request.headers.getlist("authorization")
     if not headers:
-        return None
+        return "", ""
     scheme, _, credentials = headers[0].partition(" ")
     if len(headers) > 1 or scheme.lower() != "basic":
         raise _invalid_client(request)

@@ -30,7 +30,6 @@ async def authorization_server(server: Provider, request: Request) -> Response:
         "introspection_endpoint_auth_methods_supported": [
             method for method in AUTH_METHODS if method != "none"
         ],
-        "scopes_supported": server.scopes.names,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": list(GRANT_TYPES),
@@ -41,15 +40,21 @@ async def authorization_server(server: Provider, request: Request) -> Response:
     }
     if server.settings.registration != "static":
         document["registration_endpoint"] = f"{issuer}/register"
+    if server.settings.announce_scopes:
+        document["scopes_supported"] = server.scopes.names
     return JSONResponse(document, headers=_HEADERS)
 
 
-async def protected_resource(server: Provider, request: Request) -> Response:
-    """Return protected resource metadata: the least scopes, tools ask for more when they need it."""
-    document = {
-        "resource": server.resource,
+async def protected_resource(server: Provider, request: Request, *, ending: str = "") -> Response:
+    """Return protected resource metadata: the least scopes, tools ask for more when they need it.
+
+    `ending` is what was typed behind the address of the resource: clients compare it letter by letter.
+    """
+    document: dict[str, Any] = {
+        "resource": server.resource + ending,
         "authorization_servers": [server.issuer],
-        "scopes_supported": server.scopes_supported,
         "bearer_methods_supported": ["header"],
     }
+    if server.settings.announce_scopes:
+        document["scopes_supported"] = server.scopes_supported
     return JSONResponse(document, headers=_HEADERS)

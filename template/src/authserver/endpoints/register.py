@@ -23,7 +23,7 @@ async def register(server: Provider, request: Request) -> Response:
     address = client_address(request, server.settings)
     body = await read_json(request)
     await _limit(server, address)
-    metadata = parse_registration(body, server.settings.redirect_schemes)
+    metadata = parse_registration(body, server.settings.redirect_schemes, server.scopes)
     client, secret = new_client(server, metadata, address=address)
     await server.register_client(client)
     answer: dict[str, Any] = client.model_dump(mode="json", exclude_none=True) | {

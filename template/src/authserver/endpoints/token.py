@@ -13,10 +13,9 @@ from authserver.audit import Event, audit
 from authserver.endpoints.client_authentication import authenticate_client
 from authserver.endpoints.errors import NO_STORE, OAuthError
 from authserver.model.clients import RegisteredClient
-from authserver.model.resource_indicators import same_resource
-from authserver.model.scopes import OPENID_SCOPES
+from authserver.model.resource_indicators import names_resource
 from authserver.provider import Provider
-from authserver.requests.reading import read_form
+from authserver.requests.reading import Parameters, read_form
 
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
@@ -35,7 +34,7 @@ async def token(server: Provider, request: Request) -> Response:
     return JSONResponse(answer.model_dump(exclude_none=True), headers=NO_STORE)
 
 
-async def _authorization_code(server: Provider, client: RegisteredClient, form: dict[str, str]) -> OAuthToken:
+async def _authorization_code(server: Provider, client: RegisteredClient, form: Parameters) -> OAuthToken:
     verifier = _required(form, "code_verifier")
     code = await server.load_authorization_code(client, _required(form, "code"))
     if code is None:
@@ -43,11 +42,8 @@ async def _authorization_code(server: Provider, client: RegisteredClient, form: 
     if code.client_id != client.client_id:
         audit(Event.CODE_OF_ANOTHER_CLIENT, client=client.client_id, owner=code.client_id)
         raise OAuthError("invalid_grant", "the code is not valid (any more)")
-    # RFC 6749 section 4.1.3: required if it was in the authorization request, and then identical.
-    redirect_uri = form.get("redirect_uri")
-    if redirect_uri is None and not code.redirect_uri_provided_explicitly:
-        redirect_uri = code.exact_redirect_uri
-    if redirect_uri != code.exact_redirect_uri:
+    # OAuth 2.1 took it out of this request, since PKCE binds the code; who follows RFC 6749 repeats it.
+    if form.get("redirect_uri", code.exact_redirect_uri) != code.exact_redirect_uri:
         raise OAuthError("invalid_grant", "redirect_uri differs from the authorization request")
     if not _VERIFIER.fullmatch(verifier):
         raise OAuthError("invalid_request", "code_verifier must be 43 to 128 unreserved characters")
@@ -57,7 +53,7 @@ async def _authorization_code(server: Provider, client: RegisteredClient, form: 
     return await server.exchange_authorization_code(client, code)
 
 
-async def _refresh_token(server: Provider, client: RegisteredClient, form: dict[str, str]) -> OAuthToken:
+async def _refresh_token(server: Provider, client: RegisteredClient, form: Parameters) -> OAuthToken:
     refresh_token = await server.load_refresh_token(client, _required(form, "refresh_token"))
     if refresh_token is None:
         raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")
@@ -69,10 +65,11 @@ async def _refresh_token(server: Provider, client: RegisteredClient, form: dict[
         )
         raise OAuthError("invalid_grant", "the refresh token is not valid (any more)")
     _check_resource(form, refresh_token.resource)
-    asked = [name for name in form.get("scope", "").split() if name not in OPENID_SCOPES]
-    if set(asked) - server.scopes.expand(refresh_token.scopes):
-        raise OAuthError("invalid_scope", "the refresh token does not hold this scope")
-    return await server.exchange_refresh_token(client, refresh_token, asked or refresh_token.scopes)
+    # What is asked for beyond the grant is left out, as at authorization: nothing is ever added to it.
+    scopes = server.scopes.narrowed(form.get("scope", "").split(), refresh_token.scopes)
+    if not scopes:
+        raise OAuthError("invalid_scope", "the refresh token holds none of these scopes")
+    return await server.exchange_refresh_token(client, refresh_token, scopes)
 
 
 _EXCHANGES = {"authorization_code": _authorization_code, "refresh_token": _refresh_token}
@@ -84,15 +81,14 @@ def s256(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _required(form: dict[str, str], name: str) -> str:
+def _required(form: Parameters, name: str) -> str:
     value = form.get(name)
-    if not value:
+    if value is None:
         raise OAuthError("invalid_request", f"{name} is missing")
     return value
 
 
-def _check_resource(form: dict[str, str], bound: str | None) -> None:
+def _check_resource(form: Parameters, bound: str | None) -> None:
     """RFC 8707 section 2.2: what is asked for must be what was granted."""
-    asked = form.get("resource")
-    if asked is not None and not same_resource(asked, bound or ""):
+    if not all(names_resource(asked, bound or "") for asked in form.resources):
         raise OAuthError("invalid_target", "the grant is for another resource")

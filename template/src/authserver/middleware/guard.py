@@ -105,9 +105,6 @@ class Guard:
             if refusal is not None:
                 await refusal(scope, receive, observe)
                 return
-            if get_route_path(scope) == self._server.resource_path + "/":
-                # Clients write the address either way; a redirect would lose their token.
-                scope = {**scope, "path": scope["path"][:-1], "raw_path": scope["path"][:-1].encode()}
             await self._app(scope, receive, observe)
         except Exception as error:
             if answered:

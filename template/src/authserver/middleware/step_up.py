@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import limits
+from authserver import limits, refused_scopes
 from authserver.endpoints.errors import NO_STORE
 from authserver.provider import Provider
 from authserver.upstream import component_scopes, get_route_path
@@ -51,12 +51,19 @@ class StepUp:
         if set(needed) <= set(held):
             await self._app(scope, _replay(bytes(body), receive), send)
             return
+        token = scope["user"].access_token
+        await refused_scopes.remember(
+            self._server.storage,
+            self._server.keys,
+            self._server.scopes.known(set(needed) - set(held)),
+            subject=token.subject,
+            client_id=token.client_id,
+        )
         await self._refusal(held, needed)(scope, receive, send)
 
     def _refusal(self, held: list[str], needed: tuple[str, ...]) -> JSONResponse:
         # What is held is named too: clients ask for exactly what the challenge says.
         scope = " ".join(self._server.scopes.known([*held, *needed]))
-        metadata = f"{self._server.issuer}/.well-known/oauth-protected-resource{self._server.resource_path}"
         description = f"this needs the scope {' '.join(needed)}"
         return JSONResponse(
             {"error": "insufficient_scope", "error_description": description, "scope": scope},
@@ -64,7 +71,7 @@ class StepUp:
             headers=NO_STORE
             | {
                 "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}",'
-                f' resource_metadata="{metadata}", error_description="{description}"'
+                f' resource_metadata="{self._server.resource_metadata}", error_description="{description}"'
             },
         )
 

@@ -1,6 +1,7 @@
 """Clients: what they may register, and which redirect URIs are theirs."""
 
 import re
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
@@ -10,16 +11,22 @@ from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 
 from authserver import limits
 from authserver.model.records import Client
+from authserver.model.scopes import Scopes
 from authserver.settings import UNSAFE_SCHEMES
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")
 
-_TEXTS = ("client_name", "software_id", "software_version", "application_type", "scope")
+_TEXTS = ("client_name", "software_id", "software_version", "application_type")
 
 _LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([0-9]{1,5}))?((?:[/?].*)?)")
 # RFC 3986 without what parsers disagree about: no space, control, quote, backslash, non-ASCII.
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=%-]+", re.IGNORECASE)
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:(?:[a-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+", re.IGNORECASE)
+# RFC 1123 section 2.1, and `_`, which names of containers have.
+_LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+# Browsers take what ends in a number for an IPv4 address.
+_NUMBER = r".*(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$"
+_HOST = re.compile(rf"(?!{_NUMBER})(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 
 
 class RegisteredClient(OAuthClientInformationFull):
@@ -124,11 +131,24 @@ def _usable(uri: str, schemes: tuple[str, ...]) -> bool:
     match url.scheme:
         case "https":
             # Parsers skip further slashes: what they find there is a path to us.
-            return re.match("https://[^/?]", uri) is not None
+            return re.match("https://[^/?]", uri) is not None and _is_host(urlsplit(uri).netloc)
         case "http":
             return is_loopback(uri)
         case scheme:
             return scheme in schemes or "." in scheme
+
+
+def _is_host(netloc: str) -> bool:
+    """Say whether a host with or without a port is a name or an address, and no pattern of names."""
+    host = re.sub(r":[0-9]{1,5}$", "", netloc)
+    try:
+        if host.startswith("["):
+            IPv6Address(host[1:-1])
+        elif not _HOST.fullmatch(host):
+            IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _invalid_redirect_uri(description: str) -> RegistrationError:
@@ -139,10 +159,11 @@ def _invalid_metadata(description: str) -> RegistrationError:
     return RegistrationError("invalid_client_metadata", description)
 
 
-def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the metadata that is registered for a request (RFC 7591 section 2): only what this server uses.
+def parse_registration(body: Any, schemes: tuple[str, ...], scopes: Scopes) -> dict[str, Any]:
+    """Return the metadata that is registered for a request (RFC 7591 section 2): only what can be had here.
 
-    What the server decides itself (`client_id`, `client_secret`, ...) cannot be set.
+    `schemes` are those of `usable_redirect_uris`, `scopes` those of the server. What the server decides
+    itself (`client_id`, `client_secret`, ...) cannot be set.
 
     Raises RegistrationError.
     """
@@ -171,6 +192,7 @@ def parse_registration(body: Any, schemes: tuple[str, ...]) -> dict[str, Any]:
         "grant_types": [name for name in GRANT_TYPES if name in grant_types],
         "response_types": ["code"],
         **_described(body),
+        **_scope(body, scopes),
     }
 
 
@@ -202,6 +224,15 @@ def _described(body: dict[str, Any]) -> dict[str, str]:
         except ValidationError:
             raise _invalid_metadata("client_uri must be an http or https address") from None
     return described
+
+
+def _scope(body: dict[str, Any], scopes: Scopes) -> dict[str, str]:
+    """Return those of the scopes that exist. The client may ask for others all the same, later."""
+    text = body.get("scope")
+    if not isinstance(text, str | None):
+        raise _invalid_metadata("scope must be a string")
+    known = scopes.known((text or "").split())
+    return {"scope": " ".join(known)} if known else {}
 
 
 def _holds_private_key(jwks: Any) -> bool:

@@ -19,6 +19,8 @@ class AuthorizationRequest(AuthorizationParams):
 
     exact_redirect_uri: str
     address: str
+    resources: tuple[str, ...] = ()
+    """All that it names, where `resource` has room for one (RFC 8707 section 2)."""
 
 
 class IssuedCode(AuthorizationCode):

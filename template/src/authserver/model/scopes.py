@@ -99,6 +99,11 @@ class Scopes:
         wanted = [name for name in names or () if name and name not in OPENID_SCOPES]
         return self.known(wanted) if wanted else self.default
 
+    def narrowed(self, names: Sequence[str], held: Iterable[str]) -> list[str]:
+        """Return what a request for `names` gets of what is `held`: all of it where it asks for none."""
+        wanted = [name for name in names if name not in OPENID_SCOPES]
+        return self.known(self.expand(wanted or held) & self.expand(held))
+
     def entitled(self, entitlement: Sequence[str] | None) -> frozenset[str]:
         """Return all scopes that a user with this entitlement may grant."""
         if entitlement is None:

@@ -1,6 +1,7 @@
 """Reading what a request sends, strictly: parameters once, valid UTF-8, no NUL, bounded."""
 
 import json
+from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,21 @@ class BadRequest(Exception):
         self.status = status
 
 
+class Parameters(dict[str, str]):
+    """The parameters of a query or form, each with its one value.
+
+    Those without a value are left out (RFC 6749 sections 3.1 and 3.2). So are those that stand several times:
+    `repeated` has their names. Only `resource` may (RFC 8707 section 2): `resources` has its values.
+    """
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        given = [(name, value) for name, value in pairs if value]
+        self.resources = tuple(value for name, value in given if name == "resource")
+        counted = Counter(name for name, _ in given if name != "resource")
+        self.repeated = frozenset(name for name, count in counted.items() if count > 1)
+        super().__init__((name, value) for name, value in given if counted[name] == 1)
+
+
 async def read_body(request: Request) -> bytes:
     """Return the body; raises BadRequest (413) beyond `limits.MAXIMUM_BODY_BYTES`."""
     body = bytearray()
@@ -32,8 +48,16 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> Parameters:
     """Return the fields of a form post (RFC 6749 appendix B); raises BadRequest."""
+    form = await read_parameters(request)
+    if form.repeated:
+        raise BadRequest("a parameter is repeated")
+    return form
+
+
+async def read_parameters(request: Request) -> Parameters:
+    """Do the same, and leave it to the caller to refuse what is repeated."""
     if request.scope["query_string"]:
         # RFC 6749 section 2.3.1: addresses are logged, and nothing may come from two places.
         raise BadRequest("parameters belong in the body")
@@ -53,10 +77,10 @@ async def read_json(request: Request) -> Any:
     return value
 
 
-def parse_parameters(data: bytes) -> dict[str, str]:
+def parse_parameters(data: bytes) -> Parameters:
     """Return parameters of a query or form.
 
-    Raises BadRequest where one is repeated (RFC 6749 section 3.1), is not UTF-8, or holds a NUL.
+    Raises BadRequest where one is not UTF-8 or holds a NUL, or there are too many.
     """
     try:
         pairs = parse_qsl(
@@ -67,12 +91,9 @@ def parse_parameters(data: bytes) -> dict[str, str]:
         )
     except ValueError:
         raise BadRequest("the parameters are not valid UTF-8, or too many") from None
-    parameters = dict(pairs)
-    if len(parameters) < len(pairs):
-        raise BadRequest("a parameter is repeated")
     if any("\0" in text for pair in pairs for text in pair):
         raise BadRequest("a parameter holds a NUL character")
-    return parameters
+    return Parameters(pairs)
 
 
 def _content_type(request: Request) -> str:

@@ -1,7 +1,7 @@
 """What signing in needs: credentials, tickets to take once, limits on attempts, sessions of browsers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from authserver.model.records import Credential, Session
@@ -49,6 +49,10 @@ class SignIns(ABC):
     @abstractmethod
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         """Count an attempt in all buckets, or in none; return the seconds to wait (0: go on)."""
+
+    @abstractmethod
+    async def used_buckets(self, keys: Collection[bytes]) -> set[bytes]:
+        """Return the keys of those buckets that are not full (again): an attempt counts there."""
 
     @abstractmethod
     async def return_attempt(self, buckets: Sequence[Bucket]) -> None:

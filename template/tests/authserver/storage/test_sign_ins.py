@@ -82,6 +82,17 @@ async def test_a_returned_attempt_is_free_again(storage: Storage) -> None:
     assert await storage.sign_ins.take_attempt([bucket]) > 0
 
 
+async def test_a_bucket_is_used_until_it_is_full_again(storage: Storage) -> None:
+    long, brief = Bucket(b"long\x00", 1, 100), Bucket(b"brief", 1, MOMENT)
+    assert await storage.sign_ins.used_buckets([]) == set()
+    assert await storage.sign_ins.take_attempt([long, brief]) == 0
+    assert await storage.sign_ins.used_buckets([b"long\x00", b"other"]) == {b"long\x00"}
+    await asyncio.sleep(2 * MOMENT)
+    assert await storage.sign_ins.used_buckets({b"long\x00", b"brief"}) == {b"long\x00"}
+    # To ask counts nothing.
+    assert await storage.sign_ins.take_attempt([brief]) == 0
+
+
 async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     user = await add_user(storage)
     await storage.sign_ins.add_session(b"one", user.subject, device="Firefox", lifetime_seconds=100)

@@ -1,6 +1,6 @@
 """Credentials, tickets, limits on attempts, sessions. For the functions see functions/sign_ins.sql."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from authserver.model.records import Credential, Session
 from authserver.storage.postgresql.connections import Subject
@@ -76,6 +76,17 @@ class PostgreSQLSignIns(Subject, SignIns):
                 [bucket.interval_seconds for bucket in buckets],
             )
         )
+
+    async def used_buckets(self, keys: Collection[bytes]) -> set[bytes]:
+        rows = await self._run(
+            """
+            SELECT key FROM authserver.buckets
+            WHERE key = ANY ($1::bytea[]) AND full_at > authserver.now()
+            """,
+            list(keys),
+            repeatable=True,
+        )
+        return {key for [key] in rows}
 
     async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
         await self._run(

@@ -1,6 +1,6 @@
 """Credentials by subject and kind, tickets, buckets, and sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from authserver.model.records import Credential, Session
 from authserver.storage.redis.server import Kept
@@ -37,6 +37,9 @@ class RedisSignIns(Kept, SignIns):
     async def take_attempt(self, buckets: Sequence[Bucket]) -> float:
         parts = [part for one in buckets for part in (one.key, one.burst, one.interval_seconds)]
         return float(await self._server.run("take_attempt", len(buckets), *parts))
+
+    async def used_buckets(self, keys: Collection[bytes]) -> set[bytes]:
+        return set(await self._server.run("used_buckets", list(keys)))
 
     async def return_attempt(self, buckets: Sequence[Bucket]) -> None:
         parts = [part for one in buckets for part in (one.key, one.interval_seconds)]

@@ -1,7 +1,7 @@
 """What signing in needs, in SQLite."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from authserver.model.records import Credential, Session
 from authserver.storage.rows import record
@@ -107,6 +107,10 @@ class SQLiteSignIns(Kept, SignIns):
             full_at.items(),
         )
         return 0
+
+    async def used_buckets(self, keys: Collection[bytes]) -> set[bytes]:
+        used = "SELECT 1 FROM buckets WHERE key = :key AND full_at > :now"
+        return {key for key in keys if self._file.read(used, key=key)}
 
     @written
     def return_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> None:
