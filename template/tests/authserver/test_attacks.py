@@ -226,18 +226,35 @@ def test_a_call_beyond_its_limit_is_refused(live: Live, alice: Person) -> None:
 # ------------------------------------------------------------------------------- clients and registration
 
 
-def test_a_store_full_of_unused_clients_takes_no_more(
+def register_from(server: Live, address: str) -> Response:
+    return server.http().post(
+        "/register",
+        json={"redirect_uris": ["http://127.0.0.1/"]},
+        headers={"X-Forwarded-For": address},
+    )
+
+
+def test_registrations_of_one_line_stop_nobody_else(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack 22: register from many addresses, until nothing fits. Source: RFC 7591 5."""
-    server = start()
+    """Attack 22, 32: register from every /64 of one home connection, until nothing fits.
+    Source: RFC 7591 5, RFC 6177.
+    """
+    monkeypatch.setattr(limits, "UNUSED_CLIENTS", 4)
+    monkeypatch.setattr(limits, "UNUSED_CLIENTS_OF_A_NETWORK", (9, 9, 9))
+    server = start(trusted_proxies="127.0.0.1,::1")
     used = OAuthClient(server)
     used.tokens(new_person(server, "alice"))
-    OAuthClient(server)
-    monkeypatch.setattr(limits, "UNUSED_CLIENTS", 1)
-    answer = server.http().post("/register", json={"redirect_uris": ["http://127.0.0.1/"]})
-    assert error(answer) == (429, "temporarily_unavailable")
-    assert int(answer.headers["retry-after"]) > 0
+    before = register_from(server, "192.0.2.1")
+    flood = [register_from(server, f"2001:db8:0:{number:x}::1") for number in range(20)]
+    newcomer = register_from(server, "198.51.100.1")
+    assert [answer.status_code for answer in (before, *flood, newcomer)] == [201] * 22
+
+    def may_ask(answer: Response) -> bool:
+        url = used.authorization_url(client_id=answer.json()["client_id"], redirect_uri="http://127.0.0.1/")
+        return server.http().get(url).status_code == 303
+
+    assert [may_ask(answer) for answer in (before, *flood, newcomer)] == [True] * 3 + [False] * 18 + [True]
     assert server.http().get(used.authorization_url()).status_code == 303
 
 
