@@ -223,6 +223,69 @@ def test_a_call_beyond_its_limit_is_refused(live: Live, alice: Person) -> None:
         assert answer.status_code == status
 
 
+# ------------------------------------------------------------- what a page elsewhere makes a browser send
+
+NOT_OPENED = {
+    "image": {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    "script": {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    "no dest": {"Sec-Fetch-Mode": "no-cors"},
+    "frame": {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    "object": {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "object"},
+    "prefetch": {"Sec-Fetch-Mode": "cors", "Sec-Purpose": "prefetch"},
+    "prerender": {
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+        "Sec-Purpose": "prefetch;prerender",
+    },
+    "preview": {"X-Purpose": "preview"},
+}
+
+
+@pytest.mark.parametrize("headers", NOT_OPENED.values(), ids=NOT_OPENED)
+def test_what_nobody_opened_stores_no_request(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """Attack 7, 32: load the authorization endpoint as an image, until its visitors' network cannot sign in.
+    Source: Fetch Metadata 2, HTML 4.8.3.
+    """
+    monkeypatch.setattr(limits, "WAITING_REQUESTS_PER_ADDRESS", 1)
+    server = start()
+    client, person = OAuthClient(server), Person(server)
+    opened = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    begun = person.browser.get(client.authorization_url(), headers=opened)
+    assert begun.status_code == 303
+    query = client.authorization_url().partition("?")[2]
+    with server.http(headers=headers) as http:
+        loaded = [http.get(client.authorization_url()), http.post("/authorize", content=query, headers=FORM)]
+    assert {answer.status_code for answer in loaded} == {403}
+    assert not any("set-cookie" in answer.headers for answer in loaded)
+    assert person.get(begun.headers["location"]).status_code == 200
+
+
+def test_a_look_at_the_head_stores_no_request(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 32: let a link preview begin sign-ins. Source: RFC 9110 9.2.1."""
+    monkeypatch.setattr(limits, "WAITING_REQUESTS_PER_ADDRESS", 1)
+    server = start()
+    client, person = OAuthClient(server), Person(server)
+    begun = person.browser.get(client.authorization_url())
+    assert server.http().head(client.authorization_url()).status_code == 403
+    assert person.get(begun.headers["location"]).status_code == 200
+
+
+def test_no_page_does_anything_that_nobody_opened(live: Live, alice: Person) -> None:
+    """Attack 7, 32: have a page that writes or counts loaded as an image. Source: Fetch Metadata 2."""
+    routes = live.auth.get_routes("/mcp")
+    pages = [route for route in routes if route.endpoint.__module__ == "authserver.browser.handling"]
+    assert len(pages) > 7
+    for route in pages:
+        for method in (route.methods or set()) - {"HEAD"}:
+            path = route.path.replace("{token}", "x")
+            answer = alice.browser.request(method, path, headers=NOT_OPENED["image"])
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False), path
+
+
 # ------------------------------------------------------------------------------- clients and registration
 
 
