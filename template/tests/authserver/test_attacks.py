@@ -321,6 +321,14 @@ def test_registrations_of_one_line_stop_nobody_else(
     assert server.http().get(used.authorization_url()).status_code == 303
 
 
+def test_the_addresses_of_one_line_are_counted_together(start: Callable[..., Live]) -> None:
+    """Attack 22, 32: register from another /64 each time. Source: RFC 6177."""
+    server = start(limit_registrations_per_minute=1, trusted_proxies="127.0.0.1,::1")
+    answers = [register_from(server, f"2001:db8:0:{number:x}::1") for number in range(6)]
+    assert [answer.status_code for answer in answers] == [201] * 4 + [429] * 2
+    assert register_from(server, "2001:db8:0:100::1").status_code == 201
+
+
 def test_an_unknown_client_costs_as_much_as_a_known_one(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack 17: find out by time which clients exist. Source: RFC 6819 4.6.3, CWE-208."""
     compared: list[int] = []
