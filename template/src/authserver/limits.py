@@ -59,6 +59,10 @@ ATTEMPT_INTERVAL_SECONDS = 60
 PASSKEY_PAGES_FOR_AN_ATTEMPT = 10
 """Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it."""
 
+NETWORK_FACTORS = (1, 4, 16)
+"""What AUTH_LIMIT_..._PER_MINUTE allows an address (or /64), times this for its /56 and its /48 or IPv4 /24:
+whoever has a network is no crowd, and it takes several neighbours to use up what all of them have."""
+
 MINIMUM_PASSWORD_CHARACTERS = 12
 """More than the 8 of NIST SP 800-63B section 5.1.1.2: there may be no second factor."""
 
@@ -107,16 +111,19 @@ MAXIMUM_STYLE_BYTES = 65_536
 """Of the stylesheet of the branding, which every page loads: more is a mistake."""
 
 WAITING_REQUESTS_PER_ADDRESS = 100
-"""Sign-ins that were begun and not finished: an office behind one address has fewer."""
+"""Sign-ins that were begun and not finished: an office behind one address has fewer. Beyond them the client
+with the most of them loses its youngest."""
 
 UNUSED_CLIENTS = 10_000
 """Registered and never used, of all addresses: some ten megabytes, and 640 if each fills its 64 KiB."""
 
-UNUSED_CLIENT_STAYS_SECONDS = 3600
-"""If there are so many, one that is older makes room for the next. Until then somebody may be signing in."""
+UNUSED_CLIENTS_OF_A_NETWORK = (500, 1000, 2000)
+"""Of a /64 or IPv4 address, a /56, a /48 or IPv4 /24. A large office begins with fewer; five such networks
+are needed to fill the store, and then each of them has less."""
 
 UNUSED_CLIENT_SECONDS = 30 * 86_400
-"""Deleted if nobody used it in the month after its registration: clients register again by themselves."""
+"""Deleted if nobody used it in the month after its registration: clients register again by themselves, and a
+stranger's must not wait for approval for ever."""
 
 MAXIMUM_REDIRECT_URIS = 50
 """Of one client. Apps with an address for each platform have some ten."""
@@ -136,7 +143,8 @@ PASSWORDS_HASHED_AT_ONCE = 2
 """Argon2id takes 64 MiB and four threads each. The token endpoint needs some processor, too."""
 
 PASSWORDS_WAITING = 32
-"""The last in the queue waits a second or two. Who comes then is told to try again."""
+"""Half of them for browsers that are known. The last waits a second or two; beyond them those of the network
+or account that has the most are told to try again."""
 
 DIRECTORY_QUESTIONS_AT_ONCE = 8
 """Each takes a thread and a connection, and waits more than it works."""

@@ -33,12 +33,13 @@ from authserver.model.issued import (
     IssuedAccessToken,
     IssuedCode,
     IssuedRefreshToken,
-    TooManyClients,
 )
 from authserver.model.resource_indicators import names_resource, same_resource
 from authserver.model.scopes import Scopes
+from authserver.requests.networks import networks, place
 from authserver.settings import CoreSettings
 from authserver.storage import Storage
+from authserver.storage.clients import Share
 from authserver.storage.verdicts import Gone, Redeemed, Replayed, Reused, Rotated
 from authserver.tokens import TokenFormat
 
@@ -118,7 +119,7 @@ class Provider(OAuthProvider):
     async def register_client(self, client_info: OAuthClientInformationFull) -> None:
         """Store a client that `endpoints/register.py` or the operator made.
 
-        Raises RegistrationError where too many unused ones are stored already.
+        Raises RegistrationError for one that others made.
         """
         if not isinstance(client_info, clients.RegisteredClient):
             raise RegistrationError("invalid_client_metadata", "use the registration endpoint")
@@ -133,7 +134,7 @@ class Provider(OAuthProvider):
             },
         )
         now = 0.0  # the store's clock sets the times
-        stored = await self.storage.clients.add(
+        await self.storage.clients.add(
             records.Client(
                 client_id=client_info.client_id,
                 metadata=metadata
@@ -145,11 +146,12 @@ class Provider(OAuthProvider):
                 approved_at=now if client_info.approved else None,
                 completed_at=now if client_info.operated else None,
             ),
-            unused_limit=limits.UNUSED_CLIENTS,
-            unused_age_seconds=limits.UNUSED_CLIENT_STAYS_SECONDS,
+            place=place(client_info.address),
+            shares=[
+                *map(Share, networks(client_info.address), limits.UNUSED_CLIENTS_OF_A_NETWORK),
+                Share("", limits.UNUSED_CLIENTS),
+            ],
         )
-        if not stored:
-            raise TooManyClients("invalid_client_metadata", "too many clients wait to be used")
         audit(Event.CLIENT_REGISTERED, client=client_info.client_id, address=client_info.address)
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
@@ -182,7 +184,7 @@ class Provider(OAuthProvider):
             limit=limits.WAITING_REQUESTS_PER_ADDRESS,
         )
         if not stored:
-            raise AuthorizeError("temporarily_unavailable", "too many sign-ins wait to be finished")
+            raise AuthorizeError("unauthorized_client", "the client was removed just now")
         return f"{self.issuer}/login?{urlencode({'request': request_id})}"
 
     async def load_authorization_code(

@@ -223,22 +223,110 @@ def test_a_call_beyond_its_limit_is_refused(live: Live, alice: Person) -> None:
         assert answer.status_code == status
 
 
+# ------------------------------------------------------------- what a page elsewhere makes a browser send
+
+NOT_OPENED = {
+    "image": {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    "script": {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    "no dest": {"Sec-Fetch-Mode": "no-cors"},
+    "frame": {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    "object": {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "object"},
+    "prefetch": {"Sec-Fetch-Mode": "cors", "Sec-Purpose": "prefetch"},
+    "prerender": {
+        "Sec-Fetch-Mode": "navigate",
+        "Sec-Fetch-Dest": "document",
+        "Sec-Purpose": "prefetch;prerender",
+    },
+    "preview": {"X-Purpose": "preview"},
+}
+
+
+@pytest.mark.parametrize("headers", NOT_OPENED.values(), ids=NOT_OPENED)
+def test_what_nobody_opened_stores_no_request(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """Attack 7, 32: load the authorization endpoint as an image, until its visitors' network cannot sign in.
+    Source: Fetch Metadata 2, HTML 4.8.3.
+    """
+    monkeypatch.setattr(limits, "WAITING_REQUESTS_PER_ADDRESS", 1)
+    server = start()
+    client, person = OAuthClient(server), Person(server)
+    opened = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    begun = person.browser.get(client.authorization_url(), headers=opened)
+    assert begun.status_code == 303
+    query = client.authorization_url().partition("?")[2]
+    with server.http(headers=headers) as http:
+        loaded = [http.get(client.authorization_url()), http.post("/authorize", content=query, headers=FORM)]
+    assert {answer.status_code for answer in loaded} == {403}
+    assert not any("set-cookie" in answer.headers for answer in loaded)
+    assert person.get(begun.headers["location"]).status_code == 200
+
+
+def test_a_look_at_the_head_stores_no_request(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 32: let a link preview begin sign-ins. Source: RFC 9110 9.2.1."""
+    monkeypatch.setattr(limits, "WAITING_REQUESTS_PER_ADDRESS", 1)
+    server = start()
+    client, person = OAuthClient(server), Person(server)
+    begun = person.browser.get(client.authorization_url())
+    assert server.http().head(client.authorization_url()).status_code == 403
+    assert person.get(begun.headers["location"]).status_code == 200
+
+
+def test_no_page_does_anything_that_nobody_opened(live: Live, alice: Person) -> None:
+    """Attack 7, 32: have a page that writes or counts loaded as an image. Source: Fetch Metadata 2."""
+    routes = live.auth.get_routes("/mcp")
+    pages = [route for route in routes if route.endpoint.__module__ == "authserver.browser.handling"]
+    assert len(pages) > 7
+    for route in pages:
+        for method in (route.methods or set()) - {"HEAD"}:
+            path = route.path.replace("{token}", "x")
+            answer = alice.browser.request(method, path, headers=NOT_OPENED["image"])
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False), path
+
+
 # ------------------------------------------------------------------------------- clients and registration
 
 
-def test_a_store_full_of_unused_clients_takes_no_more(
+def register_from(server: Live, address: str) -> Response:
+    return server.http().post(
+        "/register",
+        json={"redirect_uris": ["http://127.0.0.1/"]},
+        headers={"X-Forwarded-For": address},
+    )
+
+
+def test_registrations_of_one_line_stop_nobody_else(
     start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack 22: register from many addresses, until nothing fits. Source: RFC 7591 5."""
-    server = start()
+    """Attack 22, 32: register from every /64 of one home connection, until nothing fits.
+    Source: RFC 7591 5, RFC 6177.
+    """
+    monkeypatch.setattr(limits, "UNUSED_CLIENTS", 4)
+    monkeypatch.setattr(limits, "UNUSED_CLIENTS_OF_A_NETWORK", (9, 9, 9))
+    server = start(trusted_proxies="127.0.0.1,::1")
     used = OAuthClient(server)
     used.tokens(new_person(server, "alice"))
-    OAuthClient(server)
-    monkeypatch.setattr(limits, "UNUSED_CLIENTS", 1)
-    answer = server.http().post("/register", json={"redirect_uris": ["http://127.0.0.1/"]})
-    assert error(answer) == (429, "temporarily_unavailable")
-    assert int(answer.headers["retry-after"]) > 0
+    before = register_from(server, "192.0.2.1")
+    flood = [register_from(server, f"2001:db8:0:{number:x}::1") for number in range(20)]
+    newcomer = register_from(server, "198.51.100.1")
+    assert [answer.status_code for answer in (before, *flood, newcomer)] == [201] * 22
+
+    def may_ask(answer: Response) -> bool:
+        url = used.authorization_url(client_id=answer.json()["client_id"], redirect_uri="http://127.0.0.1/")
+        return server.http().get(url).status_code == 303
+
+    assert [may_ask(answer) for answer in (before, *flood, newcomer)] == [True] * 3 + [False] * 18 + [True]
     assert server.http().get(used.authorization_url()).status_code == 303
+
+
+def test_the_addresses_of_one_line_are_counted_together(start: Callable[..., Live]) -> None:
+    """Attack 22, 32: register from another /64 each time. Source: RFC 6177."""
+    server = start(limit_registrations_per_minute=1, trusted_proxies="127.0.0.1,::1")
+    answers = [register_from(server, f"2001:db8:0:{number:x}::1") for number in range(6)]
+    assert [answer.status_code for answer in answers] == [201] * 4 + [429] * 2
+    assert register_from(server, "2001:db8:0:100::1").status_code == 201
 
 
 def test_an_unknown_client_costs_as_much_as_a_known_one(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:

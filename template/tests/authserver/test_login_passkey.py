@@ -368,6 +368,17 @@ def test_sign_ins_that_lead_nowhere_are_slowed_for_each_address(start: Callable[
     assert int(pages[10].headers["retry-after"]) > 0
 
 
+def test_images_of_the_sign_in_page_are_not_counted(start: Callable[..., Live]) -> None:
+    """Attack 32: load the sign-in page as an image, until its visitors' network is slowed.
+    Source: Fetch Metadata 2.
+    """
+    server = start(limit_sign_ins_per_minute=1)
+    browser = Person(server)
+    for _ in range(20):
+        assert browser.browser.get("/login", headers={"Sec-Fetch-Mode": "no-cors"}).status_code == 403
+    assert browser.get("/login").status_code == 200
+
+
 # ------------------------------------------------------------------------------------- one-time links
 
 

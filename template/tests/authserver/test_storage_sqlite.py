@@ -201,7 +201,7 @@ async def test_several_openers_write_at_once(path: Path) -> None:
 
     async def count_up(storage: engine.SQLiteStorage) -> None:
         for number in range(50):
-            await add_client(storage, new_client(f"{id(storage)}-{number}"), unused_limit=100_000)
+            await add_client(storage, new_client(f"{id(storage)}-{number}"), shares=(100_000,) * 4)
 
     async with anyio.create_task_group() as tasks:
         for storage in storages:

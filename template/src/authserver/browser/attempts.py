@@ -4,6 +4,7 @@ from starlette.requests import Request
 
 from authserver import limits
 from authserver.browser.sessions import known_device
+from authserver.crypto.counters import network_buckets
 from authserver.crypto.secret_values import derive
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
@@ -13,7 +14,7 @@ from authserver.storage.sign_ins import Bucket
 def buckets(
     server: Provider, request: Request, what: str, *, account: str, subject: str | None
 ) -> list[Bucket]:
-    """Return what an attempt counts against: the known browser or the account, and the address.
+    """Return what an attempt counts against: the known browser, or the account and where it comes from.
 
     `what` is guessed, `account` is its name, whether it exists or not; `subject` is None where it does not.
     """
@@ -21,11 +22,12 @@ def buckets(
     device = subject and known_device(server, request, subject)
     key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
     bucket = Bucket(key, limits.ATTEMPTS_AT_ONCE, limits.ATTEMPT_INTERVAL_SECONDS)
-    return [bucket, *address_buckets(server, request)]
+    # A browser that this user knows guesses at nobody else, and strangers nearby must not stop it.
+    return [bucket] if device else [bucket, *address_buckets(server, request)]
 
 
 def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:
-    """Return what attempts from one address count against: `factor` times the setting, none where it is 0."""
+    """Return what attempts from one place count against: `factor` times the setting, none where it is 0."""
     limit = factor * server.settings.limit_sign_ins_per_minute
-    key = derive(server.keys.names, "sign-ins from", client_address(request, server.settings))
-    return [Bucket(key, limit, 60 / limit)] if limit else []
+    address = client_address(request, server.settings)
+    return network_buckets(server.keys.names, "sign-ins", address, per_minute=limit)

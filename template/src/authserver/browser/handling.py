@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from authserver.browser.navigation import is_navigation
 from authserver.browser.problems import Refusal, problem
 from authserver.pages.elsewhere import Elsewhere
 from authserver.requests.reading import BadRequest
@@ -14,12 +15,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def endpoint(path: str, **handlers: Handler) -> Route:
-    """Return a route with a handler for each method."""
+    """Return a route with a handler for each method, which is called where somebody opens the page."""
 
     async def handle(request: Request) -> Response:
-        handler = handlers["GET" if request.method == "HEAD" else request.method]
+        if not is_navigation(request):
+            return problem(request, "not_opened", status=403)
         try:
-            return await handler(request)
+            return await handlers[request.method](request)
         except BadRequest as error:
             return problem(request, "bad_request", status=error.status, detail=error.description)
         except Refusal as refusal:

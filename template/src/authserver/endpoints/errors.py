@@ -7,8 +7,6 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from authserver import limits
-from authserver.model.issued import TooManyClients
 from authserver.requests.reading import BadRequest
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -63,8 +61,6 @@ def answers_errors(handler: Handler) -> Handler:
             return error.response()
         except BadRequest as error:
             return OAuthError("invalid_request", error.description, status=error.status).response()
-        except TooManyClients:
-            return too_many_requests(limits.UNUSED_CLIENT_STAYS_SECONDS).response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

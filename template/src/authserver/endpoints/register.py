@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse, Response
 from authserver import clock
 from authserver.audit import Event, audit
 from authserver.crypto import secret_values
-from authserver.crypto.secret_values import Kind, derive, digest
+from authserver.crypto.counters import network_buckets
+from authserver.crypto.secret_values import Kind, digest
 from authserver.endpoints.errors import NO_STORE, OAuthError, too_many_requests
 from authserver.model.clients import RegisteredClient, parse_registration
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
 from authserver.requests.reading import read_json
-from authserver.storage.sign_ins import Bucket
 
 
 async def register(server: Provider, request: Request) -> Response:
@@ -65,10 +65,8 @@ def new_client(
 
 async def _limit(server: Provider, address: str) -> None:
     limit = server.settings.limit_registrations_per_minute
-    if limit == 0:
-        return
-    key = derive(server.keys.names, "registrations from", address)
-    wait = await server.storage.sign_ins.take_attempt([Bucket(key, limit, 60 / limit)])
+    counted = network_buckets(server.keys.names, "registrations", address, per_minute=limit)
+    wait = await server.storage.sign_ins.take_attempt(counted)
     if wait > 0:
         raise too_many_requests(wait)
 

@@ -1,17 +1,8 @@
 """What the ten methods hand to the handlers: the SDK's models, with what our checks need beside them."""
 
 from fastmcp.server.auth.auth import AccessToken
-from mcp.server.auth.provider import (
-    AuthorizationCode,
-    AuthorizationParams,
-    RefreshToken,
-    RegistrationError,
-)
+from mcp.server.auth.provider import AuthorizationCode, AuthorizationParams, RefreshToken
 from pydantic import Field
-
-
-class TooManyClients(RegistrationError):
-    """So many clients wait to be used that no more are stored (HTTP 429)."""
 
 
 class AuthorizationRequest(AuthorizationParams):

@@ -62,8 +62,8 @@ class Storage(ABC):
     ) -> int:
         """Delete up to about `limit` expired records of each sort; return how many.
 
-        Clients that never redeemed a code go after `unused_seconds`, except those that wait for approval;
-        others only after `idle_seconds` without a grant, where that is set. Salts go after `replay_seconds`.
+        Clients that never redeemed a code go after `unused_seconds`, those that wait for approval too; others
+        only after `idle_seconds` without a grant, where that is set. Salts go after `replay_seconds`.
         """
 
     @abstractmethod

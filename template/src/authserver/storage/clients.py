@@ -1,21 +1,34 @@
 """Registered clients (RFC 7591)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from authserver.model.records import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many unused clients may come from places that begin with these digits: '' is everywhere."""
+
+    digits: str
+    most: int
 
 
 class Clients(ABC):
     """The clients, and what hangs off one when it goes."""
 
     @abstractmethod
-    async def add(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
+    async def add(self, client: Client, *, place: str, shares: Sequence[Share]) -> None:
         """Store a client; the store sets its times, the optional ones only where they are given.
 
-        A client that is stored already stays as it is, and the answer is True.
+        A client that is stored already stays as it is.
 
-        At `unused_limit` clients that never redeemed a code, the oldest of the address with the most of them
-        makes room if it is older than `unused_age_seconds`; else nothing is stored and the answer is False.
+        One that never redeemed a code counts in `shares`, the narrowest first. The first share that is used
+        up loses one for it: of its heaviest network (`requests.networks.WIDTHS`; the new client counts), in
+        that of the heaviest narrower one, and there the youngest. Where no network has more than one, the one
+        goes that has had its place for longest. Who takes a place in its own network takes its age too: else
+        whoever registers again and again would always be young.
         """
 
     @abstractmethod

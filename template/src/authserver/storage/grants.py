@@ -26,7 +26,11 @@ class Grants(ABC):
         lifetime_seconds: float,
         limit: int,
     ) -> bool:
-        """Store a request; False if its address has `limit` waiting already."""
+        """Store a request; False if its client is gone.
+
+        If its address has `limit` waiting already, the youngest of the client that has the most of them there
+        makes room (the new one counts).
+        """
 
     @abstractmethod
     async def get_request(self, digest: bytes) -> AuthorizationRequest | None:

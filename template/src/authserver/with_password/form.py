@@ -13,12 +13,14 @@ from authserver.browser import sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.handling import endpoint
+from authserver.browser.sessions import known_device
 from authserver.browser.sign_in import Beginning
 from authserver.model.records import User
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
+from authserver.requests.networks import networks
 from authserver.requests.reading import parse_parameters, read_form
-from authserver.with_password.pool import Busy
+from authserver.with_password.pool import Busy, Visitor
 
 
 class Refused(Exception):
@@ -38,8 +40,8 @@ class Refused(Exception):
         self.reason = reason
 
 
-Check = Callable[[str, str, User | None], Awaitable[User]]
-"""Takes name, password and the account of that name; returns who it is, raises Refused and Busy."""
+Check = Callable[[str, str, User | None, Visitor], Awaitable[User]]
+"""Takes name, password, the account of that name, who asks; returns who it is, raises Refused and Busy."""
 
 
 class Finish(Protocol):
@@ -74,7 +76,7 @@ class PasswordForm:
             audit(Event.SIGN_IN_SLOWED, address=address)
             raise Refused("slow", status=429, wait=wait)
         try:
-            found = await self._check(username, password, user)
+            found = await self._check(username, password, user, self._visitor(request, username, subject))
         except Busy:
             await storage.sign_ins.return_attempt(counted)
             raise Refused("busy", status=503, wait=0) from None
@@ -85,6 +87,12 @@ class PasswordForm:
             raise
         await storage.sign_ins.return_attempt(counted)
         return found
+
+    def _visitor(self, request: Request, username: str, subject: str | None) -> Visitor:
+        """Return who asks, in the queue for slow work."""
+        known = bool(subject and known_device(self._server, request, subject))
+        address = client_address(request, self._server.settings)
+        return Visitor(networks(address), subject or username.casefold(), known=known)
 
     async def _show(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")

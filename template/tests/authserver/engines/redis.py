@@ -188,11 +188,15 @@ class RedisEngine:
         now = time.time()
         for key, kind, held in self.keys(store):
             table, _, identity = key.partition("/")
-            if kind == b"hash":
+            if key == "clients:place":
+                others.append((key, {_text(member) for member in held}))
+            elif key == "clients:places":
+                others.append((key, {_text(member)[16:] for member, _ in held}))
+            elif kind == b"hash":
                 records[table].add(identity)
             elif kind == b"zset" and key in TABLES:
                 found[key] = {_text(member): score for member, score in held}
-            elif kind == b"zset" and key != "clients:addresses":
+            elif kind == b"zset":
                 others.append((key, {_text(member) for member, _ in held}))
         for table in TABLES:
             assert records[table] <= set(found[table]), table

@@ -9,8 +9,9 @@ from typing import Any
 
 from authserver.crypto.secret_values import new_seed
 from authserver.model.records import AuthorizationRequest, Client, User
+from authserver.requests.networks import networks, place
 from authserver.storage import Storage
-from authserver.storage.clients import Clients
+from authserver.storage.clients import Clients, Share
 from authserver.storage.facts import Facts
 from authserver.storage.grants import Grants
 from authserver.storage.sign_ins import Bucket, SignIns
@@ -54,9 +55,16 @@ def new_client(client_id: str = "client", address: str = "192.0.2.1", **metadata
     )
 
 
-async def add_client(storage: Storage, client: Client | None = None, **limits: Any) -> bool:
-    return await storage.clients.add(
-        client or new_client(), **{"unused_limit": 100, "unused_age_seconds": 3600} | limits
+async def add_client(
+    storage: Storage, client: Client | None = None, *, shares: tuple[int, int, int, int] | None = None
+) -> None:
+    """Add a client; `shares` are those of its /64, its /56, its /48, and of all."""
+    client = client or new_client()
+    digits = [*networks(client.address), ""]
+    await storage.clients.add(
+        client,
+        place=place(client.address),
+        shares=[Share(*pair) for pair in zip(digits, shares or (100,) * 4, strict=True)],
     )
 
 
@@ -129,7 +137,7 @@ async def rotate(
 
 async def granted(storage: Storage) -> tuple[User, NewTokens]:
     """A user, a client, a grant and its first tokens."""
-    assert await add_client(storage)
+    await add_client(storage)
     user = await add_user(storage)
     tokens = new_tokens()
     assert isinstance(await redeem(storage, await new_code(storage, user), tokens), Redeemed)
@@ -138,7 +146,7 @@ async def granted(storage: Storage) -> tuple[User, NewTokens]:
 
 async def round_trips(storage: Storage, sent: Callable[[], int]) -> list[int]:
     """Return how much is sent for each operation of a sign-in and of a grant's life, in their order."""
-    assert await add_client(storage)
+    await add_client(storage)
     user = await add_user(storage)
     counts: list[int] = []
     for _ in range(2):  # the first time, statements are prepared and scripts made known

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from authserver.model.records import Client
 from authserver.storage import Storage
-from storage import MOMENT, ODD_TEXTS, add_client, granted, lives, new_client
+from storage import ODD_TEXTS, add_client, granted, lives, new_client
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("text", ODD_TEXTS)
 async def test_a_client_comes_back_as_it_was_stored(storage: Storage, text: str) -> None:
     client = new_client(client_name=text)
-    assert await add_client(storage, client)
+    await add_client(storage, client)
     found = await storage.clients.get("client")
     assert found is not None
     assert json.dumps(found.metadata) == json.dumps(client.metadata)
@@ -24,23 +25,81 @@ async def test_a_client_comes_back_as_it_was_stored(storage: Storage, text: str)
     assert [listed.client_id for listed in await storage.clients.all()] == ["client"]
 
 
-async def test_the_oldest_unused_client_of_the_heaviest_address_makes_room(
-    storage: Storage,
+async def registered(storage: Storage) -> list[str]:
+    """Return the ids of all clients."""
+    return sorted(client.client_id for client in await storage.clients.all())
+
+
+@pytest.mark.parametrize(
+    ("addresses", "shares"),
+    [
+        (["2001:db8:0:1::/64"] * 6, (3, 10, 10, 10)),
+        ([f"2001:db8:0:{number}::/64" for number in range(6)], (10, 3, 10, 10)),
+        ([f"2001:db8:0:{number}00::/64" for number in range(6)], (10, 10, 3, 10)),
+    ],
+    ids=["/64", "/56", "/48"],
+)
+async def test_above_its_share_a_network_loses_its_youngest(
+    storage: Storage, addresses: list[str], shares: tuple[int, int, int, int]
 ) -> None:
-    """Attack 22: fill the store with registrations, so that nobody else fits in. Source: RFC 7591 5."""
-    for number, address in enumerate(["light", "heavy", "heavy"]):
-        await add_client(storage, new_client(f"client-{number}", address))
-    assert not await add_client(storage, new_client("late"), unused_limit=3)
-    await asyncio.sleep(MOMENT)
-    assert await add_client(storage, new_client("late"), unused_limit=3, unused_age_seconds=0.01)
-    left = {client.client_id for client in await storage.clients.all()}
-    assert left == {"client-0", "client-2", "late"}
+    """Attack 22, 32: fill the store from the addresses of one line. Source: RFC 7591 5, RFC 6177."""
+    for number, address in enumerate(addresses):
+        await add_client(storage, new_client(f"client-{number}", address), shares=shares)
+    assert await registered(storage) == ["client-0", "client-1", "client-5"]
+
+
+async def test_in_a_full_network_the_heaviest_part_loses_one(storage: Storage) -> None:
+    """Attack 22, 32: take the places of the neighbours. Source: RFC 7591 5, RFC 6177."""
+    shares = (10, 10, 5, 10)
+    await add_client(storage, new_client("neighbour", "2001:db8:0:100::/64"), shares=shares)
+    for number in range(5):
+        await add_client(storage, new_client(f"flood-{number}", "2001:db8:0:200::/64"), shares=shares)
+    await add_client(storage, new_client("newcomer", "2001:db8:0:300::/64"), shares=shares)
+    assert await registered(storage) == ["flood-0", "flood-1", "flood-2", "neighbour", "newcomer"]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "unknown"])
+async def test_an_address_of_ipv4_has_a_share_and_its_neighbours_another(
+    storage: Storage, address: str
+) -> None:
+    """Attack 22, 32: fill the store from one address. Source: RFC 7591 5."""
+    for number in range(4):
+        await add_client(storage, new_client(f"one-{number}", address), shares=(2, 2, 4, 10))
+    assert await registered(storage) == ["one-0", "one-3"]
+    for number in range(4):
+        await add_client(storage, new_client(f"other-{number}", f"198.51.100.{number}"), shares=(2, 2, 3, 10))
+    assert await registered(storage) == ["one-0", "one-3", "other-0", "other-1", "other-3"]
+
+
+async def test_a_full_store_has_places_for_networks_that_have_none(storage: Storage) -> None:
+    """Attack 22, 32: fill the store from several networks. Source: RFC 7591 5."""
+    full = (10, 10, 10, 6)
+    for number, network in enumerate("aaabbb"):
+        await add_client(storage, new_client(f"{network}-{number}", f"2001:db8:{network}::/64"), shares=full)
+    await add_client(storage, new_client("newcomer", "192.0.2.1"), shares=full)
+    assert await registered(storage) == ["a-0", "a-1", "a-2", "b-3", "b-4", "newcomer"]
+    await add_client(storage, new_client("a-7", "2001:db8:a::/64"), shares=full)
+    assert await registered(storage) == ["a-0", "a-1", "a-7", "b-3", "b-4", "newcomer"]
+
+
+async def test_where_every_network_has_one_place_the_longest_kept_goes(storage: Storage) -> None:
+    """Attack 22, 32: register from a botnet, again and again, so that whoever comes new is the oldest.
+    Source: RFC 7591 5.
+    """
+    full = (10, 10, 10, 4)
+    for number in range(4):
+        await add_client(storage, new_client(f"bot-{number}", f"2001:db8:{number}::/64"), shares=full)
+    await add_client(storage, new_client("newcomer", "192.0.2.1"), shares=full)
+    for number in (1, 2, 3):  # they take their own places, and get no younger
+        await add_client(storage, new_client(f"again-{number}", f"2001:db8:{number}::/64"), shares=full)
+    await add_client(storage, new_client("late", "2001:db8:ffff::/64"), shares=full)
+    assert await registered(storage) == ["again-2", "again-3", "late", "newcomer"]
 
 
 async def test_a_client_that_is_stored_again_stays_as_it_is(storage: Storage) -> None:
-    assert await add_client(storage)
+    await add_client(storage)
     before = await storage.clients.get("client")
-    assert await add_client(storage, new_client(address="elsewhere"), unused_limit=1)
+    await add_client(storage, new_client(address="elsewhere"), shares=(1, 1, 1, 1))
     assert await storage.clients.get("client") == before
 
 
@@ -49,10 +108,22 @@ async def test_a_client_that_redeemed_a_code_never_makes_room(storage: Storage) 
     Source: VS Code and Codex never register again.
     """
     await granted(storage)
-    assert await add_client(storage, new_client("second"), unused_limit=1)
-    await asyncio.sleep(MOMENT)
-    assert await add_client(storage, new_client("third"), unused_limit=1, unused_age_seconds=0.01)
-    assert await storage.clients.get("client") is not None
+    for name in ("second", "third"):
+        await add_client(storage, new_client(name), shares=(1, 1, 1, 1))
+    assert await registered(storage) == ["client", "third"]
+
+
+async def test_a_client_of_the_operator_takes_no_place(storage: Storage) -> None:
+    await add_client(storage, new_client("first"), shares=(1, 1, 1, 1))
+    await add_client(storage, replace(new_client("own"), completed_at=0), shares=(1, 1, 1, 1))
+    assert await registered(storage) == ["first", "own"]
+
+
+async def test_all_at_once_leave_no_more_than_the_share(storage: Storage) -> None:
+    """Attack 22, 32: register so quickly that the count comes too late. Source: CWE-362."""
+    clients = [new_client(f"client-{number:02}") for number in range(20)]
+    await asyncio.gather(*(add_client(storage, client, shares=(5, 10, 10, 10)) for client in clients))
+    assert len(await storage.clients.all()) == 5
 
 
 async def test_a_waiting_client_can_be_approved(storage: Storage) -> None:

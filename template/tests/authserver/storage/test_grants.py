@@ -17,6 +17,7 @@ from storage import (
     add_user,
     granted,
     lives,
+    new_client,
     new_code,
     new_tokens,
     redeem,
@@ -93,18 +94,40 @@ async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storag
         assert [outcome for outcome in outcomes if outcome] == [REQUEST]
 
 
-async def test_requests_expire_and_are_limited_for_each_address(storage: Storage) -> None:
-    """Attack 22: fill the store with requests that nobody finishes. Source: threat model."""
+async def test_requests_expire(storage: Storage) -> None:
     await add_client(storage)
-    first = await add_request(storage)
-    stored = await storage.grants.add_request(b"second", REQUEST, lifetime_seconds=100, limit=1)
-    assert not stored
-    assert await storage.grants.take_request(first) == REQUEST
     digest = await add_request(storage, seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
     assert await storage.grants.get_request(digest) is None
     assert await storage.grants.take_request(digest) is None
-    assert await storage.grants.add_request(b"third", REQUEST, lifetime_seconds=100, limit=1)
+
+
+async def waiting(storage: Storage, client_id: str, *digests: bytes, limit: int) -> list[bytes]:
+    """Add requests of a client, from the same address; return which of these are there then."""
+    for digest in digests:
+        request = replace(REQUEST, client_id=client_id)
+        assert await storage.grants.add_request(digest, request, lifetime_seconds=100, limit=limit)
+    return [digest for digest in digests if await storage.grants.get_request(digest)]
+
+
+async def test_requests_are_limited_for_each_address_and_shared_by_its_clients(storage: Storage) -> None:
+    """Attack 22, 32: fill the store with requests that nobody finishes. Source: threat model."""
+    for name in ("quiet", "loud"):
+        await add_client(storage, new_client(name))
+    loud, again, quiet = [new_seed() for _ in range(4)], new_seed(), new_seed()
+    assert await waiting(storage, "loud", *loud, limit=3) == [loud[0], loud[1], loud[3]]
+    assert await waiting(storage, "quiet", quiet, limit=3) == [quiet]
+    assert await waiting(storage, "loud", again, limit=3) == [again]
+    assert [await storage.grants.get_request(digest) is not None for digest in (*loud, quiet)] == [
+        *(True, False, False, False, True)
+    ]
+    elsewhere = replace(REQUEST, client_id="loud", address="198.51.100.1")
+    assert await storage.grants.add_request(b"elsewhere", elsewhere, lifetime_seconds=100, limit=3)
+    assert await storage.grants.get_request(quiet) is not None
+
+
+async def test_a_request_of_a_client_that_is_gone_is_not_stored(storage: Storage) -> None:
+    assert not await storage.grants.add_request(b"late", REQUEST, lifetime_seconds=100, limit=1)
 
 
 async def test_a_code_is_loaded_spent_or_not_until_it_expires(storage: Storage) -> None:

@@ -29,7 +29,7 @@ from authserver.requests.reading import read_form
 from authserver.settings import SettingsError
 from authserver.storage.sign_ins import Bucket
 from authserver.with_password.form import PasswordForm, Refused
-from authserver.with_password.pool import Pool
+from authserver.with_password.pool import Pool, Visitor
 from authserver.with_password.second_factor import SecondFactor
 
 __all__ = ["Settings", "checks", "create"]
@@ -44,6 +44,9 @@ DIRECTORY = "directory"
 _ACCOUNT = "account of directory entry "
 
 _MINUTE_SECONDS = 60
+
+# Who asks for the check at intervals.
+_OURSELVES = Visitor((), "directory check", known=True)
 
 _log = structlog.get_logger("authserver")
 
@@ -111,9 +114,9 @@ class DirectoryLogin(Login):
         """Seal second factors again."""
         return await self._second_factor.rewrap()
 
-    async def _check(self, name: str, password: str, user: User | None) -> User:
+    async def _check(self, name: str, password: str, user: User | None, visitor: Visitor) -> User:
         try:
-            entry = await self._pool.run(self._directory.authenticate, name, password)
+            entry = await self._pool.run(visitor, self._directory.authenticate, name, password)
         except NotRight as error:
             raise Refused(reason=str(error)) from None
         except Unavailable:
@@ -185,7 +188,7 @@ class DirectoryLogin(Login):
         ids = list(subjects)
         for start in range(0, len(ids), limits.DIRECTORY_ENTRIES_AT_ONCE):
             batch = ids[start : start + limits.DIRECTORY_ENTRIES_AT_ONCE]
-            entries = await self._pool.run(self._directory.look_up, batch)
+            entries = await self._pool.run(_OURSELVES, self._directory.look_up, batch)
             for id_ in batch:
                 account = await storage.users.get_by_subject(subjects[id_])
                 if account is None:

@@ -21,7 +21,7 @@ from authserver.model.records import Credential, Invitation, Session, User
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
 from authserver.with_password.form import PasswordForm, Refused
-from authserver.with_password.pool import Busy
+from authserver.with_password.pool import Busy, Visitor
 from authserver.with_password.second_factor import SecondFactor, checks
 from authserver.with_password.second_factor import Settings as SecondFactorSettings
 
@@ -73,20 +73,22 @@ class PasswordLogin(Login):
         """Seal second factors again; hashes are not sealed."""
         return await self._second_factor.rewrap()
 
-    async def _check(self, name: str, password: str, user: User | None) -> User:
+    async def _check(self, name: str, password: str, user: User | None, visitor: Visitor) -> User:
         """Return the user if the password is theirs; raises Refused and Busy."""
         storage = self._server.storage
         credential = await storage.sign_ins.get_credential(user.subject, KIND) if user else None
-        right = await self._passwords.verify(credential.value if credential else None, password)
+        right = await self._passwords.verify(credential.value if credential else None, password, visitor)
         if user is None or credential is None or user.disabled_at is not None or not right:
             raise Refused
         if self._passwords.is_outdated(credential.value):
-            await self._renew_hash(user.subject, credential, password)
+            await self._renew_hash(user.subject, credential, password, visitor)
         return user
 
-    async def _renew_hash(self, subject: str, credential: Credential, password: str) -> None:
+    async def _renew_hash(
+        self, subject: str, credential: Credential, password: str, visitor: Visitor
+    ) -> None:
         with contextlib.suppress(Busy):  # the next time
-            value = await self._passwords.hash(password)
+            value = await self._passwords.hash(password, visitor)
             await self._server.storage.sign_ins.put_credential(
                 subject, KIND, value, counter=credential.counter
             )
@@ -128,7 +130,7 @@ class PasswordLogin(Login):
         credential = await self._server.storage.sign_ins.get_credential(session.subject, KIND)
         try:
             await self._form.attempt(request, session.user_name, form.get("old_password", ""))
-            value = await self._passwords.hash(password)
+            value = await self._passwords.hash(password, Visitor((), session.subject, known=True))
         except Refused as refused:
             status = 400 if refused.error == "wrong" else refused.status
             return self._change_page(request, session, error=refused.error, status=status, wait=refused.wait)
@@ -178,7 +180,8 @@ class PasswordLogin(Login):
         if error := _objection(name, password, form.get("password_again", "")):
             return self._invitation_page(request, invitation, name=name, error=error)
         try:
-            value = await self._passwords.hash(password)
+            # Who has a link is no stranger, and whatever comes with it counts as one.
+            value = await self._passwords.hash(password, Visitor((), invitation.subject, known=True))
         except Busy:
             raise Refusal("busy", status=503, wait=0) from None
         user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))

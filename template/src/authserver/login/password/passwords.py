@@ -6,7 +6,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from authserver import limits
-from authserver.with_password.pool import Pool
+from authserver.with_password.pool import Pool, Visitor
 
 
 class Passwords:
@@ -17,13 +17,13 @@ class Passwords:
         self._pool = Pool(at_once=limits.PASSWORDS_HASHED_AT_ONCE, waiting=limits.PASSWORDS_WAITING)
         self._nobody: str | None = None
 
-    async def hash(self, password: str) -> bytes:
+    async def hash(self, password: str, visitor: Visitor) -> bytes:
         """Return the hash of a password; raises Busy."""
-        return (await self._pool.run(self._hash, password)).encode()
+        return (await self._pool.run(visitor, self._hash, password)).encode()
 
-    async def verify(self, hashed: bytes | None, password: str) -> bool:
+    async def verify(self, hashed: bytes | None, password: str, visitor: Visitor) -> bool:
         """Say whether the password is right; without a hash it takes as long, and is wrong. Raises Busy."""
-        return await self._pool.run(self._verify, hashed and hashed.decode(), password)
+        return await self._pool.run(visitor, self._verify, hashed and hashed.decode(), password)
 
     def is_outdated(self, hashed: bytes) -> bool:
         """Say whether the hash was made with weaker parameters than today's."""

@@ -1,26 +1,28 @@
 """Registered clients. Adding and removing one are functions: see functions/clients.sql."""
 
 import json
+from collections.abc import Sequence
 
 from authserver.model.records import Client
-from authserver.storage.clients import Clients
+from authserver.storage.clients import Clients, Share
 from authserver.storage.postgresql.connections import Subject
 
 
 class PostgreSQLClients(Subject, Clients):
     """The clients of a database."""
 
-    async def add(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
-        return await self._said(
-            "SELECT authserver.add_client($1, $2, $3, $4, $5, $6, $7, $8)",
+    async def add(self, client: Client, *, place: str, shares: Sequence[Share]) -> None:
+        await self._run(
+            "SELECT authserver.register_client($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             client.client_id,
             json.dumps(client.metadata),
             client.secret_digest,
             client.address,
             client.approved_at is not None,
             client.completed_at is not None,
-            unused_limit,
-            unused_age_seconds,
+            place,
+            [share.digits for share in shares],
+            [share.most for share in shares],
             repeatable=True,
         )
 

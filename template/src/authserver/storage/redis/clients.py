@@ -1,10 +1,11 @@
 """Registered clients, in the order of their registration."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from authserver.model.records import Client
-from authserver.storage.clients import Clients
+from authserver.storage.clients import Clients, Share
 from authserver.storage.redis.server import Kept
 from authserver.storage.redis.values import each, found
 
@@ -12,9 +13,10 @@ from authserver.storage.redis.values import each, found
 class RedisClients(Kept, Clients):
     """The clients of a store."""
 
-    async def add(self, client: Client, *, unused_limit: int, unused_age_seconds: float) -> bool:
+    async def add(self, client: Client, *, place: str, shares: Sequence[Share]) -> None:
         row = asdict(client) | {"metadata": json.dumps(client.metadata)}
-        return bool(await self._server.run("add_client", row, unused_limit, unused_age_seconds, again=True))
+        parts = [part for share in shares for part in (share.digits, share.most)]
+        await self._server.run("add_client", row, place, len(shares), *parts, again=True)
 
     async def get(self, client_id: str) -> Client | None:
         return found(Client, await self._server.command(b"HGETALL", f"clients/{client_id}"))

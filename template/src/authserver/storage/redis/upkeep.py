@@ -32,7 +32,7 @@ class Upkeep(Storage):
         """Run one script for each sort."""
         deleted = [await self._server.run("purge_expired", table, limit) for table in EXPIRING]
         deleted.append(await self._server.run("purge_salts", limit, replay_seconds))
-        deleted.append(await self._server.run("purge_clients", "purgeable", limit, unused_seconds))
+        deleted.append(await self._server.run("purge_clients", "unused", limit, unused_seconds))
         if idle_seconds is not None:
             deleted.append(await self._server.run("purge_clients", "used", limit, idle_seconds))
         return sum(deleted)

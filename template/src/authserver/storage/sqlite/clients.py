@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from authserver.model.records import Client
-from authserver.storage.clients import Clients
+from authserver.storage.clients import Clients, Share
 from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.places import make_room
 from authserver.storage.sqlite.revoking import revoke
 
 
@@ -15,46 +17,23 @@ class SQLiteClients(Kept, Clients):
 
     @written
     def add(
-        self,
-        db: sqlite3.Connection,
-        now: float,
-        client: Client,
-        *,
-        unused_limit: int,
-        unused_age_seconds: float,
-    ) -> bool:
+        self, db: sqlite3.Connection, now: float, client: Client, *, place: str, shares: Sequence[Share]
+    ) -> None:
         if db.execute("SELECT 1 FROM clients WHERE client_id = ?", (client.client_id,)).fetchone():
-            return True
-        unused = db.execute("SELECT count(*) FROM clients WHERE completed_at IS NULL").fetchone()[0]
-        if unused >= unused_limit:
-            made_room = db.execute(
-                """
-                DELETE FROM clients WHERE client_id = (
-                    SELECT client_id FROM clients
-                    WHERE completed_at IS NULL AND created_at < :before AND address = (
-                        SELECT address FROM clients WHERE completed_at IS NULL
-                        GROUP BY address ORDER BY count(*) DESC LIMIT 1
-                    )
-                    ORDER BY created_at LIMIT 1
-                )
-                """,
-                {"before": now - unused_age_seconds},
-            )
-            if made_room.rowcount == 0:
-                return False
+            return
+        since = now if client.completed_at is not None else make_room(db, now, place, shares)
         db.execute(
             """
             INSERT INTO clients (
-                client_id, metadata, secret_digest, address, created_at, approved_at, completed_at
+                client_id, metadata, secret_digest, address, place, created_at, approved_at, completed_at
             ) VALUES (
-                :client_id, :metadata, :secret_digest, :address, :now,
-                CASE WHEN :approved_at IS NOT NULL THEN :now END,
-                CASE WHEN :completed_at IS NOT NULL THEN :now END
+                :client_id, :metadata, :secret_digest, :address, :place, :since,
+                CASE WHEN :approved_at IS NOT NULL THEN :since END,
+                CASE WHEN :completed_at IS NOT NULL THEN :since END
             )
             """,
-            asdict(client) | {"metadata": json.dumps(client.metadata), "now": now},
+            asdict(client) | {"metadata": json.dumps(client.metadata), "place": place, "since": since},
         )
-        return True
 
     async def get(self, client_id: str) -> Client | None:
         return self._file.one(Client, "SELECT * FROM clients WHERE client_id = :id", id=client_id)

@@ -20,6 +20,17 @@ from authserver.storage.sqlite.file import Kept, written
 from authserver.storage.sqlite.revoking import revoke
 from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
 
+_HEAVIEST_CLIENTS_YOUNGEST = """
+    DELETE FROM authorization_requests WHERE digest = (
+        SELECT digest FROM (
+            SELECT digest, expires_at,
+                count(*) OVER (PARTITION BY client_id) + (client_id = :client_id) AS weight
+            FROM authorization_requests WHERE address = :address AND expires_at > :now
+        )
+        ORDER BY weight DESC, expires_at DESC LIMIT 1
+    )
+"""
+
 
 class SQLiteGrants(Kept, Grants):
     """The view `living_grants` joins grant, user and client: what it does not show is not alive."""
@@ -40,7 +51,7 @@ class SQLiteGrants(Kept, Grants):
             (request.address, now),
         ).fetchone()[0]
         if waiting >= limit:
-            return False
+            db.execute(_HEAVIEST_CLIENTS_YOUNGEST, asdict(request) | {"now": now})
         added = db.execute(
             """
             INSERT INTO authorization_requests (

@@ -28,7 +28,7 @@ _PURGE = (
     """
     DELETE FROM clients WHERE client_id IN (
         SELECT client_id FROM clients
-        WHERE completed_at IS NULL AND approved_at IS NOT NULL AND created_at < :now - :unused_seconds
+        WHERE completed_at IS NULL AND created_at < :now - :unused_seconds
         AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.client_id)
         LIMIT :limit
     )

@@ -1,5 +1,29 @@
 -- Registered clients. The rules of shared.sql hold here.
 
+CREATE OR REPLACE FUNCTION authserver.register_client(
+    _client_id text, _metadata text, _secret_digest bytea, _address text, _approved boolean,
+    _completed boolean, _place text, _networks text[], _most integer[]
+) RETURNS void
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _since double precision;
+BEGIN
+    PERFORM pg_advisory_xact_lock(2, 0);
+    IF EXISTS (SELECT FROM authserver.clients WHERE client_id = _client_id) THEN
+        RETURN;
+    END IF;
+    _since := extract(epoch FROM clock_timestamp());
+    IF NOT _completed THEN
+        _since := authserver.make_room(_place, _networks, _most, _since);
+    END IF;
+    INSERT INTO authserver.clients
+        (client_id, metadata, secret_digest, address, place, created_at, approved_at, completed_at)
+    VALUES (
+        _client_id, _metadata, _secret_digest, _address, _place, _since,
+        CASE WHEN _approved THEN _since END, CASE WHEN _completed THEN _since END);
+END $$;
+
+-- As nodes of release 0.2.0 register a client.
 CREATE OR REPLACE FUNCTION authserver.add_client(
     _client_id text, _metadata text, _secret_digest bytea, _address text, _approved boolean,
     _completed boolean, _unused_limit integer, _unused_age double precision

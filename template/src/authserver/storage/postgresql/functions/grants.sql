@@ -17,7 +17,14 @@ BEGIN
     _now := extract(epoch FROM clock_timestamp());
     IF (SELECT count(*) FROM authserver.authorization_requests
         WHERE address = _address AND expires_at > _now) >= _limit THEN
-        RETURN false;
+        -- The youngest of the client that has the most there; the new one counts.
+        DELETE FROM authserver.authorization_requests WHERE digest = (
+            SELECT digest FROM (
+                SELECT digest, expires_at,
+                    count(*) OVER (PARTITION BY client_id) + (client_id = _client_id)::integer AS weight
+                FROM authserver.authorization_requests
+                WHERE address = _address AND expires_at > _now) AS waiting
+            ORDER BY weight DESC, expires_at DESC LIMIT 1);
     END IF;
     INSERT INTO authserver.authorization_requests
         (digest, client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource,

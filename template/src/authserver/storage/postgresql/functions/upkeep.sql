@@ -14,7 +14,7 @@ BEGIN
     _clients := ARRAY(
         SELECT client_id FROM authserver.clients
         WHERE (completed_at < _now - _idle_seconds OR (
-            completed_at IS NULL AND approved_at IS NOT NULL AND created_at < _now - _unused_seconds))
+            completed_at IS NULL AND created_at < _now - _unused_seconds))
         AND NOT EXISTS (
             SELECT FROM authserver.grants WHERE grants.client_id = clients.client_id
             AND (clients.completed_at IS NULL OR grants.used_at >= _now - _idle_seconds))

@@ -3,7 +3,7 @@
 --     TABLE/ID              a record: a hash of its columns, without those that are null
 --     TABLE                 all its records, a sorted set of ids, by the time that orders or ends them
 --     TABLE.COLUMN/VALUE    the records with that value; TABLE.COLUMN those with none
---     TABLE:LIST            the records that wait for something, by a time of theirs
+--     TABLE:LIST            the records that wait for something, by a time of theirs; see also `keep_place`
 --
 -- and beside them `schema`, `ping`, and what backup and restore keep others away with: `maintenance`, `filling`
 -- and `filled`.

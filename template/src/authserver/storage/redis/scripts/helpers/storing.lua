@@ -14,9 +14,6 @@ local tables = {
       unused = function(client)
         return not client.completed_at and client.created_at
       end,
-      purgeable = function(client)
-        return not client.completed_at and client.approved_at and client.created_at
-      end,
       used = function(client)
         return client.completed_at
       end,
@@ -60,19 +57,17 @@ local function drop_at(time)
   return string.format("%.0f", math.ceil((time + GRACE_SECONDS) * 1000))
 end
 
--- Keep how many unused clients each address has.
-local function count_address(client, unused)
-  local set = value_key("clients", "address", client.address)
+-- Keep which networks an unused client came from: `place` leads to the digits, and `places` is ordered by them.
+local UNKNOWN_PLACE = string.rep("0", 16)
+
+local function keep_place(client, unused)
+  local digits, id = list_key("clients", "place"), client.client_id
+  local member = (redis.call("HGET", digits, id) or UNKNOWN_PLACE) .. id
   if unused then
-    redis.call("ZADD", set, client.created_at, client.client_id)
+    redis.call("ZADD", list_key("clients", "places"), 0, member)
   else
-    redis.call("ZREM", set, client.client_id)
-  end
-  local count = redis.call("ZCARD", set)
-  if count > 0 then
-    redis.call("ZADD", list_key("clients", "addresses"), count, client.address)
-  else
-    redis.call("ZREM", list_key("clients", "addresses"), client.address)
+    redis.call("ZREM", list_key("clients", "places"), member)
+    redis.call("HDEL", digits, id)
   end
 end
 
@@ -109,7 +104,7 @@ local function store(name, row)
     end
   end
   if name == "clients" then
-    count_address(row, not row.completed_at)
+    keep_place(row, not row.completed_at)
   end
 end
 
@@ -128,7 +123,7 @@ local function erase(name, id)
     redis.call("ZREM", value_key(name, column, row[column]), id)
   end
   if name == "clients" then
-    count_address(row, false)
+    keep_place(row, false)
   end
   return true
 end

@@ -1,26 +1,81 @@
-local client, limit, age_seconds = row_argument(), number_argument(), number_argument()
+local client, place = row_argument(), argument()
+local places, unused = list_key("clients", "places"), list_key("clients", "unused")
+
+-- Where the unused clients of a network lie in `places`: their digits, then their ids.
+local function range(digits)
+  return "[" .. digits, "(" .. digits .. "\255"
+end
+
+-- The first share that is used up, the narrowest first; nil if none is.
+local function full_network()
+  local full
+  for _ = 1, number_argument() do
+    local digits, most = argument(), number_argument()
+    if not full and redis.call("ZLEXCOUNT", places, range(digits)) >= most then
+      full = digits
+    end
+  end
+  return full
+end
+
+-- The heaviest network of so many digits among those of `members`; the new client counts. Of equal ones it is
+-- the one with the youngest client.
+local function heaviest(members, width)
+  local weights, most = {}, 0
+  weights[place:sub(1, width)] = 1
+  for _, member in ipairs(members) do
+    local digits = member:sub(1, width)
+    weights[digits] = (weights[digits] or 0) + 1
+    most = math.max(most, weights[digits])
+  end
+  local found, latest
+  for _, member in ipairs(members) do
+    local digits = member:sub(1, width)
+    if weights[digits] == most then
+      local since = tonumber(redis.call("ZSCORE", unused, member:sub(17)))
+      if not latest or since > latest then
+        found, latest = digits, since
+      end
+    end
+  end
+  return found, most
+end
+
+-- Delete a client of the network that is full; return since when the new one has its place.
+local function make_room(full)
+  local digits = full
+  for _, width in ipairs({ 12, 14, 16 }) do
+    if width > #digits then
+      local members = redis.call("ZRANGEBYLEX", places, range(digits))
+      local found, most = heaviest(members, width)
+      if most == 1 and digits == "" then
+        -- Nobody has more than one: the one goes that has had its place for longest.
+        erase_client(redis.call("ZRANGE", unused, 0, 0)[1])
+        return text(now)
+      end
+      digits = found
+    end
+  end
+  local youngest, since
+  for _, member in ipairs(redis.call("ZRANGEBYLEX", places, range(digits))) do
+    local id = member:sub(17)
+    local at = redis.call("ZSCORE", unused, id)
+    if not since or tonumber(at) > tonumber(since) then
+      youngest, since = id, at
+    end
+  end
+  erase_client(youngest)
+  return digits:sub(1, 12) == place:sub(1, 12) and since or text(now)
+end
+
 if exists("clients", client.client_id) then
   return true
 end
-if redis.call("ZCARD", list_key("clients", "unused")) >= limit then
-  local heaviest = redis.call("ZREVRANGE", list_key("clients", "addresses"), 0, 0)[1]
-  local oldest = heaviest
-    and redis.call(
-      "ZRANGEBYSCORE",
-      value_key("clients", "address", heaviest),
-      "-inf",
-      "(" .. text(now - age_seconds),
-      "LIMIT",
-      0,
-      1
-    )[1]
-  if not oldest then
-    return false
-  end
-  erase_client(oldest)
-end
+local full = full_network()
+local since = full and not client.completed_at and make_room(full) or text(now)
 for _, column in ipairs({ "created_at", "approved_at", "completed_at" }) do
-  client[column] = client[column] and text(now)
+  client[column] = client[column] and since
 end
+redis.call("HSET", list_key("clients", "place"), client.client_id, place)
 store("clients", client)
 return true
