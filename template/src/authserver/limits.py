@@ -53,6 +53,9 @@ ATTEMPT_INTERVAL_SECONDS = 60
 PASSKEY_PAGES_FOR_AN_ATTEMPT = 10
 """Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it."""
 
+SPENT_REFRESH_TOKENS = 20
+"""Kept of a grant, beside those of the replay window. Older ones are known by what they say themselves."""
+
 MINIMUM_PASSWORD_CHARACTERS = 12
 """More than the 8 of NIST SP 800-63B section 5.1.1.2: there may be no second factor."""
 
@@ -175,6 +178,9 @@ PURGE_EVERY_SECONDS = 300
 
 PURGE_RECORDS = 1000
 """Of each sort, deleted in one transaction: few enough that nobody waits for it."""
+
+SWEEP_PAUSE_SECONDS = 0.01
+"""Between two batches of a removal, so that whoever waits for the storage comes in between."""
 
 METADATA_SECONDS = 300
 """Clients may keep the metadata for so long; a new release changes it."""

@@ -25,9 +25,16 @@ from authserver.crypto.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
+from authserver.storage.facts import CHECK, IDENTITY
 
-CHECK = "secret key check "
-"""The name of the fact, with the number of the key: each rotation adds the next and forgets the last."""
+
+@dataclass(frozen=True, slots=True)
+class ReplayKey:
+    """What the successors of refresh tokens are made with, and what marks them."""
+
+    key: bytes = field(repr=False)
+    mark: bytes | None = field(repr=False)
+    """What the grant in a refresh token is sealed with; None: as 0.2.0 made them, without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +45,14 @@ class Keys:
     names: bytes = field(repr=False)
     check: bytes = field(repr=False)
     seal: Seal = field(repr=False, compare=False)
-    replay_keys: Mapping[bytes, bytes] = field(repr=False)
-    """By the names of their secret keys, the current one first."""
+    replay_keys: Mapping[bytes, ReplayKey] = field(repr=False)
+    """By what salts begin with, the current one first."""
 
     def new_salt(self) -> bytes:
         """Return the 32 bytes that are stored of a spent refresh token: the name of its key, then random."""
         return next(iter(self.replay_keys)) + secrets.token_bytes(32 - NAME_LENGTH)
 
-    def replay(self, salt: bytes) -> bytes:
+    def replay(self, salt: bytes) -> ReplayKey:
         """Return the key from which the successors of a refresh token with that salt come.
 
         Raises StorageUnavailable where another node has a key that this one does not have: the client tries
@@ -60,19 +67,35 @@ class Keys:
 async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     """Return the keys; on the first start make the secret key (mode 0600) where one may be made.
 
-    Raises SettingsError when a key is too short, or none is the one the store was made with.
+    From then on the storage answers only while it is this one. Raises SettingsError when a key is too short,
+    or none is the one the store was made with.
     """
     check = await check_value(storage)
+    if not check and await storage.facts.recall(IDENTITY):
+        raise SettingsError(
+            "AUTH_SECRET_KEY: the store has lost the value by which it knows its key: it may be another one."
+            " Example: restore the latest backup into an empty store"
+        )
     keys = _secret_keys(settings, new_allowed=not check)
     value = derive(keys[0], CHECK)
     _verify(keys, check or await storage.facts.remember(f"{CHECK}1", value))
+    await storage.pin()
     return Keys(
         browser=derive(keys[0], "browser binding"),
         names=derive(keys[0], "names in counters"),
         check=value,
         seal=Seal(keys),
-        replay_keys={key_name(key): derive(key, "refresh replay") for key in keys},
+        replay_keys={
+            **{derive(key, "marks tokens")[:NAME_LENGTH]: _replay_key(key, marks=True) for key in keys},
+            # Salts of nodes of 0.2.0, beside which this one may run.
+            **{key_name(key): _replay_key(key, marks=False) for key in keys},
+        },
     )
+
+
+def _replay_key(secret_key: bytes, *, marks: bool) -> ReplayKey:
+    mark = derive(secret_key, "grants in refresh tokens") if marks else None
+    return ReplayKey(key=derive(secret_key, "refresh replay"), mark=mark)
 
 
 async def check_value(storage: Storage) -> bytes:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import limits
-from authserver.model.issued import TooManyClients
+from authserver.model.issued import TooManyClients, TooManyRefreshes
 from authserver.requests.reading import BadRequest
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -65,6 +65,8 @@ def answers_errors(handler: Handler) -> Handler:
             return OAuthError("invalid_request", error.description, status=error.status).response()
         except TooManyClients:
             return too_many_requests(limits.UNUSED_CLIENT_STAYS_SECONDS).response()
+        except TooManyRefreshes as error:
+            return too_many_requests(error.wait_seconds).response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

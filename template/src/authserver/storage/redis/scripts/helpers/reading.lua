@@ -89,3 +89,15 @@ local function living_grant(grant_id)
   grant.user_name, grant.entitlement = user.name, user.scopes
   return grant
 end
+
+-- A living grant that has a refresh token which is not spent.
+local function going_on(grant_id)
+  local grant = living_grant(grant_id)
+  for _, id in ipairs(grant and ids_by("refresh_tokens", "grant_id", grant_id) or {}) do
+    local token = read_living("refresh_tokens", id)
+    if token and not token.spent_at then
+      return grant
+    end
+  end
+  return nil
+end
