@@ -11,7 +11,7 @@ from mcp.shared.auth import OAuthToken
 
 from authserver import clock
 from authserver.crypto import marked_tokens, secret_values
-from authserver.crypto.keys import Keys, ReplayKey
+from authserver.crypto.keys import Keys
 from authserver.crypto.secret_values import Kind, derive, digest, new_seed
 from authserver.model.issued import TooManyRefreshes
 from authserver.settings import CoreSettings
@@ -31,21 +31,20 @@ class Seeds:
 
 def first(keys: Keys, grant_id: str, *, with_refresh_token: bool) -> Seeds:
     """Return new seeds, for tokens of a grant."""
-    refresh = _of_grant(new_seed(), grant_id, keys.replay(keys.new_salt())) if with_refresh_token else None
+    refresh = _of_grant(new_seed(), grant_id, keys.mark(keys.new_salt())) if with_refresh_token else None
     return Seeds(access=new_seed(), refresh=refresh)
 
 
 def successors(keys: Keys, presented: str, grant_id: str, salt: bytes, scopes: Sequence[str]) -> Seeds:
     """Return the seeds of what follows the presented refresh token of a grant."""
-    replay_key = keys.replay(salt)
-    key = derive(replay_key.key, presented)
-    refresh = _of_grant(derive(key, "refresh", salt), grant_id, replay_key)
+    key = derive(keys.replay(salt), presented)
+    refresh = _of_grant(derive(key, "refresh", salt), grant_id, keys.mark(salt))
     return Seeds(access=derive(key, "access", salt, *scopes), refresh=refresh)
 
 
 def grant_of(keys: Keys, token: str) -> str | None:
     """Return the id of the grant for which a refresh token was issued, as far as it says so itself."""
-    return marked_tokens.grant_of(token, [key.mark for key in keys.replay_keys.values() if key.mark])
+    return marked_tokens.grant_of(token, keys.mark_keys.values())
 
 
 def bucket(settings: CoreSettings, grant_id: str) -> Bucket:
@@ -106,8 +105,8 @@ async def answer_again(
     return await answer(tokens, replace(issued, scopes=tuple(scopes)), seeds, now=clock.now())
 
 
-def _of_grant(seed: bytes, grant_id: str, key: ReplayKey) -> bytes:
-    return seed if key.mark is None else marked_tokens.marked(seed, grant_id, key.mark)
+def _of_grant(seed: bytes, grant_id: str, mark: bytes | None) -> bytes:
+    return seed if mark is None else marked_tokens.marked(seed, grant_id, mark)
 
 
 def _refresh_token(seeds: Seeds) -> str | None:

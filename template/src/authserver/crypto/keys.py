@@ -29,15 +29,6 @@ from authserver.storage.facts import CHECK, IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayKey:
-    """What the successors of refresh tokens are made with, and what marks them."""
-
-    key: bytes = field(repr=False)
-    mark: bytes | None = field(repr=False)
-    """What the grant in a refresh token is sealed with; None: as 0.2.0 made them, without."""
-
-
-@dataclass(frozen=True, slots=True)
 class Keys:
     """One key for each use, derived from the secret key, so that no two uses share one."""
 
@@ -45,14 +36,16 @@ class Keys:
     names: bytes = field(repr=False)
     check: bytes = field(repr=False)
     seal: Seal = field(repr=False, compare=False)
-    replay_keys: Mapping[bytes, ReplayKey] = field(repr=False)
+    replay_keys: Mapping[bytes, bytes] = field(repr=False)
     """By what salts begin with, the current one first."""
+    mark_keys: Mapping[bytes, bytes] = field(repr=False)
+    """What marks refresh tokens, by the same; none for salts of nodes of 0.2.0, whose tokens have no mark."""
 
     def new_salt(self) -> bytes:
         """Return the 32 bytes that are stored of a spent refresh token: the name of its key, then random."""
         return next(iter(self.replay_keys)) + secrets.token_bytes(32 - NAME_LENGTH)
 
-    def replay(self, salt: bytes) -> ReplayKey:
+    def replay(self, salt: bytes) -> bytes:
         """Return the key from which the successors of a refresh token with that salt come.
 
         Raises StorageUnavailable where another node has a key that this one does not have: the client tries
@@ -62,6 +55,10 @@ class Keys:
             return self.replay_keys[salt[:NAME_LENGTH]]
         except KeyError:
             raise StorageUnavailable("the answer was made with a secret key that is not here") from None
+
+    def mark(self, salt: bytes) -> bytes | None:
+        """Return the key that marks the successor of a refresh token with that salt; None: it has none."""
+        return self.mark_keys.get(salt[:NAME_LENGTH])
 
 
 async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
@@ -80,22 +77,16 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     value = derive(keys[0], CHECK)
     _verify(keys, check or await storage.facts.remember(f"{CHECK}1", value))
     await storage.pin()
+    salted = {derive(key, "name of the key in salts")[:NAME_LENGTH]: key for key in keys}
+    salted_before = {key_name(key): key for key in keys}
     return Keys(
         browser=derive(keys[0], "browser binding"),
         names=derive(keys[0], "names in counters"),
         check=value,
         seal=Seal(keys),
-        replay_keys={
-            **{derive(key, "marks tokens")[:NAME_LENGTH]: _replay_key(key, marks=True) for key in keys},
-            # Salts of nodes of 0.2.0, beside which this one may run.
-            **{key_name(key): _replay_key(key, marks=False) for key in keys},
-        },
+        replay_keys={name: derive(key, "refresh replay") for name, key in (salted | salted_before).items()},
+        mark_keys={name: derive(key, "grants in refresh tokens") for name, key in salted.items()},
     )
-
-
-def _replay_key(secret_key: bytes, *, marks: bool) -> ReplayKey:
-    mark = derive(secret_key, "grants in refresh tokens") if marks else None
-    return ReplayKey(key=derive(secret_key, "refresh replay"), mark=mark)
 
 
 async def check_value(storage: Storage) -> bytes:

@@ -46,7 +46,7 @@ class IssuedRefreshToken(RefreshToken):
 
     token: str = Field(repr=False)
     grant_id: str
-    forgotten: bool
+    forgotten: bool = False
     entitlement: tuple[str, ...] | None
 
 
