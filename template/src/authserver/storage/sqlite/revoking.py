@@ -63,10 +63,9 @@ async def sweep(file: File, limit: int, *, client_id: str | None = None, subject
     """Delete up to `limit` records of each sort that hang off grants that are over, then those grants.
 
     Those are the expired ones, and of that client or user the revoked ones. Return how many records went.
-    Each sort is a transaction of its own.
     """
     values = {"limit": limit, "client_id": client_id, "subject": subject}
-    return sum([await file.write(partial(_swept, statement, values)) for statement in _SWEEP])
+    return await file.write(partial(_swept, values))
 
 
 async def sweep_all(file: File, **whose: str) -> None:
@@ -75,5 +74,5 @@ async def sweep_all(file: File, **whose: str) -> None:
         await asyncio.sleep(limits.SWEEP_PAUSE_SECONDS)
 
 
-def _swept(statement: str, values: dict[str, Any], db: sqlite3.Connection, now: float) -> int:
-    return db.execute(statement, values | {"now": now}).rowcount
+def _swept(values: dict[str, Any], db: sqlite3.Connection, now: float) -> int:
+    return sum(db.execute(statement, values | {"now": now}).rowcount for statement in _SWEEP)

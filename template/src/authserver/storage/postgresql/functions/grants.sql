@@ -1,5 +1,9 @@
 -- The life of a grant. The rules of shared.sql hold here.
 
+-- Here and not in a version of the tables, beside which nodes of the release before could not start again: it
+-- changes nothing for them. The oldest spent refresh tokens of a grant are found by it.
+CREATE INDEX IF NOT EXISTS refresh_tokens_spent ON authserver.refresh_tokens (grant_id, spent_at);
+
 CREATE OR REPLACE FUNCTION authserver.add_authorization_request(
     _digest bytea, _client_id text, _redirect_uri text, _redirect_uri_explicit boolean, _state text,
     _scopes text, _code_challenge text, _resource text, _address text, _lifetime double precision,
