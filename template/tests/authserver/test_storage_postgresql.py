@@ -419,8 +419,11 @@ class Wire:
         netloc = urlsplit(url).netloc.rpartition(":")[0]
         self.url = urlsplit(url)._replace(netloc=f"{netloc}:{port}").geturl() + "?sslmode=disable"
         self._listening = asyncio.start_server(self._connected, "127.0.0.1", port)
+        self._open: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._old: set[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = set()
         self.sent = 0
         self.losing = False
+        self.frozen = False
 
     async def __aenter__(self) -> Self:
         self._server = await self._listening
@@ -429,11 +432,23 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
 
+    def freeze(self) -> None:
+        """Let nothing through on the connections that are open now."""
+        self.frozen, self._old = True, set(self._open)
+
+    def drop(self) -> None:
+        """End those connections."""
+        for _, writer in self._old:
+            writer.close()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.append((reader, writer))
         answers, requests = await asyncio.open_connection(self._host, self._port)
 
         async def ask() -> None:
             while data := await reader.read(65536):
+                if self.frozen and (reader, writer) in self._old:
+                    continue  # as where a machine has gone without a word
                 self.sent += 1
                 requests.write(data)
             requests.close()
@@ -597,6 +612,23 @@ async def test_what_ends_by_the_clock_is_read_from_no_standby(url: str, other: C
         await other.execute("SET default_transaction_read_only = on")
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await other.fetchval("SELECT authserver.now()")
+
+
+async def test_one_connection_without_an_answer_takes_the_others_with_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine has gone without a word: each connection to it would be waited for, one after the other."""
+    async with Wire(url) as wire, opened(wire.url, storage_connections=3) as storage:
+        await asyncio.gather(*(storage.clients.get("client") for _ in range(3)))
+        wire.freeze()
+        monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.3)
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await storage.clients.get("client")
+        monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                assert await storage.clients.get("client") is None
+        wire.drop()
 
 
 async def test_no_connection_gets_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
