@@ -91,6 +91,7 @@ class Side:
         self._environment = os.environ | {
             "BENCHMARK": name,
             "AUTH_PUBLIC_URL": f"http://127.0.0.1:{self._port}",
+            "AUTH_LIMIT_REFRESHES_PER_HOUR": "0",
             **{f"AUTH_{key.upper()}": value for key, value in store.items()},
         }
         issued: list[dict[str, str]] = [{}] * APPS

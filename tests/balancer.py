@@ -1,10 +1,12 @@
-"""A load balancer before several nodes: each connection goes to the next one that takes it."""
+"""What stands between: a load balancer before several nodes, an address that moves."""
 
 import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+Place = tuple[str, int]
 
 
 @contextlib.contextmanager
@@ -12,12 +14,23 @@ def balancing(port: int, hosts: list[str]) -> Iterator[None]:
     """Listen on 127.0.0.1, and pass connections on to the same port of `hosts`, in turn."""
     turns = itertools.cycle(range(len(hosts)))
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def choose() -> list[Place]:
         first = next(turns)
+        return [(host, port) for host in hosts[first:] + hosts[:first]]
+
+    with passing_on(port, choose):
+        yield
+
+
+@contextlib.contextmanager
+def passing_on(port: int, choose: Callable[[], list[Place]]) -> Iterator[None]:
+    """Listen on 127.0.0.1, and pass each connection on to the first of the chosen places that takes it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
-            for host in hosts[first:] + hosts[:first]:
+            for place in choose():
                 with contextlib.suppress(OSError):
-                    answers, requests = await asyncio.open_connection(host, port)
+                    answers, requests = await asyncio.open_connection(*place)
                     with contextlib.closing(requests):
                         await asyncio.gather(relay(reader, requests), relay(answers, writer))
                     return

@@ -53,6 +53,7 @@ class Server:
             **{f"AUTH_{name.upper()}": value for name, value in store.items()},
             "AUTH_LIMIT_REGISTRATIONS_PER_MINUTE": "0",
             "AUTH_LIMIT_SIGN_INS_PER_MINUTE": "0",
+            "AUTH_LIMIT_REFRESHES_PER_HOUR": "0",
             **settings,
         }
         self.environment.pop("VIRTUAL_ENV", None)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, TextIO, cast
 
 from authserver import clock
-from authserver.crypto.keys import CHECK
 from authserver.crypto.sealing import SECOND_FACTOR, SIGNING_KEY
 from authserver.storage import Storage
+from authserver.storage.facts import CHECK, IDENTITY
 from authserver.storage.tables import TABLES, Row, Value
 
 _FORMAT = 1
@@ -104,7 +104,7 @@ async def without_sealed(records: Records) -> Records:
     async for table, row in records:
         fact = str(row.get("name")) if table == "facts" else ""
         factor = table == "credentials" and row.get("kind") == SECOND_FACTOR
-        if not factor and not fact.startswith((SIGNING_KEY, CHECK)):
+        if not factor and not fact.startswith((SIGNING_KEY, CHECK, IDENTITY)):
             yield table, row
 
 

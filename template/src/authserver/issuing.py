@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from mcp.shared.auth import OAuthToken
 
 from authserver import clock
-from authserver.crypto import secret_values
+from authserver.crypto import marked_tokens, secret_values
 from authserver.crypto.keys import Keys
 from authserver.crypto.secret_values import Kind, derive, digest, new_seed
+from authserver.model.issued import TooManyRefreshes
 from authserver.settings import CoreSettings
 from authserver.storage import Storage
+from authserver.storage.sign_ins import Bucket
 from authserver.storage.verdicts import Issued, Lifetimes, NewTokens
 from authserver.tokens import TokenFormat
 
@@ -27,15 +29,30 @@ class Seeds:
     refresh: bytes | None = field(repr=False)
 
 
-def first(*, with_refresh_token: bool) -> Seeds:
-    """Return new seeds."""
-    return Seeds(access=new_seed(), refresh=new_seed() if with_refresh_token else None)
+def first(keys: Keys, grant_id: str, *, with_refresh_token: bool) -> Seeds:
+    """Return new seeds, for tokens of a grant."""
+    refresh = _of_grant(new_seed(), grant_id, keys.mark(keys.new_salt())) if with_refresh_token else None
+    return Seeds(access=new_seed(), refresh=refresh)
 
 
-def successors(keys: Keys, presented: str, salt: bytes, scopes: Sequence[str]) -> Seeds:
-    """Return the seeds of what follows the presented refresh token."""
+def successors(keys: Keys, presented: str, grant_id: str, salt: bytes, scopes: Sequence[str]) -> Seeds:
+    """Return the seeds of what follows the presented refresh token of a grant."""
     key = derive(keys.replay(salt), presented)
-    return Seeds(access=derive(key, "access", salt, *scopes), refresh=derive(key, "refresh", salt))
+    refresh = _of_grant(derive(key, "refresh", salt), grant_id, keys.mark(salt))
+    return Seeds(access=derive(key, "access", salt, *scopes), refresh=refresh)
+
+
+def grant_of(keys: Keys, token: str) -> str | None:
+    """Return the id of the grant for which a refresh token was issued, as far as it says so itself."""
+    return marked_tokens.grant_of(token, keys.mark_keys.values())
+
+
+def bucket(settings: CoreSettings, grant_id: str) -> Bucket:
+    """Return what limits how often the tokens of a grant are refreshed."""
+    allowed = settings.limit_refreshes_per_hour
+    interval = min(3600 / allowed, settings.access_token_seconds / 2) if allowed else 0.0
+    # Where the setting changes, it begins anew.
+    return Bucket(f"refresh {allowed} {grant_id}".encode(), max(allowed, 1), interval)
 
 
 def lifetimes(settings: CoreSettings) -> Lifetimes:
@@ -66,15 +83,30 @@ async def answer(tokens: TokenFormat, issued: Issued, seeds: Seeds, *, now: floa
 
 
 async def answer_again(
-    tokens: TokenFormat, storage: Storage, issued: Issued, seeds: Seeds, scopes: Sequence[str]
+    tokens: TokenFormat,
+    storage: Storage,
+    issued: Issued,
+    seeds: Seeds,
+    scopes: Sequence[str],
+    *,
+    limit: Bucket,
 ) -> OAuthToken:
-    """Return the answer of the first use; if other scopes are asked for, with an access token for these."""
+    """Return the answer of the first use; if other scopes are asked for, with an access token for these.
+
+    That one is counted like a refresh: raises TooManyRefreshes.
+    """
     stored = tokens.digest(seeds.access)
     if tuple(scopes) != issued.scopes and stored is not None:
+        if wait := await storage.sign_ins.take_attempt([limit]):
+            raise TooManyRefreshes(wait)
         await storage.grants.add_access_token(
             stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at
         )
     return await answer(tokens, replace(issued, scopes=tuple(scopes)), seeds, now=clock.now())
+
+
+def _of_grant(seed: bytes, grant_id: str, mark: bytes | None) -> bytes:
+    return seed if mark is None else marked_tokens.marked(seed, grant_id, mark)
 
 
 def _refresh_token(seeds: Seeds) -> str | None:

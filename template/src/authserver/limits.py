@@ -77,6 +77,9 @@ MINIMUM_RSA_BITS = 2048
 
 # ------------------------------------------------------------------- what anybody can send and keep
 
+SPENT_REFRESH_TOKENS = 20
+"""Kept of a grant, beside those of the replay window. Older ones are known by what they say themselves."""
+
 MAXIMUM_BODY_BYTES = 65_536
 """Of forms and registrations, which have a few kilobytes."""
 
@@ -189,6 +192,9 @@ PURGE_EVERY_SECONDS = 300
 
 PURGE_RECORDS = 1000
 """Of each sort, deleted in one transaction: few enough that nobody waits for it."""
+
+SWEEP_PAUSE_SECONDS = 0.01
+"""Between two batches of a removal, so that whoever waits for the storage comes in between."""
 
 METADATA_SECONDS = 300
 """Clients may keep the metadata for so long; a new release changes it."""

@@ -33,6 +33,7 @@ from authserver.model.issued import (
     IssuedAccessToken,
     IssuedCode,
     IssuedRefreshToken,
+    TooManyRefreshes,
 )
 from authserver.model.resource_indicators import names_resource, same_resource
 from authserver.model.scopes import Scopes
@@ -40,7 +41,7 @@ from authserver.requests.networks import networks, place
 from authserver.settings import CoreSettings
 from authserver.storage import Storage
 from authserver.storage.clients import Share
-from authserver.storage.verdicts import Gone, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.verdicts import Gone, Limited, Redeemed, Replayed, Reused, Rotated
 from authserver.tokens import TokenFormat
 
 T = TypeVar("T")
@@ -197,6 +198,7 @@ class Provider(OAuthProvider):
             if code is None
             else IssuedCode(
                 code=authorization_code,
+                grant_id=code.grant_id,
                 client_id=code.client_id,
                 subject=code.subject,
                 scopes=list(code.scopes),
@@ -217,7 +219,13 @@ class Provider(OAuthProvider):
         Raises TokenError `invalid_grant`. A code that was spent before revokes its grant: the caller has
         shown the client, redirect URI and verifier, so it is the one it was issued to (RFC 9700 2.1.1).
         """
-        seeds = issuing.first(with_refresh_token="refresh_token" in client.grant_types)
+        if not isinstance(authorization_code, IssuedCode):
+            raise TokenError("invalid_grant", "the code is not one of this server")
+        seeds = issuing.first(
+            self.keys,
+            authorization_code.grant_id,
+            with_refresh_token="refresh_token" in client.grant_types,
+        )
         verdict = await self.storage.grants.redeem_code(
             digest(Kind.AUTHORIZATION_CODE, authorization_code.code),
             attempt=new_seed(),
@@ -237,14 +245,22 @@ class Provider(OAuthProvider):
     async def load_refresh_token(
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> IssuedRefreshToken | None:
-        """Return the refresh token, spent or not, until its expiry, whoever it was issued to."""
+        """Return the refresh token, spent or not, until its expiry, whoever it was issued to.
+
+        One that was spent long ago is known by its mark, as long as its grant goes on.
+        """
         found = await self.storage.grants.get_refresh_token(digest(Kind.REFRESH_TOKEN, refresh_token))
+        forgotten = False
+        if found is None and (grant_id := issuing.grant_of(self.keys, refresh_token)):
+            found = await self.storage.grants.get_forgotten(grant_id)
+            forgotten = True
         return (
             None
             if found is None
             else IssuedRefreshToken(
                 token=refresh_token,
                 grant_id=found.grant_id,
+                forgotten=forgotten,
                 client_id=found.client_id,
                 subject=found.subject,
                 scopes=list(found.scopes),
@@ -263,15 +279,22 @@ class Provider(OAuthProvider):
         """Spend the refresh token; inside the replay window, give the same answer again.
 
         The answer is derived from the presented token and a stored salt, so that nothing that could be
-        stolen is kept for it. Raises TokenError `invalid_grant`; reuse later than the window revokes the
-        grant (RFC 9700 section 4.14.2).
+        stolen is kept for it. Raises TokenError `invalid_grant`, and TooManyRefreshes, which changes nothing;
+        reuse later than the window revokes the grant (RFC 9700 section 4.14.2).
         """
-        entitlement = getattr(refresh_token, "entitlement", None)
-        scopes = self.scopes.allowed(scopes, entitlement)
+        if not isinstance(refresh_token, IssuedRefreshToken):
+            raise TokenError("invalid_grant", "the refresh token is not one of this server")
+        if refresh_token.forgotten:
+            spent = digest(Kind.REFRESH_TOKEN, refresh_token.token)
+            if await self.storage.grants.revoke_forgotten(spent, refresh_token.grant_id):
+                raise self._reused(client, refresh_token.subject, refresh_token.grant_id)
+            raise TokenError("invalid_grant", "the refresh token is not valid any more")
+        scopes = self.scopes.allowed(scopes, refresh_token.entitlement)
         if not scopes:
             raise TokenError("invalid_grant", "the user may not grant any of these scopes any more")
-        salt = self.keys.new_salt()
-        seeds = issuing.successors(self.keys, refresh_token.token, salt, scopes)
+        grant_id, salt = refresh_token.grant_id, self.keys.new_salt()
+        seeds = issuing.successors(self.keys, refresh_token.token, grant_id, salt, scopes)
+        bucket = issuing.bucket(self.settings, grant_id)
         verdict = await self.storage.grants.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
             scopes=scopes,
@@ -279,18 +302,27 @@ class Provider(OAuthProvider):
             replay_seconds=self.settings.refresh_replay_seconds,
             tokens=issuing.digests(self.tokens, seeds),
             lifetimes=issuing.lifetimes(self.settings),
+            bucket=bucket,
+            kept=limits.SPENT_REFRESH_TOKENS,
         )
         match verdict:
             case Rotated(issued, _, repeated=False):
                 return await issuing.answer(self.tokens, issued, seeds, now=issued.issued_at)
             case Rotated(issued, first_salt, repeated=True):
-                seeds = issuing.successors(self.keys, refresh_token.token, first_salt, scopes)
-                return await issuing.answer_again(self.tokens, self.storage, issued, seeds, scopes)
+                seeds = issuing.successors(self.keys, refresh_token.token, grant_id, first_salt, scopes)
+                return await issuing.answer_again(
+                    self.tokens, self.storage, issued, seeds, scopes, limit=bucket
+                )
+            case Limited(wait_seconds):
+                raise TooManyRefreshes(wait_seconds)
             case Reused(grant_id, subject):
-                audit(Event.REFRESH_TOKEN_REUSED, client=client.client_id, subject=subject, grant=grant_id)
-                raise TokenError("invalid_grant", "the token was used before: all of it is revoked")
+                raise self._reused(client, subject, grant_id)
             case _:
                 raise TokenError("invalid_grant", "the refresh token is not valid any more")
+
+    def _reused(self, client: OAuthClientInformationFull, subject: str | None, grant_id: str) -> TokenError:
+        audit(Event.REFRESH_TOKEN_REUSED, client=client.client_id, subject=subject, grant=grant_id)
+        return TokenError("invalid_grant", "the token was used before: all of it is revoked")
 
     async def load_access_token(self, token: str) -> IssuedAccessToken | None:
         """Return what is stored for a living access token."""

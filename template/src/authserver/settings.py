@@ -88,6 +88,11 @@ class CoreSettings(BaseSettings):
     limit_sign_ins_per_minute: int = Field(default=20, ge=0, examples=["20"])
     """How many failed sign-ins an address may have in a minute; 0 is off."""
 
+    limit_refreshes_per_hour: int = Field(default=120, ge=0, examples=["120"])
+    """How often the tokens of one login may be refreshed in an hour, and at least twice in the lifetime of an
+    access token; 0 is off.
+    """
+
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(), examples=["10.0.0.0/8"]
     )

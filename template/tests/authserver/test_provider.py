@@ -28,6 +28,7 @@ from authserver.model.clients import RegisteredClient
 from authserver.model.issued import AuthorizationRequest, IssuedAccessToken, IssuedCode, IssuedRefreshToken
 
 URI = "http://127.0.0.1/cb"
+GRANT = "00000000-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
@@ -63,6 +64,7 @@ def registered(client_id: str = "client") -> RegisteredClient:
 def issued_code(code: str) -> IssuedCode:
     return IssuedCode(
         code=code,
+        grant_id=GRANT,
         exact_redirect_uri=URI,
         redirect_uri=AnyUrl(URI),
         redirect_uri_provided_explicitly=True,
@@ -151,7 +153,12 @@ async def test_exchange_methods_refuse_what_is_not_there(server: AuthorizationSe
         await server.exchange_authorization_code(registered(), issued_code("mcpac_gone"))
     assert refusal.value.error == "invalid_grant"
     token = IssuedRefreshToken(
-        token="mcprt_gone", grant_id="x", client_id="client", scopes=["read"], entitlement=None
+        token="mcprt_gone",
+        grant_id=GRANT,
+        forgotten=False,
+        client_id="client",
+        scopes=["read"],
+        entitlement=None,
     )
     for scopes in (["read"], ["admin"], []):
         with pytest.raises(TokenError) as refusal:
@@ -164,7 +171,8 @@ def test_secrets_stay_out_of_representations(store: dict[str, str]) -> None:
     """Attack 26: read secrets in a trace or an exception. Source: threat model."""
     fields: dict[str, object] = {
         "token": "the secret",
-        "grant_id": "x",
+        "grant_id": GRANT,
+        "forgotten": False,
         "client_id": "c",
         "scopes": [],
         "entitlement": None,
@@ -185,8 +193,8 @@ async def test_an_answer_takes_the_token_the_salt_and_the_key(server: Authorizat
     salts = [server.keys.new_salt() for _ in range(2)]
     other = replace(server.keys, replay_keys=dict.fromkeys(server.keys.replay_keys, b"another key"))
     answers = [
-        successors(server.keys, token, salt, ["read"]) for token in ("one", "two") for salt in salts
-    ] + [successors(other, "one", salts[0], ["read"])]
+        successors(server.keys, token, GRANT, salt, ["read"]) for token in ("one", "two") for salt in salts
+    ] + [successors(other, "one", GRANT, salts[0], ["read"])]
     assert len({seed for answer in answers for seed in (answer.access, answer.refresh)}) == 10
 
 

@@ -40,6 +40,7 @@ from storage import (
     dumped,
     full,
     granted,
+    lives,
     new_client,
     new_code,
     new_tokens,
@@ -53,6 +54,7 @@ from storage import (
     test_upkeep,
 )
 
+from authserver import clock
 from authserver.crypto.secret_values import new_seed
 from authserver.model.records import Client
 from authserver.settings import SettingsError
@@ -64,7 +66,7 @@ from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 pytestmark = pytest.mark.anyio
 
 # The number of the functions, and the SHA-256 of their files.
-FUNCTIONS = (1, "f0d75bb1b0904e1e28b5b9c0d0889b0bec93a3bd61f7c2169ce8e713457bc39c")
+FUNCTIONS = (1, "772966306e73a012680a12b027b1c8b15c8f3142f11248eb457f4daec6e244ab")
 
 UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
 
@@ -417,8 +419,11 @@ class Wire:
         netloc = urlsplit(url).netloc.rpartition(":")[0]
         self.url = urlsplit(url)._replace(netloc=f"{netloc}:{port}").geturl() + "?sslmode=disable"
         self._listening = asyncio.start_server(self._connected, "127.0.0.1", port)
+        self._open: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._old: set[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = set()
         self.sent = 0
         self.losing = False
+        self.frozen = False
 
     async def __aenter__(self) -> Self:
         self._server = await self._listening
@@ -427,11 +432,23 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
 
+    def freeze(self) -> None:
+        """Let nothing through on the connections that are open now."""
+        self.frozen, self._old = True, set(self._open)
+
+    def drop(self) -> None:
+        """End those connections."""
+        for _, writer in self._old:
+            writer.close()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.append((reader, writer))
         answers, requests = await asyncio.open_connection(self._host, self._port)
 
         async def ask() -> None:
             while data := await reader.read(65536):
+                if self.frozen and (reader, writer) in self._old:
+                    continue  # as where a machine has gone without a word
                 self.sent += 1
                 requests.write(data)
             requests.close()
@@ -470,7 +487,8 @@ async def test_an_operation_whose_answer_is_lost_is_told_that_it_had_won(url: st
         assert not wire.losing
 
 
-async def test_an_operation_is_one_round_trip(url: str) -> None:
+async def test_an_operation_is_one_round_trip(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_BELIEVED_SECONDS", 600.0)
     async with Wire(url) as wire, opened(wire.url, storage_connections=1) as storage:
         assert set(await round_trips(storage, lambda: wire.sent)) == {1}
 
@@ -538,6 +556,105 @@ async def test_a_standby_is_unavailable_until_it_is_promoted(folder: Path) -> No
     finally:
         second.close()
         first.close()
+
+
+async def test_a_primary_that_is_demoted_is_left_and_not_believed(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 34: read from a demoted primary, by connections that stay. Source: fault 31 of 0.2.0."""
+    monkeypatch.setattr(connections, "_BELIEVED_SECONDS", 0.0)
+    async with opened(url, storage_connections=3) as storage:
+        user, tokens = await granted(storage)
+        await asyncio.gather(*(storage.clients.get("client") for _ in range(3)))
+        server.ask("ALTER SYSTEM SET default_transaction_read_only = on")
+        server.ask("SELECT pg_reload_conf()")
+        try:
+            await becomes(lambda: storage.clients.get("client"), False)
+            for operation in (
+                lambda: storage.clients.get("client"),
+                lambda: storage.users.get_by_subject(user.subject),
+                lambda: storage.grants.get_access_token(tokens.access or b""),
+                lambda: storage.grants.list_revocations(None),
+                lambda: storage.facts.forget("x"),
+                storage.ping,
+            ):
+                for _ in range(3):
+                    assert not await done(operation)
+        finally:
+            server.ask("ALTER SYSTEM RESET default_transaction_read_only")
+            server.ask("SELECT pg_reload_conf()")
+        await becomes(storage.ping, True)
+        assert await lives(storage, tokens)
+
+
+async def done(operation: Callable[[], Awaitable[object]]) -> bool:
+    """Say whether the operation was done."""
+    try:
+        await operation()
+    except StorageUnavailable:
+        return False
+    return True
+
+
+async def becomes(operation: Callable[[], Awaitable[object]], possible: bool) -> None:
+    """Wait until the operation is done, or not done any more."""
+    for _ in range(1000):
+        if await done(operation) is possible:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("nothing has changed")
+
+
+async def test_what_ends_by_the_clock_is_read_from_no_standby(url: str, other: Connection) -> None:
+    """Attack 34: a pooler sends the look here and the read there. Source: fault 31, its siblings."""
+    async with opened(url):
+        assert await other.fetchval("SELECT authserver.now()") > 0
+        await other.execute("SET default_transaction_read_only = on")
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await other.fetchval("SELECT authserver.now()")
+
+
+async def test_one_connection_without_an_answer_takes_the_others_with_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine has gone without a word: each connection to it would be waited for, one after the other."""
+    async with Wire(url) as wire, opened(wire.url, storage_connections=3) as storage:
+        await asyncio.gather(*(storage.clients.get("client") for _ in range(3)))
+        wire.freeze()
+        monkeypatch.setattr(connections, "_OPERATION_SECONDS", 0.3)
+        with pytest.raises(StorageUnavailable, match="TimeoutError"):
+            await storage.clients.get("client")
+        monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
+        async with asyncio.timeout(30):
+            for _ in range(3):
+                assert await storage.clients.get("client") is None
+        wire.drop()
+
+
+async def test_no_connection_gets_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name or a service that moved is followed."""
+    async with opened(url, storage_connections=1) as storage:
+        run = storage._connections.run
+        first, again = [(await run("SELECT pg_backend_pid()"))[0][0] for _ in range(2)]
+        later = clock.elapsed() + 61
+        monkeypatch.setattr(clock, "elapsed", lambda: later)
+        [[next_one]] = await run("SELECT pg_backend_pid()")
+        assert first == again != next_one
+
+
+async def test_a_connection_that_the_server_ended_for_being_idle_is_replaced(
+    url: str, other: Connection
+) -> None:
+    """SQLSTATE 57P05. Nothing was asked on it yet, so also what may not be repeated is done."""
+    async with opened(url):
+        name = await other.fetchval("SELECT current_database()")
+    if not await other.fetchval("SELECT count(*) FROM pg_settings WHERE name = 'idle_session_timeout'"):
+        pytest.skip("this PostgreSQL has no idle_session_timeout")
+    await other.execute(f'ALTER DATABASE "{name}" SET idle_session_timeout = 50')
+    async with opened(url) as storage:
+        for _ in range(3):
+            assert not await storage.grants.revoke("x")
+            await asyncio.sleep(0.2)
 
 
 async def test_a_read_only_database_is_unavailable(url: str, other: Connection) -> None:

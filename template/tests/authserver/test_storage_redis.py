@@ -17,6 +17,7 @@ import pytest
 from engines.redis import RedisEngine, own
 from ports import free_port
 from pydantic import ValidationError
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from storage import (
     MOMENT,
     REQUEST,
@@ -38,6 +39,7 @@ from storage import (
     round_trips,
 )
 
+from authserver import clock
 from authserver.crypto.secret_values import new_seed
 from authserver.settings import SettingsError
 from authserver.storage import redis as module
@@ -403,6 +405,33 @@ async def test_a_server_that_became_a_replica_is_unavailable_for_reads_too(
     assert await lives(storage, tokens)
 
 
+@pytest.mark.parametrize(
+    ("answer", "demoted"),
+    [
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (MasterDownError("Link with MASTER is down and replica-serve-stale-data is set to 'no'."), True),
+        (ResponseError("READONLY You can't write against a read only replica."), True),
+        (ResponseError("UNBLOCKED force unblock from blocking operation, instance state changed"), True),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), False),
+        (ResponseError("MISCONF Redis is configured to save RDB snapshots"), False),
+        (b"READONLY", False),
+        (None, False),
+    ],
+)
+def test_what_a_server_says_that_is_no_primary_any_more(answer: object, demoted: bool) -> None:
+    """Attack 34: go on with a server that was demoted. Source: fault 31, its siblings; Redis, replication."""
+    assert connections._is_demoted(answer) is demoted
+
+
+async def test_no_connection_gets_old(storage: module.RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name or a service that moved is followed."""
+    client_id: connections.Command = (b"CLIENT", b"ID")
+    first, again = [await storage._server.exchange(client_id, again=False) for _ in range(2)]
+    later = clock.elapsed() + 61
+    monkeypatch.setattr(clock, "elapsed", lambda: later)
+    assert first == again != await storage._server.exchange(client_id, again=False)
+
+
 async def test_replicas_have_what_was_answered_where_that_is_set(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,12 +547,10 @@ async def test_an_operation_that_cannot_tell_is_unavailable_after_a_cut(
     # The server knows the scripts.
     await behind.sign_ins.take_attempt([Bucket(b"other", 1, 100)])
     await add_user(behind, "bob")
-    await behind.clients.remove("other")
     for operation in (
         lambda: behind.sign_ins.take_attempt([bucket]),
         lambda: behind.users.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100),
         lambda: behind.users.claim_invitation(b"link", name="", credential=None),
-        lambda: behind.clients.remove("client"),
     ):
         await behind.facts.recall("x")  # connected
         cutter.cuts = 1
@@ -532,7 +559,6 @@ async def test_an_operation_that_cannot_tell_is_unavailable_after_a_cut(
         assert cutter.cuts == 0
     assert await behind.sign_ins.take_attempt([bucket]) > 0
     assert await behind.users.get("alice") is not None
-    assert await behind.clients.get("client") is None
 
 
 async def test_an_operation_is_one_round_trip(behind: module.RedisStorage, cutter: Cutter) -> None:
@@ -618,6 +644,24 @@ async def test_nothing_finds_what_redis_dropped_by_itself(
     assert await purge(storage) == 0
     for key, _, _ in server.keys(name):
         assert key.replace(":", ".").replace("/", ".").partition(".")[0] in kept, key
+    server.check(name)
+
+
+async def test_what_hangs_off_a_grant_is_erased_with_it(
+    server: RedisEngine, storage: module.RedisStorage, name: str
+) -> None:
+    """Attack 32: leave spent tokens behind. Source: fault 14 of 0.2.0."""
+    for first in ("client", "user"):
+        _, tokens = await granted(storage)
+        for _ in range(3):
+            await rotate(storage, tokens.refresh or b"", tokens := new_tokens(), kept=1)
+        assert await (
+            storage.clients.remove("client") if first == "client" else storage.users.delete("alice")
+        )
+        left = {key.replace(":", ".").replace("/", ".").partition(".")[0] for key, _, _ in server.keys(name)}
+        assert not left & {"grants", "codes", "refresh_tokens", "access_tokens"}
+        await storage.clients.remove("client")
+        await storage.users.delete("alice")
     server.check(name)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from storage import add_client, granted, new_client, rotate
 from authserver.crypto.keys import load_keys
 from authserver.settings import SettingsError
 from authserver.storage import sqlite as engine
-from authserver.storage.errors import StorageUnavailable
+from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.sqlite import doctor as judgement
 from authserver.storage.sqlite import writer
 from authserver.storage.sqlite.lock import FileLock
@@ -54,6 +55,33 @@ async def test_the_file_is_for_its_owner_only(path: Path) -> None:
     storage = await opened(path)
     for file in path.parent.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
+    await storage.close()
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced", "emptied"])
+async def test_a_file_that_is_not_the_one_that_was_opened_is_an_error(path: Path, what: str) -> None:
+    """Attack 34: a store that was emptied or replaced under the server. Source: fault 33, its siblings."""
+    storage = await opened(path)
+    await granted(storage)
+    await load_keys(engine.Settings(data_dir=path.parent), storage)
+    assert await storage.clients.get("client")
+    match what:
+        case "removed":
+            path.unlink()  # noqa: ASYNC240  # nothing else runs
+        case "replaced":
+            other = await opened(path.parent.parent / "other" / path.name)
+            await other.close()
+            (path.parent.parent / "other" / path.name).replace(path)
+        case "emptied":
+            with closing(connect(path)) as database:
+                database.execute("DELETE FROM facts")
+    for operation in (
+        storage.ping,
+        lambda: storage.clients.get("client"),
+        lambda: storage.users.add_invitation(b"link", None, scopes=["*"], lifetime_seconds=60),
+    ):
+        with pytest.raises(StorageLost):
+            await operation()
     await storage.close()
 
 

@@ -25,9 +25,7 @@ from authserver.crypto.secret_values import derive, new_seed
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
-
-CHECK = "secret key check "
-"""The name of the fact, with the number of the key: each rotation adds the next and forgets the last."""
+from authserver.storage.facts import CHECK, IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,9 @@ class Keys:
     check: bytes = field(repr=False)
     seal: Seal = field(repr=False, compare=False)
     replay_keys: Mapping[bytes, bytes] = field(repr=False)
-    """By the names of their secret keys, the current one first."""
+    """By what salts begin with, the current one first."""
+    mark_keys: Mapping[bytes, bytes] = field(repr=False)
+    """What marks refresh tokens, by the same; none for salts of nodes of 0.2.0, whose tokens have no mark."""
 
     def new_salt(self) -> bytes:
         """Return the 32 bytes that are stored of a spent refresh token: the name of its key, then random."""
@@ -56,22 +56,36 @@ class Keys:
         except KeyError:
             raise StorageUnavailable("the answer was made with a secret key that is not here") from None
 
+    def mark(self, salt: bytes) -> bytes | None:
+        """Return the key that marks the successor of a refresh token with that salt; None: it has none."""
+        return self.mark_keys.get(salt[:NAME_LENGTH])
+
 
 async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     """Return the keys; on the first start make the secret key (mode 0600) where one may be made.
 
-    Raises SettingsError when a key is too short, or none is the one the store was made with.
+    From then on the storage answers only while it is this one. Raises SettingsError when a key is too short,
+    or none is the one the store was made with.
     """
     check = await check_value(storage)
+    if not check and await storage.facts.recall(IDENTITY):
+        raise SettingsError(
+            "AUTH_SECRET_KEY: the store has lost the value by which it knows its key: it may be another one."
+            " Example: restore the latest backup into an empty store"
+        )
     keys = _secret_keys(settings, new_allowed=not check)
     value = derive(keys[0], CHECK)
     _verify(keys, check or await storage.facts.remember(f"{CHECK}1", value))
+    await storage.pin()
+    salted = {derive(key, "name of the key in salts")[:NAME_LENGTH]: key for key in keys}
+    salted_before = {key_name(key): key for key in keys}
     return Keys(
         browser=derive(keys[0], "browser binding"),
         names=derive(keys[0], "names in counters"),
         check=value,
         seal=Seal(keys),
-        replay_keys={key_name(key): derive(key, "refresh replay") for key in keys},
+        replay_keys={name: derive(key, "refresh replay") for name, key in (salted | salted_before).items()},
+        mark_keys={name: derive(key, "grants in refresh tokens") for name, key in salted.items()},
     )
 
 

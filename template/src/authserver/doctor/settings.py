@@ -63,6 +63,12 @@ def _limits(settings: CoreSettings) -> Iterator[Finding]:
             "0 lets one address try passwords of all accounts without end",
             "Set it to what your largest site needs",
         )
+    if settings.limit_refreshes_per_hour == 0:
+        yield note(
+            "AUTH_LIMIT_REFRESHES_PER_HOUR",
+            "0 lets one app fill the storage with tokens",
+            "Set it to what your busiest app needs",
+        )
     if settings.limit_registrations_per_minute == 0:
         yield note(
             "AUTH_LIMIT_REGISTRATIONS_PER_MINUTE",

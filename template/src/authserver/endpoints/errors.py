@@ -7,6 +7,7 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver.model.issued import TooManyRefreshes
 from authserver.requests.reading import BadRequest
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -61,6 +62,8 @@ def answers_errors(handler: Handler) -> Handler:
             return error.response()
         except BadRequest as error:
             return OAuthError("invalid_request", error.description, status=error.status).response()
+        except TooManyRefreshes as error:
+            return too_many_requests(error.wait_seconds).response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

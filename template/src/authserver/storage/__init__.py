@@ -40,6 +40,14 @@ class Storage(ABC):
         """Connect, bring the schema up to date. Called once in each process, before anything else."""
 
     @abstractmethod
+    async def pin(self) -> None:
+        """From now on answer only while the store is the one that it is now, and has a check value.
+
+        Called once the secret key is known to be that of the store. Every operation raises StorageLost then
+        where the store was emptied or replaced.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
         """Finish what was begun and let go of the engine."""
 
@@ -60,10 +68,11 @@ class Storage(ABC):
         unused_seconds: float,
         idle_seconds: float | None,
     ) -> int:
-        """Delete up to about `limit` expired records of each sort; return how many.
+        """Delete up to about `limit` records of each sort that are over; return how many.
 
         Clients that never redeemed a code go after `unused_seconds`, those that wait for approval too; others
         only after `idle_seconds` without a grant, where that is set. Salts go after `replay_seconds`.
+        A grant that ended goes after all that hangs off it, and a client after all its grants.
         """
 
     @abstractmethod

@@ -45,4 +45,7 @@ class Clients(ABC):
 
     @abstractmethod
     async def remove(self, client_id: str) -> bool:
-        """Remove a client with its grants, codes and tokens; False if there is none."""
+        """Remove a client with its grants, codes and tokens; False if there is none.
+
+        Its grants end first, all at once. What hangs off them goes in batches, so that nobody waits for it.
+        """

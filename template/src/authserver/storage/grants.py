@@ -11,7 +11,17 @@ from authserver.model.records import (
     RefreshToken,
     Revocation,
 )
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.verdicts import (
+    Gone,
+    Lifetimes,
+    Limited,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+)
 
 
 class Grants(ABC):
@@ -78,7 +88,23 @@ class Grants(ABC):
 
     @abstractmethod
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
-        """Return the refresh token, spent or not, until its original expiry."""
+        """Return the refresh token, spent or not, until its original expiry, unless it is forgotten."""
+
+    @abstractmethod
+    async def get_forgotten(self, grant_id: str) -> RefreshToken | None:
+        """Return what a spent refresh token of that grant was, whose digest is not kept any more.
+
+        None unless the grant is alive and has another refresh token, which is not spent: the tokens of a
+        grant are a chain with one end, so whatever else was issued for it was spent.
+        """
+
+    @abstractmethod
+    async def revoke_forgotten(self, digest: bytes, grant_id: str) -> bool:
+        """Revoke a grant since a spent refresh token of it came again, of which nothing is stored any more.
+
+        False, and nothing happens, if it is stored, or if `get_forgotten` finds nothing: the caller may have
+        looked into a copy of the storage that lags behind.
+        """
 
     @abstractmethod
     async def rotate_refresh_token(
@@ -90,12 +116,14 @@ class Grants(ABC):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-    ) -> Rotated | Reused | Gone:
-        """Spend the refresh token with `salt` and store its successors.
+        bucket: Bucket,
+        kept: int,
+    ) -> Rotated | Reused | Limited | Gone:
+        """Spend the refresh token with `salt` and store its successors; count that in `bucket`, the grant's.
 
         Spent with the same `salt`: the answer is the same. Spent no longer than `replay_seconds` ago: nothing
-        is stored, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700 section
-        4.14.2).
+        is stored or counted, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700
+        section 4.14.2). Of the spent ones of the grant, those of the window and the last `kept` stay.
         """
 
     @abstractmethod

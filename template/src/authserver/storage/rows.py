@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from authserver.storage.verdicts import Gone, Issued, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.verdicts import Gone, Issued, Limited, Redeemed, Replayed, Reused, Rotated
 
 T = TypeVar("T")
 
@@ -43,10 +43,12 @@ def redemption(row: Columns | None) -> Redeemed | Replayed | Gone:
     return Redeemed(record(Issued, row))
 
 
-def rotation(row: Columns | None, salt: bytes) -> Rotated | Reused | Gone:
+def rotation(row: Columns | None, salt: bytes) -> Rotated | Reused | Limited | Gone:
     """Return the verdict on a refresh token that was presented with `salt`; no row: nothing is alive."""
     if row is None:
         return Gone()
+    if row["verdict"] == "limited":
+        return Limited(wait_seconds=row["wait"])
     if row["verdict"] == "reused":
         return Reused(grant_id=row["grant_id"], subject=row["subject"])
     return Rotated(record(Issued, row), row["salt"], repeated=row["salt"] != salt)

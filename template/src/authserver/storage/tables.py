@@ -108,8 +108,13 @@ EXPIRING: Mapping[str, tuple[str, str]] = MappingProxyType(
         "tickets": ("digest", "expires_at"),
         "invitations": ("digest", "expires_at"),
         "buckets": ("key", "full_at"),
-        "grants": ("grant_id", "expires_at"),
         "revocations": ("grant_id", "until"),
     }
 )
-"""What the purge deletes by its age, in this order: the key, and the column that says when it is over."""
+"""What the purge deletes by its age, in this order: the key, and the column that says when it is over.
+
+Grants go when they are over and nothing hangs off them any more: so nothing takes thousands of rows with it.
+"""
+
+HANGING = ("access_tokens", "refresh_tokens", "codes")
+"""What hangs off a grant."""

@@ -57,7 +57,10 @@ class Users(ABC):
 
     @abstractmethod
     async def delete(self, name: str) -> bool:
-        """Delete a user with all that is theirs; False if there is no such user."""
+        """Delete a user with all that is theirs; False if there is no such user.
+
+        The user is disabled first. What hangs off their grants goes in batches, so that nobody waits for it.
+        """
 
     @abstractmethod
     async def add_invitation(

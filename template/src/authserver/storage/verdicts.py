@@ -72,5 +72,12 @@ class Reused:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """The grant was refreshed too often. Nothing changed: the token is good again in `wait_seconds`."""
+
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """There is nothing alive to redeem: unknown, expired, revoked, or its user or client is gone."""

@@ -17,7 +17,16 @@ from authserver.storage.grants import Grants
 from authserver.storage.sign_ins import Bucket, SignIns
 from authserver.storage.tables import Row
 from authserver.storage.users import Users
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.verdicts import (
+    Gone,
+    Lifetimes,
+    Limited,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+)
 
 SUBJECTS = {"facts": Facts, "clients": Clients, "users": Users, "sign_ins": SignIns, "grants": Grants}
 
@@ -125,12 +134,14 @@ async def redeem(
 
 async def rotate(
     storage: Storage, token: bytes, tokens: NewTokens | None = None, **options: Any
-) -> Rotated | Reused | Gone:
+) -> Rotated | Reused | Limited | Gone:
     chosen: dict[str, Any] = {
         "scopes": ("read",),
         "salt": new_seed(),
         "replay_seconds": 60,
         "lifetimes": LONG,
+        "bucket": Bucket(b"refresh", 1000, 1),
+        "kept": 100,
     }
     return await storage.grants.rotate_refresh_token(token, tokens=tokens or new_tokens(), **chosen | options)
 

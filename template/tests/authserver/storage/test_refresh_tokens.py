@@ -6,7 +6,9 @@ import pytest
 
 from authserver.crypto.secret_values import new_seed
 from authserver.storage import Storage
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Reused, Rotated
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.tables import Row
+from authserver.storage.verdicts import Gone, Lifetimes, Limited, NewTokens, Redeemed, Reused, Rotated
 from storage import MOMENT, add_client, add_user, granted, lives, new_code, new_tokens, redeem, rotate
 
 pytestmark = pytest.mark.anyio
@@ -189,3 +191,94 @@ async def test_a_grant_without_refresh_tokens_has_none(storage: Storage) -> None
     only_access = NewTokens(access=new_seed(), refresh=None)
     assert isinstance(await redeem(storage, code, only_access), Redeemed)
     assert await storage.grants.get_access_token(only_access.access or b"") is not None
+
+
+# ------------------------------------------------------------------------------ how often, and what is left
+
+
+async def stored(storage: Storage) -> list[Row]:
+    return [row async for table, row in storage.dump() if table == "refresh_tokens"]
+
+
+async def test_a_grant_is_refreshed_so_often_and_nothing_is_lost(storage: Storage) -> None:
+    """Attack 32: refresh without end. Source: fault 14, seen on 0.2.0.
+
+    Repeats are free, another grant has a bucket of its own, and the token that had to wait is good.
+    """
+    _, tokens = await granted(storage)
+    assert tokens.refresh
+    few = Bucket(b"grant", 2, 100)
+    salts = [new_seed() for _ in range(2)]
+    chain = [tokens, new_tokens(), new_tokens()]
+    for number, salt in enumerate(salts):
+        verdict = await rotate(
+            storage, chain[number].refresh or b"", chain[number + 1], salt=salt, bucket=few
+        )
+        assert isinstance(verdict, Rotated)
+    limited = [await rotate(storage, chain[2].refresh or b"", bucket=few) for _ in range(3)]
+    for verdict in limited:
+        assert isinstance(verdict, Limited)
+        assert 0 < verdict.wait_seconds <= 100
+    repeated = await rotate(storage, chain[1].refresh or b"", bucket=few)
+    assert isinstance(repeated, Rotated)
+    assert (repeated.repeated, repeated.salt) == (True, salts[1])
+    assert len(await stored(storage)) == 3
+    other = await rotate(storage, chain[2].refresh or b"", bucket=Bucket(b"another", 2, 100))
+    assert isinstance(other, Rotated)
+    assert not other.repeated
+
+
+async def test_of_parallel_refreshes_one_is_counted(storage: Storage) -> None:
+    """Attack 32: keep others from a grant by repeats. Source: fault 14."""
+    _, tokens = await granted(storage)
+    one = Bucket(b"grant", 1, 100)
+    verdicts = await asyncio.gather(*(rotate(storage, tokens.refresh or b"", bucket=one) for _ in range(20)))
+    assert all(isinstance(verdict, Rotated) for verdict in verdicts)
+
+
+async def test_a_bounded_number_of_spent_tokens_is_kept(storage: Storage) -> None:
+    """Attack 32: fill the storage with spent tokens. Source: fault 14, seen on 0.2.0."""
+    _, tokens = await granted(storage)
+    chain = [tokens]
+    for _ in range(10):
+        chain.append(new_tokens())
+        await rotate(storage, chain[-2].refresh or b"", chain[-1], kept=2)
+    assert len(await stored(storage)) == 11  # all are in the replay window
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        chain.append(new_tokens())
+        await rotate(storage, chain[-2].refresh or b"", chain[-1], kept=2, replay_seconds=0.001)
+    left = {row["digest"] for row in await stored(storage)}
+    assert left == {one.refresh for one in chain[-3:]}
+    assert isinstance(await rotate(storage, chain[0].refresh or b""), Gone)
+    assert isinstance(await rotate(storage, chain[-3].refresh or b"", replay_seconds=0), Reused)
+
+
+async def test_a_forgotten_token_ends_its_grant_once_that_is_proven(storage: Storage) -> None:
+    """Attack 16: reuse a token that was spent so long ago that it is forgotten. Source: RFC 9700 4.14.2."""
+    user, tokens = await granted(storage)
+    [grant] = await storage.grants.all()
+    found = await storage.grants.get_forgotten(grant.grant_id)
+    assert found is not None
+    assert (found.client_id, found.subject, found.scopes) == ("client", user.subject, ("read",))
+    # A reader that lags behind may take what is stored for forgotten.
+    assert not await storage.grants.revoke_forgotten(tokens.refresh or b"", grant.grant_id)
+    assert not await storage.grants.revoke_forgotten(new_seed(), "00000000-0000-4000-8000-000000000000")
+    assert await lives(storage, tokens)
+    assert await storage.grants.revoke_forgotten(new_seed(), grant.grant_id)
+    assert await storage.grants.all() == []
+    assert not await storage.grants.revoke_forgotten(new_seed(), grant.grant_id)
+    assert await storage.grants.get_forgotten(grant.grant_id) is None
+
+
+async def test_who_comes_back_too_late_has_stolen_nothing(storage: Storage) -> None:
+    """The only token of the grant has run out, and was never spent."""
+    await add_client(storage)
+    user = await add_user(storage)
+    brief = Lifetimes(access_token_seconds=1000, refresh_token_seconds=MOMENT)
+    verdict = await redeem(storage, await new_code(storage, user), new_tokens(), lifetimes=brief)
+    assert isinstance(verdict, Redeemed)
+    await asyncio.sleep(MOMENT)
+    assert await storage.grants.get_forgotten(verdict.issued.grant_id) is None
+    assert not await storage.grants.revoke_forgotten(new_seed(), verdict.issued.grant_id)
+    assert len(await storage.grants.all()) == 1

@@ -4,6 +4,7 @@ Each operation is one statement or one function (`functions/*.sql`): one round t
 database's clock.
 """
 
+from authserver.storage.facts import identify
 from authserver.storage.postgresql.clients import PostgreSQLClients
 from authserver.storage.postgresql.connections import Connections
 from authserver.storage.postgresql.doctor import checks
@@ -46,6 +47,9 @@ class PostgreSQLStorage(Upkeep):
 
     async def close(self) -> None:
         await self._connections.close()
+
+    async def pin(self) -> None:
+        self._connections.pin(await identify(self.facts))
 
     async def ping(self) -> None:
         """Write a fact: a full disk or a standby shows."""

@@ -60,5 +60,7 @@ class PostgreSQLClients(Subject, Clients):
         )
 
     async def remove(self, client_id: str) -> bool:
-        """Delete the client; what hangs off it goes with it."""
+        """Delete the client, and what it was allowed in the meantime."""
+        await self._run("SELECT authserver.end_client($1)", client_id, repeatable=True)
+        await self._sweep(client_id=client_id)
         return await self._said("SELECT authserver.remove_client($1)", client_id)

@@ -1,5 +1,10 @@
 """The connections of a process: a pool, a time limit for each operation, and what is done when one breaks.
 
+Nothing is believed of a node that cannot be written to: another is the primary, and knows who was disabled.
+So a connection is looked at before it is used, unless it was within a second. One to a node that was demoted,
+or did not answer, takes all others with it; new ones find the node that took its place. No connection gets
+old, so that an address that moved is followed.
+
 A connection keeps no state between operations, so it may be a pooler's: no `SET`, no `LISTEN`, no temporary
 table, no session lock.
 """
@@ -14,8 +19,10 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.exceptions import ClientConfigurationError
 
+from authserver import clock, limits
 from authserver.settings import SettingsError
-from authserver.storage.errors import StorageUnavailable
+from authserver.storage.errors import StorageLost, StorageUnavailable
+from authserver.storage.facts import CHECK, IDENTITY
 from authserver.storage.postgresql.schema import migrate
 from authserver.storage.rows import record
 
@@ -24,6 +31,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _OPERATION_SECONDS = 4.0
 _RELEASE_SECONDS = 1.0
+_BELIEVED_SECONDS = 1.0
+_CONNECTION_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 _MIGRATION_SECONDS = 60.0
 
@@ -39,7 +48,18 @@ _DEMANDED = {
 
 _EXAMPLE = "Example: AUTH_STORAGE_URL=postgresql://name:password@db.example.com/authserver"
 
+_LOOK = """
+    SELECT
+        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean,
+        $1::bytea IS NULL OR (
+            EXISTS (SELECT FROM authserver.facts WHERE name = $2 AND value = $1)
+            AND EXISTS (SELECT FROM authserver.facts WHERE starts_with(name, $3)))
+    """
+_SWEEP = "SELECT authserver.sweep($1, $2, $3)"
+
 _TROUBLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_DEMOTED = asyncpg.ReadOnlySQLTransactionError
+_NO_TABLES = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError, asyncpg.InvalidSchemaNameError)
 _ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError)
 
@@ -54,6 +74,8 @@ def translated() -> Iterator[None]:
     """Turn what the driver raises into StorageUnavailable, without any value of the operation."""
     try:
         yield
+    except _NO_TABLES as error:
+        raise StorageLost from error
     except _TROUBLE as error:
         raise StorageUnavailable(f"PostgreSQL: {_reason(error)}") from error
 
@@ -68,6 +90,27 @@ def _reason(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that knows how long it has been there, and when it was looked at."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.made_at = clock.elapsed()
+        self.looked_at = -_BELIEVED_SECONDS
+
+    async def look(self, identity: bytes | None) -> bool:
+        """Say whether the node can be written to; raises StorageLost where its store is another one."""
+        now = clock.elapsed()
+        if now - self.looked_at < _BELIEVED_SECONDS:
+            return True
+        found = await self.fetchrow(_LOOK, identity, IDENTITY, CHECK)
+        read_only, ours = found or (True, True)
+        if not ours:
+            raise StorageLost
+        self.looked_at = now
+        return not read_only
+
+
 class Connections:
     """All connections of this process to one database."""
 
@@ -75,7 +118,8 @@ class Connections:
         """Take what is connected to; nothing is opened yet. `pooled`: a pooler stands between."""
         self._options: dict[str, Any] = {
             "dsn": url,
-            "timeout": _OPERATION_SECONDS,
+            # So that of several hosts one that does not answer leaves time for the next.
+            "timeout": _OPERATION_SECONDS / 3,
             "command_timeout": _OPERATION_SECONDS,
             # Nobody reads from a standby either: what was revoked would live there for a moment longer.
             "target_session_attrs": SessionAttribute.read_write,
@@ -84,6 +128,11 @@ class Connections:
         }
         self._size = size
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._identity: bytes | None = None
+
+    def pin(self, identity: bytes) -> None:
+        """Take what the store is told from others by."""
+        self._identity = identity
 
     async def open(self) -> None:
         """Look at the server, bring the schema up to date, open the pool.
@@ -96,7 +145,12 @@ class Connections:
                 await migrate(connection)
         with translated():
             self._pool = await asyncpg.create_pool(
-                **self._options, min_size=0, max_size=self._size, init=_prepare, reset=_keep
+                **self._options,
+                min_size=0,
+                max_size=self._size,
+                init=_prepare,
+                reset=_keep,
+                connection_class=_Connection,
             )
 
     async def close(self) -> None:
@@ -111,9 +165,11 @@ class Connections:
     ) -> Sequence[asyncpg.Record]:
         """Run one statement and return its rows; raises StorageUnavailable, after 5 seconds at the latest.
 
-        What the server rolled back for the sake of another operation is done again. So is, once and if it is
-        `repeatable`, what may or may not have happened when its connection broke.
+        What the server rolled back for the sake of another operation is done again, and so is, once, what it
+        refused since it is no primary any more. So is, once and if it is `repeatable`, what may or may not
+        have happened when its connection broke.
         """
+        demoted = False
         with translated():
             async with asyncio.timeout(_OPERATION_SECONDS):
                 while True:
@@ -123,6 +179,10 @@ class Connections:
                         raise
                     except _ROLLED_BACK:
                         await asyncio.sleep(_PAUSE_SECONDS)  # the other one goes first
+                    except _DEMOTED:
+                        if demoted:
+                            raise
+                        demoted = True
                     except _LOST:
                         if not repeatable:
                             raise
@@ -131,13 +191,37 @@ class Connections:
     async def _run(self, statement: str, values: Sequence[object]) -> Sequence[asyncpg.Record]:
         if self._pool is None:
             raise StorageUnavailable("the storage is not open")
-        connection = await self._pool.acquire()
+        pool = self._pool
+        while True:
+            connection = await pool.acquire()
+            try:
+                if await self._is_good(connection):
+                    return await connection.fetch(statement, *values)
+            except (_DEMOTED, TimeoutError, asyncio.CancelledError):
+                # The node that took its place, or the address that moved, is found by new connections only.
+                await pool.expire_connections()
+                raise
+            finally:
+                # One that does not become free in time is terminated by the pool.
+                with suppress(*_TROUBLE):
+                    await pool.release(connection, timeout=_RELEASE_SECONDS)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _is_good(self, connection: Any) -> bool:
+        """Say whether a connection may be used; else it, or all of them, are replaced."""
         try:
-            return await connection.fetch(statement, *values)
-        finally:
-            # One that does not become free in time is terminated by the pool.
-            with suppress(*_TROUBLE):
-                await self._pool.release(connection, timeout=_RELEASE_SECONDS)
+            if clock.elapsed() - connection.made_at > _CONNECTION_SECONDS:
+                await connection.close(timeout=_RELEASE_SECONDS)
+                return False
+            if await connection.look(self._identity):
+                return True
+        except _LOST:
+            # It broke while nobody used it: nothing was asked yet.
+            connection.terminate()
+            return False
+        assert self._pool is not None  # noqa: S101
+        await self._pool.expire_connections()
+        return False
 
     @asynccontextmanager
     async def own(self, seconds: float = _OPERATION_SECONDS) -> AsyncIterator[Connection]:
@@ -161,12 +245,18 @@ class Connections:
             with suppress(*_TROUBLE):
                 await connection.close(timeout=_RELEASE_SECONDS)
 
+    async def sweep(self, *, client_id: str | None = None, subject: str | None = None) -> None:
+        """Delete all that is left of the grants of a client or user, so that others come in between."""
+        while (await self.run(_SWEEP, limits.PURGE_RECORDS, client_id, subject))[0][0]:  # noqa: ASYNC110
+            await asyncio.sleep(limits.SWEEP_PAUSE_SECONDS)
+
 
 class Subject:
     """A subject of the storage: what it asks the database, each time in one round trip."""
 
     def __init__(self, connections: Connections) -> None:
         self._run = connections.run
+        self._sweep = connections.sweep
 
     async def _value(self, statement: str, *values: object, repeatable: bool = False) -> Any:
         """Return the first column of the first row; None: there is no row."""

@@ -14,7 +14,17 @@ from authserver.model.records import (
 from authserver.storage.grants import Grants
 from authserver.storage.postgresql.connections import Subject
 from authserver.storage.rows import redemption, rotation, text
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.verdicts import (
+    Gone,
+    Lifetimes,
+    Limited,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+)
 
 
 class PostgreSQLGrants(Subject, Grants):
@@ -161,6 +171,23 @@ class PostgreSQLGrants(Subject, Grants):
             repeatable=True,
         )
 
+    async def get_forgotten(self, grant_id: str) -> RefreshToken | None:
+        return await self._record(
+            RefreshToken,
+            """
+            SELECT grant_id, client_id, subject, scopes, entitlement, resource, expires_at
+            FROM authserver.living_grants AS g
+            WHERE grant_id = $1 AND expires_at > authserver.now() AND EXISTS (
+                SELECT FROM authserver.refresh_tokens AS r
+                WHERE r.grant_id = g.grant_id AND r.spent_at IS NULL AND r.expires_at > authserver.now())
+            """,
+            grant_id,
+            repeatable=True,
+        )
+
+    async def revoke_forgotten(self, digest: bytes, grant_id: str) -> bool:
+        return await self._said("SELECT authserver.revoke_forgotten($1, $2)", digest, grant_id)
+
     async def rotate_refresh_token(
         self,
         digest: bytes,
@@ -170,9 +197,14 @@ class PostgreSQLGrants(Subject, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-    ) -> Rotated | Reused | Gone:
+        bucket: Bucket,
+        kept: int,
+    ) -> Rotated | Reused | Limited | Gone:
         rows = await self._run(
-            "SELECT * FROM authserver.rotate_refresh_token($1, $2, $3, $4, $5, $6, $7, $8)",
+            """
+            SELECT *
+            FROM authserver.spend_refresh_token($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            """,
             digest,
             text(scopes),
             salt,
@@ -181,6 +213,10 @@ class PostgreSQLGrants(Subject, Grants):
             tokens.refresh,
             lifetimes.access_token_seconds,
             lifetimes.refresh_token_seconds,
+            bucket.key,
+            bucket.burst,
+            bucket.interval_seconds,
+            kept,
             repeatable=True,
         )
         return rotation(rows[0] if rows else None, salt)

@@ -55,6 +55,10 @@ class Upkeep(Storage):
                 """,  # noqa: S608
                 limit,
             )
+        [[idle]] = await run("SELECT authserver.end_idle_grants($1, $2)", limit, idle_seconds)
+        for client_id in idle:
+            await self._connections.sweep(client_id=client_id)
+        rows += await run("SELECT authserver.sweep($1, NULL, NULL)", limit)
         rows += await run("SELECT authserver.purge_clients($1, $2, $3)", limit, unused_seconds, idle_seconds)
         return sum(count for [count] in rows)
 

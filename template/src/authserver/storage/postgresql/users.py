@@ -98,7 +98,9 @@ class PostgreSQLUsers(Subject, Users):
         )
 
     async def delete(self, name: str) -> bool:
-        """Delete the user; what hangs off them goes with them."""
+        """Delete the user, and what they allowed in the meantime."""
+        if (user := await self.get(name)) and await self.disable(name):
+            await self._sweep(subject=user.subject)
         return await self._said("SELECT authserver.delete_user($1)", folded(name))
 
     async def add_invitation(

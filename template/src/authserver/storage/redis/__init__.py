@@ -6,6 +6,7 @@ The scripts say what is kept and how it is found (`scripts/helpers`), `server.py
 import uuid
 
 from authserver.storage.errors import StorageUnavailable
+from authserver.storage.facts import identify
 from authserver.storage.redis.address import parse_address
 from authserver.storage.redis.clients import RedisClients
 from authserver.storage.redis.doctor import checks
@@ -69,9 +70,12 @@ class RedisStorage(Upkeep):
     async def close(self) -> None:
         await self._server.close()
 
+    async def pin(self) -> None:
+        self._server.pin(await identify(self.facts))
+
     async def ping(self) -> None:
         """Write, also while a backup runs: it is the server that is asked."""
-        await self._server.command(b"SET", "ping", b"1", writes=True)
+        await self._server.run("ping", again=True)
 
     async def now(self) -> float:
         return await self._server.time()

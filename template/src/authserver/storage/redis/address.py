@@ -15,6 +15,8 @@ from redis.asyncio.connection import (
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
+from authserver import clock
+
 _OPTIONS = ("prefix", "db", "username", "password", "client_name")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -22,11 +24,14 @@ _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 class _Primary(AbstractConnection):
     """A connection that refuses a replica: it lags behind, and what was revoked still lives there."""
 
+    made_at = 0.0
+
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
         await self.send_command("INFO", "replication", check_health=False)
         if b"role:master" not in await self.read_response():
             raise NoConnection("the server is a replica")
+        self.made_at = clock.elapsed()
 
 
 class _TCP(_Primary, Connection):

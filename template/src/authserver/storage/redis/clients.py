@@ -19,7 +19,7 @@ class RedisClients(Kept, Clients):
         await self._server.run("add_client", row, place, len(shares), *parts, again=True)
 
     async def get(self, client_id: str) -> Client | None:
-        return found(Client, await self._server.command(b"HGETALL", f"clients/{client_id}"))
+        return found(Client, await self._server.run("get", "clients", client_id))
 
     async def all(self) -> list[Client]:
         return each(Client, await self._server.run("list", "clients"))
@@ -28,4 +28,6 @@ class RedisClients(Kept, Clients):
         return bool(await self._server.run("approve_client", client_id, again=True))
 
     async def remove(self, client_id: str) -> bool:
+        await self._server.run("end_client", client_id, again=True)
+        await self._server.sweep(client_id=client_id)
         return bool(await self._server.run("remove_client", client_id))

@@ -9,8 +9,8 @@ class RedisFacts(Kept, Facts):
     """The facts of a store."""
 
     async def recall(self, name: str) -> bytes | None:
-        value: bytes | None = await self._server.command(b"HGET", f"facts/{name}", b"value")
-        return value
+        flat = await self._server.run("get", "facts", name)
+        return decode(flat)["value"] if flat else None
 
     async def remember(self, name: str, value: bytes) -> bytes:
         """Answer also while a backup runs, if there is a value."""

@@ -16,7 +16,17 @@ from authserver.storage.grants import Grants
 from authserver.storage.redis.server import Kept
 from authserver.storage.redis.values import decode, each, found
 from authserver.storage.rows import redemption, rotation, text
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.verdicts import (
+    Gone,
+    Lifetimes,
+    Limited,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+)
 
 
 class RedisGrants(Kept, Grants):
@@ -79,6 +89,12 @@ class RedisGrants(Kept, Grants):
     async def get_refresh_token(self, digest: bytes) -> RefreshToken | None:
         return found(RefreshToken, await self._server.run("get_refresh_token", digest))
 
+    async def get_forgotten(self, grant_id: str) -> RefreshToken | None:
+        return found(RefreshToken, await self._server.run("get_forgotten", grant_id))
+
+    async def revoke_forgotten(self, digest: bytes, grant_id: str) -> bool:
+        return bool(await self._server.run("revoke_forgotten", digest, grant_id))
+
     async def rotate_refresh_token(
         self,
         digest: bytes,
@@ -88,7 +104,9 @@ class RedisGrants(Kept, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-    ) -> Rotated | Reused | Gone:
+        bucket: Bucket,
+        kept: int,
+    ) -> Rotated | Reused | Limited | Gone:
         flat = await self._server.run(
             "rotate_refresh_token",
             digest,
@@ -97,6 +115,10 @@ class RedisGrants(Kept, Grants):
             replay_seconds,
             asdict(tokens),
             asdict(lifetimes),
+            bucket.key,
+            bucket.burst,
+            bucket.interval_seconds,
+            kept,
             again=True,
         )
         return rotation(decode(flat) if flat else None, salt)

@@ -2,23 +2,29 @@
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from authserver import clock, limits
 from authserver.settings import SettingsError
-from authserver.storage.errors import StorageUnavailable
+from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.redis.address import Address
-from authserver.storage.redis.scripts import load_scripts
+from authserver.storage.redis.scripts import Script, load_scripts
 from authserver.storage.redis.values import Argument, encode
 
 _LIMIT_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
 _WAIT_MILLISECONDS = 2000
 _CONNECTIONS = 64
+_CONNECTION_SECONDS = 60.0
+
+# As the server says it, and as it repeats what a script was told.
+_DEMOTED = re.compile("^(READONLY|MASTERDOWN|UNBLOCKED)|-READONLY")
 
 Command = tuple[bytes, ...]
 
@@ -32,6 +38,11 @@ class Server:
         self._replicas = replicas
         self._slots: asyncio.Semaphore
         self._pool: ConnectionPool | None = None
+        self._identity = b""
+
+    def pin(self, identity: bytes) -> None:
+        """Take what the store is told from others by."""
+        self._identity = identity
 
     def open(self) -> None:
         """Begin anew. Connections are made when they are needed."""
@@ -63,21 +74,33 @@ class Server:
         when the connection was lost.
         """
         script = load_scripts()[name]
-        words = (b"0", self._prefix, *(part for argument in arguments for part in encode(argument)))
+        words = (
+            b"0",
+            self._prefix,
+            self._identity,
+            *(part for argument in arguments for part in encode(argument)),
+        )
         again = again or not script.writes
+        answers = await self._evaluate(script, words, again=again)
+        if _is_demoted(answers[0]):
+            # Nothing was done. New connections find the server that took its place.
+            answers = await self._evaluate(script, words, again=again)
+        return self._judge(answers)
+
+    async def _evaluate(self, script: Script, words: Command, *, again: bool) -> list[Any]:
         answers = await self.exchange((b"EVALSHA", script.sha, *words), again=again, writes=script.writes)
         if isinstance(answers[0], NoScriptError):
             answers = await self.exchange((b"EVAL", script.text, *words), again=again, writes=script.writes)
-        return await self._judge(answers)
+        return answers
 
-    async def command(self, name: bytes, key: str, *words: bytes, writes: bool = False) -> Any:
-        """Run a plain command on a key of the store, once more when the connection was lost."""
-        command = (name, self._prefix + encode(key)[0], *words)
-        return await self._judge(await self.exchange(command, again=True, writes=writes))
+    async def sweep(self, *, client_id: str | None = None, subject: str | None = None) -> None:
+        """Delete all that is left of the grants of a client or user, so that others come in between."""
+        while await self.run("sweep", limits.PURGE_RECORDS, client_id, subject):  # noqa: ASYNC110
+            await asyncio.sleep(limits.SWEEP_PAUSE_SECONDS)
 
     async def time(self) -> float:
         """Return the time of the server, in seconds since 1970."""
-        seconds, microseconds = await self._judge(await self.exchange((b"TIME",), again=True))
+        seconds, microseconds = self._judge(await self.exchange((b"TIME",), again=True))
         return int(seconds) + int(microseconds) / 1e6
 
     async def exchange(self, *commands: Command, again: bool, writes: bool = False) -> list[Any]:
@@ -92,17 +115,21 @@ class Server:
         for _ in range(attempts):
             try:
                 async with asyncio.timeout(_LIMIT_SECONDS / attempts), self._slots:
-                    return await _round_trip(pool, commands)
+                    answers = await _round_trip(pool, commands)
             except (RedisError, OSError, EOFError) as error:
                 reason = _reason(error)
+                await pool.disconnect(inuse_connections=False)  # the others may lead nowhere, too
+            else:
+                if any(map(_is_demoted, answers)):
+                    await pool.disconnect(inuse_connections=False)
+                return answers
         raise StorageUnavailable(reason)
 
-    async def _judge(self, answers: list[Any]) -> Any:
+    def _judge(self, answers: list[Any]) -> Any:
         answer, *acknowledged = answers
         if isinstance(answer, ResponseError):
-            if self._pool is not None and (isinstance(answer, ReadOnlyError) or "READONLY" in str(answer)):
-                # It became a replica; the connections to come find the server that took its place.
-                await self._pool.disconnect(inuse_connections=False)
+            if str(answer).startswith("LOST"):
+                raise StorageLost
             raise StorageUnavailable(_reason(answer))
         if acknowledged and not (isinstance(acknowledged[0], int) and acknowledged[0] >= self._replicas):
             raise StorageUnavailable("too few replicas have what was written")
@@ -119,6 +146,9 @@ class Kept:
 async def _round_trip(pool: ConnectionPool, commands: tuple[Command, ...]) -> list[Any]:
     connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
     try:
+        if clock.elapsed() - getattr(connection, "made_at", 0.0) > _CONNECTION_SECONDS:
+            await connection.disconnect()  # so that a name that leads elsewhere by now is followed
+            await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_packed_command(connection.pack_commands(commands))
         return [await _answer(connection) for _ in commands]
     finally:
@@ -130,6 +160,13 @@ async def _answer(connection: AbstractConnection) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
+
+
+def _is_demoted(answer: Any) -> bool:
+    """Say whether the server refused since it is no primary any more."""
+    return isinstance(answer, (ReadOnlyError, MasterDownError)) or (
+        isinstance(answer, ResponseError) and _DEMOTED.search(str(answer)) is not None
+    )
 
 
 def _reason(error: Exception) -> str:

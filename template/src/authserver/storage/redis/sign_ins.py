@@ -13,7 +13,7 @@ class RedisSignIns(Kept, SignIns):
     """What the logins of a store keep."""
 
     async def get_credential(self, subject: str, kind: str) -> Credential | None:
-        return found(Credential, await self._server.command(b"HGETALL", f"credentials/{subject}/{kind}"))
+        return found(Credential, await self._server.run("get", "credentials", f"{subject}/{kind}"))
 
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
         row = {"subject": subject, "kind": kind, "value": value}

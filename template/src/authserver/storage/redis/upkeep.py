@@ -30,7 +30,11 @@ class Upkeep(Storage):
         idle_seconds: float | None,
     ) -> int:
         """Run one script for each sort."""
-        deleted = [await self._server.run("purge_expired", table, limit) for table in EXPIRING]
+        if idle_seconds is not None:
+            for client_id in await self._server.run("end_idle_grants", limit, idle_seconds):
+                await self._server.sweep(client_id=client_id.decode())
+        deleted = [await self._server.run("sweep", limit, None, None)]
+        deleted += [await self._server.run("purge_expired", table, limit) for table in EXPIRING]
         deleted.append(await self._server.run("purge_salts", limit, replay_seconds))
         deleted.append(await self._server.run("purge_clients", "unused", limit, unused_seconds))
         if idle_seconds is not None:

@@ -17,7 +17,7 @@ class RedisUsers(Kept, Users):
         return found(User, await self._server.run("get_user", folded(name)))
 
     async def get_by_subject(self, subject: str) -> User | None:
-        return found(User, await self._server.command(b"HGETALL", f"users/{subject}"))
+        return found(User, await self._server.run("get", "users", subject))
 
     async def all(self) -> list[User]:
         return each(User, await self._server.run("list", "users"))
@@ -39,6 +39,8 @@ class RedisUsers(Kept, Users):
         return bool(await self._server.run("enable_user", folded(name), _who(by)))
 
     async def delete(self, name: str) -> bool:
+        if (user := await self.get(name)) and await self.disable(name):
+            await self._server.sweep(subject=user.subject)
         return bool(await self._server.run("delete_user", folded(name)))
 
     async def add_invitation(

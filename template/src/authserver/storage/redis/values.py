@@ -16,6 +16,7 @@ _KINDS: Mapping[str, type] = {
     "user_name": str,
     "entitlement": str,
     "verdict": str,
+    "wait": float,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from authserver import clock
 from authserver.settings import SettingsError
 from authserver.storage import Storage
+from authserver.storage.facts import identify
 from authserver.storage.sqlite.clients import SQLiteClients
 from authserver.storage.sqlite.doctor import checks
 from authserver.storage.sqlite.facts import SQLiteFacts
@@ -68,6 +69,9 @@ class SQLiteStorage(Upkeep):
 
     async def close(self) -> None:
         self._file.close()
+
+    async def pin(self) -> None:
+        self._file.pin(await identify(self.facts))
 
     @written
     def ping(self, db: sqlite3.Connection, now: float) -> None:

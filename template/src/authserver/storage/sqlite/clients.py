@@ -9,7 +9,7 @@ from authserver.model.records import Client
 from authserver.storage.clients import Clients, Share
 from authserver.storage.sqlite.file import Kept, written
 from authserver.storage.sqlite.places import make_room
-from authserver.storage.sqlite.revoking import revoke
+from authserver.storage.sqlite.revoking import revoke, sweep_all
 
 
 class SQLiteClients(Kept, Clients):
@@ -48,7 +48,13 @@ class SQLiteClients(Kept, Clients):
         )
         return approved.rowcount > 0
 
+    async def remove(self, client_id: str) -> bool:
+        await self._file.write(lambda db, now: revoke(db, now, client_id=client_id))
+        await sweep_all(self._file, client_id=client_id)
+        return await self._remove(client_id)
+
     @written
-    def remove(self, db: sqlite3.Connection, now: float, client_id: str) -> bool:
+    def _remove(self, db: sqlite3.Connection, now: float, client_id: str) -> bool:
+        """Delete the client, and what it was allowed in the meantime."""
         revoke(db, now, client_id=client_id)
         return db.execute("DELETE FROM clients WHERE client_id = ?", (client_id,)).rowcount > 0

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from authserver import clock
-from authserver.storage.errors import StorageUnavailable
+from authserver.storage.errors import StorageLost, StorageUnavailable
+from authserver.storage.facts import CHECK, IDENTITY
 from authserver.storage.rows import record
 from authserver.storage.sqlite.lock import FileLock
 from authserver.storage.sqlite.schema import migrate
@@ -21,6 +22,11 @@ from authserver.storage.sqlite.writer import Writer, connect
 P = ParamSpec("P")
 T = TypeVar("T")
 K = TypeVar("K", bound="Kept")
+
+_OURS = """
+    SELECT 1 FROM facts WHERE name = :name AND value = :identity
+    AND EXISTS (SELECT 1 FROM facts WHERE name GLOB :check)
+"""
 
 
 class File:
@@ -31,6 +37,8 @@ class File:
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
+        self._place: tuple[int, int] | None = None
+        self._identity: bytes | None = None
 
     def open(self) -> None:
         """Make the file with rights for its owner only, bring the schema up to date, start the writer."""
@@ -40,9 +48,29 @@ class File:
             with self._lock.held(), closing(connect(self.path)) as connection:
                 migrate(connection)
             self._reader = connect(self.path)
+            self._place = self._found()
         except (sqlite3.Error, OSError) as error:
             raise StorageUnavailable(f"{self.path}: {error}") from error
         self._writer = Writer(self.path, self._lock)
+
+    def pin(self, identity: bytes) -> None:
+        """Take what the store is told from others by."""
+        self._identity = identity
+
+    def _check(self, db: sqlite3.Connection) -> None:
+        """Raise StorageLost where another file lies in the place, or another store in the file."""
+        if self._identity is None:
+            return
+        values = {"name": IDENTITY, "identity": self._identity, "check": f"{CHECK}*"}
+        if self._found() != self._place or db.execute(_OURS, values).fetchone() is None:
+            raise StorageLost
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def close(self) -> None:
         """Finish queued writes, close the file."""
@@ -55,7 +83,12 @@ class File:
         """Run `operation` in the writer thread; return its answer after its commit."""
         if self._writer is None:
             raise StorageUnavailable("the storage is not open")
-        answer: T = await self._writer.submit(operation)
+
+        def checked(db: sqlite3.Connection, now: float) -> T:
+            self._check(db)
+            return operation(db, now)
+
+        answer: T = await self._writer.submit(checked)
         return answer
 
     def read(self, statement: str, /, **values: Any) -> list[sqlite3.Row]:
@@ -63,6 +96,7 @@ class File:
         if self._reader is None:
             raise StorageUnavailable("the storage is not open")
         try:
+            self._check(self._reader)
             return self._reader.execute(statement, values | {"now": clock.now()}).fetchall()
         except sqlite3.Error as error:
             raise StorageUnavailable(str(error)) from error

@@ -4,7 +4,6 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from authserver.model.records import (
     AccessToken,
@@ -16,9 +15,21 @@ from authserver.model.records import (
 )
 from authserver.storage.grants import Grants
 from authserver.storage.rows import record, redemption, rotation, text
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.sqlite.buckets import take
 from authserver.storage.sqlite.file import Kept, written
 from authserver.storage.sqlite.revoking import revoke
-from authserver.storage.verdicts import Gone, Lifetimes, NewTokens, Redeemed, Replayed, Reused, Rotated
+from authserver.storage.sqlite.tokens import GOES_ON, forget_spent, store_tokens
+from authserver.storage.verdicts import (
+    Gone,
+    Lifetimes,
+    Limited,
+    NewTokens,
+    Redeemed,
+    Replayed,
+    Reused,
+    Rotated,
+)
 
 _HEAVIEST_CLIENTS_YOUNGEST = """
     DELETE FROM authorization_requests WHERE digest = (
@@ -192,7 +203,7 @@ class SQLiteGrants(Kept, Grants):
                     """,
                     values,
                 )
-                _store_tokens(db, tokens, values)
+                store_tokens(db, tokens, values)
                 db.execute(
                     """
                     UPDATE clients SET completed_at = coalesce(completed_at, :now)
@@ -215,6 +226,15 @@ class SQLiteGrants(Kept, Grants):
             digest=digest,
         )
 
+    async def get_forgotten(self, grant_id: str) -> RefreshToken | None:
+        return self._file.one(RefreshToken, GOES_ON, grant_id=grant_id)
+
+    @written
+    def revoke_forgotten(self, db: sqlite3.Connection, now: float, digest: bytes, grant_id: str) -> bool:
+        stored = db.execute("SELECT 1 FROM refresh_tokens WHERE digest = ?", (digest,)).fetchone()
+        goes_on = db.execute(GOES_ON, {"grant_id": grant_id, "now": now}).fetchone()
+        return stored is None and goes_on is not None and revoke(db, now, grant_id=grant_id)
+
     @written
     def rotate_refresh_token(
         self,
@@ -227,7 +247,9 @@ class SQLiteGrants(Kept, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-    ) -> Rotated | Reused | Gone:
+        bucket: Bucket,
+        kept: int,
+    ) -> Rotated | Reused | Limited | Gone:
         values = asdict(tokens) | asdict(lifetimes)
         values |= {
             "now": now,
@@ -235,6 +257,7 @@ class SQLiteGrants(Kept, Grants):
             "scopes": text(scopes),
             "salt": salt,
             "replay_seconds": replay_seconds,
+            "kept": kept,
         }
         row = db.execute(
             """
@@ -257,6 +280,8 @@ class SQLiteGrants(Kept, Grants):
         ).fetchone()
         match row and row["verdict"]:
             case "first":
+                if wait := take(db, now, [bucket]):
+                    return Limited(wait_seconds=wait)
                 values |= dict(row)
                 db.execute(
                     """
@@ -267,7 +292,8 @@ class SQLiteGrants(Kept, Grants):
                     """,
                     values,
                 )
-                _store_tokens(db, tokens, values)
+                store_tokens(db, tokens, values)
+                forget_spent(db, values)
             case "reused":
                 revoke(db, now, grant_id=row["grant_id"])
         return rotation(row, salt)
@@ -333,30 +359,3 @@ def _taken(db: sqlite3.Connection, now: float, digest: bytes) -> AuthorizationRe
         "DELETE FROM authorization_requests WHERE digest = ? AND expires_at > ? RETURNING *", (digest, now)
     ).fetchone()
     return row and record(AuthorizationRequest, row)
-
-
-def _store_tokens(db: sqlite3.Connection, tokens: NewTokens, values: dict[str, Any]) -> None:
-    if tokens.refresh is not None:
-        db.execute(
-            """
-            INSERT INTO refresh_tokens (digest, grant_id, expires_at)
-            SELECT :refresh, grant_id, min(:now + :refresh_token_seconds, expires_at)
-            FROM grants WHERE grant_id = :grant_id
-            """,
-            values,
-        )
-    db.execute(
-        """
-        UPDATE grants SET used_at = :now, access_until = max(access_until, :expires_at)
-        WHERE grant_id = :grant_id
-        """,
-        values,
-    )
-    if tokens.access is not None:
-        db.execute(
-            """
-            INSERT INTO access_tokens (digest, grant_id, scopes, expires_at)
-            VALUES (:access, :grant_id, :scopes, :expires_at)
-            """,
-            values,
-        )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from authserver.model.records import Credential, Session
 from authserver.storage.rows import record
 from authserver.storage.sign_ins import Bucket, SignIns
+from authserver.storage.sqlite.buckets import take
 from authserver.storage.sqlite.file import Kept, written
 
 # One session, or all of a user: the other one is NULL, and finds nothing.
@@ -89,24 +90,7 @@ class SQLiteSignIns(Kept, SignIns):
 
     @written
     def take_attempt(self, db: sqlite3.Connection, now: float, buckets: Sequence[Bucket]) -> float:
-        """Apply the generic cell rate algorithm."""
-        full_at: dict[bytes, float] = {}
-        wait = 0.0
-        for bucket in buckets:
-            row = db.execute("SELECT full_at FROM buckets WHERE key = ?", (bucket.key,)).fetchone()
-            start = max(now, row["full_at"] if row else now)
-            wait = max(wait, start - now - (bucket.burst - 1) * bucket.interval_seconds)
-            full_at[bucket.key] = start + bucket.interval_seconds
-        if wait > 0:
-            return wait
-        db.executemany(
-            """
-            INSERT INTO buckets (key, full_at) VALUES (?, ?)
-            ON CONFLICT DO UPDATE SET full_at = excluded.full_at
-            """,
-            full_at.items(),
-        )
-        return 0
+        return take(db, now, buckets)
 
     async def used_buckets(self, keys: Collection[bytes]) -> set[bytes]:
         used = "SELECT 1 FROM buckets WHERE key = :key AND full_at > :now"

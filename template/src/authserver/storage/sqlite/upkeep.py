@@ -8,6 +8,7 @@ from typing import Any
 from authserver.storage import Storage
 from authserver.storage.errors import NotEmpty, StorageUnavailable
 from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.revoking import revoke, sweep, sweep_all
 from authserver.storage.sqlite.writer import connect
 from authserver.storage.tables import EXPIRING, TABLES, Row, Value
 
@@ -37,14 +38,20 @@ _PURGE = (
     DELETE FROM clients WHERE :idle_seconds IS NOT NULL AND client_id IN (
         SELECT client_id FROM clients
         WHERE completed_at < :now - :idle_seconds
-        AND NOT EXISTS (
-            SELECT 1 FROM grants
-            WHERE grants.client_id = clients.client_id AND grants.used_at >= :now - :idle_seconds
-        )
+        AND NOT EXISTS (SELECT 1 FROM grants WHERE grants.client_id = clients.client_id)
         LIMIT :limit
     )
     """,
 )
+_IDLE = """
+    SELECT client_id FROM clients
+    WHERE completed_at < :now - :idle_seconds
+    AND NOT EXISTS (
+        SELECT 1 FROM grants
+        WHERE grants.client_id = clients.client_id AND grants.used_at >= :now - :idle_seconds
+    )
+    LIMIT :limit
+"""
 
 # All names are ours.
 _FILL = {
@@ -59,14 +66,25 @@ class Upkeep(Kept, Storage):
     async def purge(
         self, *, limit: int, replay_seconds: float, unused_seconds: float, idle_seconds: float | None
     ) -> int:
-        """Delete one sort after the other, each in a transaction of its own."""
+        """Delete one sort after the other, each in a transaction of its own. Grants of idle clients end."""
         values = {
             "limit": limit,
             "replay_seconds": replay_seconds,
             "unused_seconds": unused_seconds,
             "idle_seconds": idle_seconds,
         }
-        return sum([await self._delete(statement, values) for statement in _PURGE])
+        for client_id in await self._end_idle(values):
+            await sweep_all(self._file, client_id=client_id)
+        swept = await sweep(self._file, limit)
+        return swept + sum([await self._delete(statement, values) for statement in _PURGE])
+
+    @written
+    def _end_idle(self, db: sqlite3.Connection, now: float, values: dict[str, float | None]) -> list[str]:
+        """Revoke the grants of idle clients; return these."""
+        idle = [client_id for [client_id] in db.execute(_IDLE, values | {"now": now})]
+        for client_id in idle:
+            revoke(db, now, client_id=client_id)
+        return idle
 
     @written
     def _delete(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from authserver.model.records import Invitation, User
 from authserver.storage.rows import folded, record, text
 from authserver.storage.sqlite.file import Kept, written
-from authserver.storage.sqlite.revoking import revoke
+from authserver.storage.sqlite.revoking import revoke, sweep_all
 from authserver.storage.users import OPERATOR, Users
 
 
@@ -72,8 +72,14 @@ class SQLiteUsers(Kept, Users):
         )
         return enabled.rowcount > 0
 
+    async def delete(self, name: str) -> bool:
+        if (user := await self.get(name)) and await self.disable(name):
+            await sweep_all(self._file, subject=user.subject)
+        return await self._delete(name)
+
     @written
-    def delete(self, db: sqlite3.Connection, now: float, name: str) -> bool:
+    def _delete(self, db: sqlite3.Connection, now: float, name: str) -> bool:
+        """Delete the user, and what they allowed in the meantime."""
         db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded(name),))
         row = db.execute("SELECT subject FROM users WHERE folded_name = ?", (folded(name),)).fetchone()
         if row is None:

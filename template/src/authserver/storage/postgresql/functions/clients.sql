@@ -58,6 +58,17 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Revoke all grants of a client; say how many were alive.
+CREATE OR REPLACE FUNCTION authserver.end_client(_client_id text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _grants text[];
+BEGIN
+    _grants := ARRAY(
+        SELECT grant_id FROM authserver.grants WHERE client_id = _client_id ORDER BY grant_id FOR UPDATE);
+    RETURN authserver.end_grants(_grants, extract(epoch FROM clock_timestamp())::double precision);
+END $$;
+
 CREATE OR REPLACE FUNCTION authserver.remove_client(_client_id text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE

@@ -1,5 +1,9 @@
 -- The life of a grant. The rules of shared.sql hold here.
 
+-- Here and not in a version of the tables, beside which nodes of the release before could not start again: it
+-- changes nothing for them. The oldest spent refresh tokens of a grant are found by it.
+CREATE INDEX IF NOT EXISTS refresh_tokens_spent ON authserver.refresh_tokens (grant_id, spent_at);
+
 CREATE OR REPLACE FUNCTION authserver.add_authorization_request(
     _digest bytea, _client_id text, _redirect_uri text, _redirect_uri_explicit boolean, _state text,
     _scopes text, _code_challenge text, _resource text, _address text, _lifetime double precision,
@@ -137,13 +141,27 @@ BEGIN
         _grant.resource, _code.spent_at, _code.access_expires_at;
 END $$;
 
--- The verdict: rotated, repeated, or reused. No row: nothing is alive.
-CREATE OR REPLACE FUNCTION authserver.rotate_refresh_token(
+-- Of the spent refresh tokens of a grant, the last _kept stay, and those spent since then; two go at a time.
+CREATE OR REPLACE FUNCTION authserver.forget_spent(_grant_id text, _kept integer, _before double precision)
+RETURNS void
+LANGUAGE sql SET search_path = '' AS $$
+    DELETE FROM authserver.refresh_tokens WHERE digest = ANY (ARRAY(
+        SELECT digest FROM authserver.refresh_tokens
+        WHERE grant_id = _grant_id AND spent_at < _before AND spent_at <= (
+            SELECT spent_at FROM authserver.refresh_tokens
+            WHERE grant_id = _grant_id AND spent_at IS NOT NULL
+            ORDER BY spent_at DESC LIMIT 1 OFFSET _kept)
+        ORDER BY spent_at LIMIT 2))
+$$;
+
+-- The verdict: rotated, repeated, limited, or reused. No row: nothing is alive.
+CREATE OR REPLACE FUNCTION authserver.spend_refresh_token(
     _digest bytea, _scopes text, _salt bytea, _replay_seconds double precision, _access bytea,
-    _refresh bytea, _access_seconds double precision, _refresh_seconds double precision
+    _refresh bytea, _access_seconds double precision, _refresh_seconds double precision,
+    _bucket bytea, _burst integer, _interval double precision, _kept integer
 ) RETURNS TABLE (
-    verdict text, salt bytea, grant_id text, client_id text, subject text, user_name text, scopes text,
-    resource text, issued_at double precision, expires_at double precision
+    verdict text, wait double precision, salt bytea, grant_id text, client_id text, subject text,
+    user_name text, scopes text, resource text, issued_at double precision, expires_at double precision
 )
 LANGUAGE plpgsql SET search_path = '' AS $$
 #variable_conflict use_column
@@ -163,15 +181,21 @@ BEGIN
     END IF;
     verdict := 'rotated';
     IF _token.spent_at IS NULL THEN
-        _token.salt := _salt;
-        _token.spent_at := _now;
-        _token.access_scopes := _scopes;
-        _token.access_expires_at := authserver.store_tokens(
-            _grant, _scopes, _access, _refresh, _access_seconds, _refresh_seconds, _now);
-        UPDATE authserver.refresh_tokens
-        SET salt = _salt, spent_at = _now, access_scopes = _scopes,
-            access_expires_at = _token.access_expires_at
-        WHERE digest = _digest;
+        wait := authserver.take_attempt(ARRAY[_bucket], ARRAY[_burst], ARRAY[_interval]);
+        IF wait > 0 THEN
+            verdict := 'limited';
+        ELSE
+            _token.salt := _salt;
+            _token.spent_at := _now;
+            _token.access_scopes := _scopes;
+            _token.access_expires_at := authserver.store_tokens(
+                _grant, _scopes, _access, _refresh, _access_seconds, _refresh_seconds, _now);
+            UPDATE authserver.refresh_tokens
+            SET salt = _salt, spent_at = _now, access_scopes = _scopes,
+                access_expires_at = _token.access_expires_at
+            WHERE digest = _digest;
+            PERFORM authserver.forget_spent(_grant.grant_id, _kept, _now - _replay_seconds);
+        END IF;
     ELSIF _token.salt IS NOT NULL AND _now - _token.spent_at <= _replay_seconds THEN
         verdict := CASE WHEN _token.salt = _salt THEN 'rotated' ELSE 'repeated' END;
     ELSIF _token.salt IS DISTINCT FROM _salt THEN
@@ -179,9 +203,25 @@ BEGIN
         PERFORM authserver.end_grants(ARRAY[_grant.grant_id], _now);
     END IF;
     RETURN QUERY SELECT
-        verdict, _token.salt, _grant.grant_id, _grant.client_id, _grant.subject, _grant.user_name,
+        verdict, wait, _token.salt, _grant.grant_id, _grant.client_id, _grant.subject, _grant.user_name,
         _token.access_scopes, _grant.resource, _token.spent_at, _token.access_expires_at;
 END $$;
+
+-- As nodes of 0.2.0 ask: no limit, and nothing is forgotten.
+CREATE OR REPLACE FUNCTION authserver.rotate_refresh_token(
+    _digest bytea, _scopes text, _salt bytea, _replay_seconds double precision, _access bytea,
+    _refresh bytea, _access_seconds double precision, _refresh_seconds double precision
+) RETURNS TABLE (
+    verdict text, salt bytea, grant_id text, client_id text, subject text, user_name text, scopes text,
+    resource text, issued_at double precision, expires_at double precision
+)
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT
+        verdict, salt, grant_id, client_id, subject, user_name, scopes, resource, issued_at, expires_at
+    FROM authserver.spend_refresh_token(
+        _digest, _scopes, _salt, _replay_seconds, _access, _refresh, _access_seconds, _refresh_seconds,
+        ''::bytea, 1, 0, 2147483647)
+$$;
 
 CREATE OR REPLACE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$
@@ -189,4 +229,21 @@ BEGIN
     PERFORM FROM authserver.grants WHERE grant_id = _grant_id FOR NO KEY UPDATE;
     RETURN authserver.end_grants(
         ARRAY[_grant_id], extract(epoch FROM clock_timestamp())::double precision) > 0;
+END $$;
+
+-- Revoke a grant since a spent refresh token of it came again, of which nothing is stored any more. False if it
+-- is stored, or if the grant is not alive, or has no refresh token that is not spent.
+CREATE OR REPLACE FUNCTION authserver.revoke_forgotten(_digest bytea, _grant_id text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _now double precision;
+BEGIN
+    PERFORM FROM authserver.grants WHERE grant_id = _grant_id FOR NO KEY UPDATE;
+    _now := extract(epoch FROM clock_timestamp());
+    RETURN NOT EXISTS (SELECT FROM authserver.refresh_tokens WHERE digest = _digest)
+        AND EXISTS (SELECT FROM authserver.living_grants WHERE grant_id = _grant_id AND expires_at > _now)
+        AND EXISTS (
+            SELECT FROM authserver.refresh_tokens
+            WHERE grant_id = _grant_id AND spent_at IS NULL AND expires_at > _now)
+        AND authserver.end_grants(ARRAY[_grant_id], _now) > 0;
 END $$;

@@ -10,9 +10,16 @@
 -- operations wait for each other: advisory lock, invitation, user, client, grant (by id), whatever hangs off
 -- it. Advisory locks: 0 the schema, 1 accounts, 2 registrations, 3 requests of an address, 4 buckets.
 
--- The time at which a statement came, for those that wait for nobody.
+-- The time at which a statement came, for those that wait for nobody. What ends by it is never read from a node
+-- that is no primary, wherever a pooler takes the statement: what was revoked may live there.
 CREATE OR REPLACE FUNCTION authserver.now() RETURNS double precision
-LANGUAGE sql STABLE AS $$ SELECT extract(epoch FROM statement_timestamp())::double precision $$;
+LANGUAGE plpgsql STABLE SET search_path = '' AS $$
+BEGIN
+    IF pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION 'the node is no primary' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    RETURN extract(epoch FROM statement_timestamp())::double precision;
+END $$;
 
 -- Revoke grants that the caller has locked; say how many were alive.
 CREATE OR REPLACE FUNCTION authserver.end_grants(_grants text[], _now double precision) RETURNS bigint

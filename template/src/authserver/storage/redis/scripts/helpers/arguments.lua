@@ -1,12 +1,26 @@
 -- What every script begins with: its arguments, and the time, read once.
 --
--- ARGV[1] is the prefix of all keys; the values follow in the order in which the script takes them: a row as
--- its length and its columns with their values, a list as its length and its items.
+-- ARGV[1] is the prefix of all keys, ARGV[2] what the store is told from others by, or nothing; the values follow
+-- in the order in which the script takes them: a row as its length and its columns with their values, a list as
+-- its length and its items.
 
-local prefix = ARGV[1]
+local prefix, identity = ARGV[1], ARGV[2]
 local clock = redis.call("TIME")
 local now = clock[1] + clock[2] / 1000000
-local taken = 1
+local taken = 2
+
+-- A store that was emptied would go on as if it were new.
+local function is_ours()
+  local checks = 0
+  for _, name in ipairs(redis.call("ZRANGEBYLEX", prefix .. "facts", "[secret key check ", "(secret key check :")) do
+    checks = checks + redis.call("EXISTS", prefix .. "facts/" .. name)
+  end
+  return checks > 0 and redis.call("HGET", prefix .. "facts/identity", "value") == identity
+end
+
+if identity ~= "" and not is_ours() then
+  return redis.error_reply("LOST the store is another one")
+end
 
 local function argument()
   taken = taken + 1

@@ -41,10 +41,9 @@ local function revoke_by(column, value)
   end
 end
 
--- Codes and tokens of a grant that is no more open nothing, and end by themselves.
 local function erase_client(client_id)
   revoke_by("client_id", client_id)
-  erase_by("grants", "client_id", client_id)
+  erase_grants_by("client_id", client_id)
   erase_by("authorization_requests", "client_id", client_id)
   return erase("clients", client_id)
 end
@@ -55,6 +54,25 @@ local function take_request(digest)
     erase("authorization_requests", digest)
   end
   return request
+end
+
+-- The generic cell rate algorithm: a bucket is the time at which it is full again. Return how many seconds to
+-- wait (0: go on), and the time after one more attempt.
+local function look_into_bucket(id, burst, interval_seconds)
+  local start = math.max(now, redis.call("HGET", record_key("buckets", id), "full_at") or now)
+  return math.max(0, start - now - (burst - 1) * interval_seconds), text(start + interval_seconds)
+end
+
+-- Of the spent refresh tokens of a grant, the last `kept` stay, and those spent since then; two go at a time.
+local function forget_spent(grant_id, kept, before)
+  local set = spent_set(grant_id)
+  local number = math.min(redis.call("ZCARD", set) - kept, 2)
+  if number > 0 then
+    for _, id in ipairs(redis.call("ZRANGEBYSCORE", set, "-inf", "(" .. text(before), "LIMIT", 0, number)) do
+      erase("refresh_tokens", id)
+      redis.call("ZREM", set, id)
+    end
+  end
 end
 
 -- What an issued access token says.

@@ -45,11 +45,6 @@ local function read_living(name, id)
   return row and tonumber(row.expires_at) > now and row or nil
 end
 
--- The ids in a set that end after now.
-local function count_living(set)
-  return redis.call("ZCOUNT", set, "(" .. text(now), "+inf")
-end
-
 -- The ids that have a value.
 local function ids_by(name, column, value)
   return redis.call("ZRANGE", value_key(name, column, value), 0, -1)
@@ -88,4 +83,16 @@ local function living_grant(grant_id)
   end
   grant.user_name, grant.entitlement = user.name, user.scopes
   return grant
+end
+
+-- A living grant that has a refresh token which is not spent.
+local function going_on(grant_id)
+  local grant = living_grant(grant_id)
+  for _, id in ipairs(grant and ids_by("refresh_tokens", "grant_id", grant_id) or {}) do
+    local token = read_living("refresh_tokens", id)
+    if token and not token.spent_at then
+      return grant
+    end
+  end
+  return nil
 end

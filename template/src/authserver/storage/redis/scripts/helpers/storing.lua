@@ -37,11 +37,12 @@ local tables = {
       end,
     },
   },
-  codes = { id = "digest", time = "expires_at", ends = true, parent = "grants" },
+  codes = { id = "digest", time = "expires_at", ends = true, by = { "grant_id" }, parent = "grants" },
   refresh_tokens = {
     id = "digest",
     time = "expires_at",
     ends = true,
+    by = { "grant_id" },
     parent = "grants",
     lists = {
       salted = function(token)
@@ -49,7 +50,7 @@ local tables = {
       end,
     },
   },
-  access_tokens = { id = "digest", time = "expires_at", ends = true, parent = "grants" },
+  access_tokens = { id = "digest", time = "expires_at", ends = true, by = { "grant_id" }, parent = "grants" },
 }
 
 -- When Redis may drop what ends at `time`, in milliseconds.
@@ -69,6 +70,11 @@ local function keep_place(client, unused)
     redis.call("ZREM", list_key("clients", "places"), member)
     redis.call("HDEL", digits, id)
   end
+end
+
+-- Keep the spent refresh tokens of a grant, by the time when they were spent.
+local function spent_set(grant_id)
+  return prefix .. "refresh_tokens:spent/" .. grant_id
 end
 
 local function identify(name, row)
@@ -105,6 +111,9 @@ local function store(name, row)
   end
   if name == "clients" then
     keep_place(row, not row.completed_at)
+  elseif name == "refresh_tokens" and row.spent_at then
+    redis.call("ZADD", spent_set(row.grant_id), row.spent_at, id)
+    redis.call("PEXPIREAT", spent_set(row.grant_id), drop_at(row.expires_at))
   end
 end
 
@@ -124,6 +133,8 @@ local function erase(name, id)
   end
   if name == "clients" then
     keep_place(row, false)
+  elseif name == "refresh_tokens" then
+    redis.call("ZREM", spent_set(row.grant_id), id)
   end
   return true
 end
@@ -131,5 +142,32 @@ end
 local function erase_by(name, column, value)
   for _, id in ipairs(ids_by(name, column, value)) do
     erase(name, id)
+  end
+end
+
+-- Delete up to `limit` records of each sort that hang off a grant, and the grant if nothing is left; say how many.
+local function erase_grant(grant_id, limit)
+  local deleted, left = 0, false
+  for _, name in ipairs({ "access_tokens", "refresh_tokens", "codes" }) do
+    local set = value_key(name, "grant_id", grant_id)
+    for _, id in ipairs(redis.call("ZRANGE", set, 0, limit - 1)) do
+      if erase(name, id) then
+        deleted = deleted + 1
+      else
+        redis.call("ZREM", set, id)
+      end
+    end
+    left = left or redis.call("EXISTS", set) == 1
+  end
+  if not left then
+    redis.call("DEL", spent_set(grant_id))
+    deleted = deleted + (erase("grants", grant_id) and 1 or 0)
+  end
+  return deleted
+end
+
+local function erase_grants_by(column, value)
+  for _, id in ipairs(ids_by("grants", column, value)) do
+    erase_grant(id, 0)
   end
 end

@@ -5,7 +5,8 @@ if not user then
   return false
 end
 revoke_by("subject", user.subject)
-for _, name in ipairs({ "grants", "sessions", "credentials" }) do
+erase_grants_by("subject", user.subject)
+for _, name in ipairs({ "sessions", "credentials" }) do
   erase_by(name, "subject", user.subject)
 end
 return erase("users", user.subject)

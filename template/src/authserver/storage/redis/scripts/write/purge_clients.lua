@@ -6,7 +6,7 @@ repeat
   local ids =
     redis.call("ZRANGEBYSCORE", list_key("clients", list), "-inf", before, "LIMIT", kept, limit - deleted)
   for _, id in ipairs(ids) do
-    if list == "unused" and count_living(value_key("grants", "client_id", id)) > 0 then
+    if redis.call("EXISTS", value_key("grants", "client_id", id)) == 1 then
       kept = kept + 1
     else
       erase_client(id)

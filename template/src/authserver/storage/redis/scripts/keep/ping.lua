@@ -1,0 +1,1 @@
+redis.call("SET", prefix .. "ping", 1)

@@ -1,0 +1,1 @@
+revoke_by("client_id", argument())
