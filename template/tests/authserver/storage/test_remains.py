@@ -66,7 +66,7 @@ async def test_an_interrupted_removal_leaves_nothing_usable(
 
 async def test_a_removal_harms_nobody_else(storage: Storage) -> None:
     _, tokens = await granted(storage)
-    assert await add_client(storage, new_client("other"))
+    await add_client(storage, new_client("other"))
     assert await storage.clients.remove("other")
     assert not await storage.clients.remove("other")
     assert not await storage.users.delete("nobody")
