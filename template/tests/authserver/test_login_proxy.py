@@ -14,7 +14,8 @@ from person import Form, Person
 
 from authserver.all_settings import Settings, load_settings
 from authserver.login.proxy import Settings as ProxySettings
-from authserver.login.proxy import checks, identity
+from authserver.login.proxy import checks
+from authserver.requests import warned
 from authserver.settings import SettingsError
 
 SECRET = "what only the proxy knows, 32 characters"
@@ -22,7 +23,7 @@ SECRET = "what only the proxy knows, 32 characters"
 
 @pytest.fixture(autouse=True)
 def _nothing_warned() -> None:
-    identity._warned.clear()
+    warned._warned.clear()
 
 
 def named(person: Person, name: str | None, **headers: str) -> Person:

@@ -5,12 +5,26 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from authserver.browser.problems import Refusal, problem
 from authserver.pages.elsewhere import Elsewhere
 from authserver.requests.reading import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _PageRoute(Route):
+    """A route that says in words, too, that it has nothing for this method (RFC 9110 section 15.5.6)."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods = self.methods or ()
+        if scope["method"] in methods:
+            await super().handle(scope, receive, send)
+            return
+        response = problem(Request(scope), "wrong_method", status=405)
+        response.headers["Allow"] = ", ".join(sorted(methods))
+        await response(scope, receive, send)
 
 
 def endpoint(path: str, **handlers: Handler) -> Route:
@@ -27,4 +41,4 @@ def endpoint(path: str, **handlers: Handler) -> Route:
         except Elsewhere as elsewhere:
             return elsewhere.response
 
-    return Route(path, handle, methods=list(handlers))
+    return _PageRoute(path, handle, methods=list(handlers))
