@@ -69,6 +69,8 @@ class CrossOrigin:
         if origin == settings.public_url or path.startswith("/.well-known/"):
             return True
         if path.startswith(_COOKIE_PATHS):
+            if request.method in ("GET", "HEAD"):
+                return True  # as by a link: some browsers name an origin after a redirect
             # Under the policy no-referrer, which hardened proxies add to our pages, browsers hide the origin
             # even from itself (Fetch section 3.2). Whence it came, they say all the same, and scripts cannot.
             return origin == "null" and request.headers.getlist("sec-fetch-site") == ["same-origin"]

@@ -130,8 +130,8 @@ class Guard:
     def _wrong_host(self, request: Request, *, named: bool) -> Response | None:
         """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
         path = get_route_path(request.scope)
-        # The page that says so has a stylesheet, too.
-        if named or path in _HEALTH or path.startswith(pages.ASSETS):
+        # The page that says so looks like the others.
+        if named or path in _HEALTH or path in pages.ASSETS:
             return None
         return problem(request, "wrong_host", status=421, expected=self._server.issuer)
 

@@ -18,10 +18,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from authserver.pages import branding
 from authserver.pages.languages import Language, spoken
 
-ASSETS = "/assets/"
-STYLE_PATH = f"{ASSETS}style.css"
-OWN_STYLE_PATH = f"{ASSETS}branding.css"
-LOGO_PATH = f"{ASSETS}logo.svg"
+STYLE_PATH = "/assets/style.css"
+OWN_STYLE_PATH = "/assets/branding.css"
+LOGO_PATH = "/assets/logo.svg"
+ASSETS = (STYLE_PATH, OWN_STYLE_PATH, LOGO_PATH)
 
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"

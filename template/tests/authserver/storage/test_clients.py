@@ -65,6 +65,7 @@ async def test_a_waiting_client_can_be_approved(storage: Storage) -> None:
     found = await storage.clients.get("waiting")
     assert found is not None
     assert found.approved_at is not None
+    assert found.vouched_for
     assert not await storage.clients.approve("unknown")
 
 
