@@ -87,7 +87,6 @@ def lists(page: Response) -> dict[str, list[str]]:
 
 
 def test_consent_says_what_is_new(live: Live, alice: Person) -> None:
-    """NIST SP 800-63C section 5.1.3: people see what a decision changes."""
     client = OAuthClient(live)
     assert lists(alice.get(client.authorization_url())) == {"If you allow it, the app can": ["read"]}
     client.tokens(alice, scope="write")
