@@ -109,6 +109,15 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     page.locator("button[value=allow]").click()
     expect(page.get_by_role("heading")).to_have_text("Back")
 
+    url = authorization_url(page.context, server, callback, client_name="Example app", scope="notes:read")
+    page.goto(url)
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    page.goto(url)
+    look(page, "consent-again")
+    page.goto(url.replace("notes%3Aread", "notes%3Aread+notes%3Awrite"))
+    look(page, "consent-more")
+
     page.goto(f"{server.url}/account")
     look(page, "account")
     page.locator("a[href='/account/password']").click()
@@ -123,6 +132,20 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "bad-request")
     page.goto(f"{server.url}/authorize?client_id=unknown")
     look(page, "unknown-app")
+    elsewhere = "https://client.example/a-long-address-of-an-app"
+    page.goto(authorization_url(page.context, server, elsewhere, response_type="token"))
+    look(page, "app-error")
+    page.goto(f"{server.url}/")
+    look(page, "front")
+    page.goto(f"{server.url}/unknown")
+    look(page, "not-found")
+    page.goto(f"{server.url}/logout")
+    look(page, "wrong-method")
+    # Another name of the same machine, and so another Host.
+    page.goto(f"{server.url.replace('127.0.0.1', 'localhost')}/account")
+    look(page, "wrong-host")
+    colour = "getComputedStyle(document.querySelector('main')).backgroundColor"
+    assert page.evaluate(colour) != "rgba(0, 0, 0, 0)"
 
 
 def test_the_second_factor(serve: Serve, page: Page, axe: str, language: str) -> None:

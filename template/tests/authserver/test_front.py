@@ -112,7 +112,7 @@ def test_a_form_whose_origin_a_proxy_hides_is_ours_if_the_browser_says_so(live: 
 
 
 def test_what_refuses_a_form_is_written_down_once(live: Live) -> None:
-    """Attack 36: fill the log, and the operator's screen, by origins. Source: CWE-117, CWE-150."""
+    """Attack 21: fill the log, and the operator's screen, by origins. Source: CWE-117, CWE-150."""
     warned._warned.clear()
     with structlog.testing.capture_logs() as logged:
         for origin in (b"null", b"null", b"https://evil.example", b"https://evil.example", b"x\x9b2J"):
