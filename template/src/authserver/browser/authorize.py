@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from authserver import limits, pages
 from authserver.browser.binding import bind_request
 from authserver.browser.problems import problem, wants_page
-from authserver.browser.sessions import current_session
+from authserver.browser.sessions import kept_session
 from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
 from authserver.pages.elsewhere import see_other
@@ -146,7 +146,7 @@ async def tell_error(
 
 async def _allowed(server: Provider, request: Request, client: RegisteredClient, redirect_uri: str) -> bool:
     """Say whether somebody is signed in who lets this client, at this address, act for them."""
-    session = await current_session(server, request)
+    session = await kept_session(server, request)
     return session is not None and any(
         grant.client_id == client.client_id and same_redirect_uri(redirect_uri, grant.redirect_uri)
         for grant in await server.storage.grants.all(session.subject)
