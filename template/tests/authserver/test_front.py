@@ -8,6 +8,7 @@ import pytest
 import structlog
 from conftest import Live, new_person, sample
 from fastmcp import FastMCP
+from oauth_client import OAuthClient, call, result
 from person import Form, Person
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -37,6 +38,19 @@ def test_the_bare_address_says_what_this_is_and_how_to_connect(live: Live) -> No
     assert Person(live).browser.head("/").status_code == 200
 
 
+def test_the_mcp_address_is_no_riddle_in_a_browser(live: Live, alice: Person) -> None:
+    for path in ("/mcp", "/mcp/"):
+        page = Person(live).browser.get(path)
+        assert (page.status_code, page.headers["allow"]) == (405, "POST")
+        assert title(page) == "This is an MCP server"
+    with live.http(headers={"Accept": "text/event-stream"}) as http:
+        assert "text/html" not in http.get("/mcp").headers["content-type"]
+        assert http.post("/mcp").headers["www-authenticate"].startswith("Bearer")
+    assert Person(live).browser.post("/mcp").status_code == 401
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    assert result(call(live, token, name="look", arguments={}))["isError"] is False
+
+
 def test_a_program_at_the_bare_address_is_told_that_nothing_is_there(live: Live) -> None:
     for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/unknown"), ("PUT", "/a/b")):
         answer = live.http().request(method, path)
@@ -64,8 +78,8 @@ def test_an_unknown_address_is_a_page_for_people(live: Live, path: str) -> None:
     assert f"{live.url}/account" in page.text
 
 
-@pytest.mark.parametrize("path", ["/logout", "/account/apps", "/account/devices"])
-def test_an_address_of_a_form_that_is_opened_says_so(live: Live, path: str) -> None:
+@pytest.mark.parametrize("path", ["/logout", "/account/apps", "/token", "/register"])
+def test_an_address_that_only_takes_posts_says_so(live: Live, path: str) -> None:
     page = Person(live).browser.get(path)
     assert (page.status_code, page.headers["allow"], title(page)) == (405, "POST", "Nothing to see here")
     answer = live.http().get(path)

@@ -14,10 +14,11 @@ from authserver.requests.reading import BadRequest
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class _PageRoute(Route):
+class WordedRoute(Route):
     """A route that says in words, too, that it has nothing for this method (RFC 9110 section 15.5.6)."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         methods = self.methods or ()
         if scope["method"] in methods:
             await super().handle(scope, receive, send)
@@ -41,4 +42,4 @@ def endpoint(path: str, **handlers: Handler) -> Route:
         except Elsewhere as elsewhere:
             return elsewhere.response
 
-    return _PageRoute(path, handle, methods=list(handlers))
+    return WordedRoute(path, handle, methods=list(handlers))

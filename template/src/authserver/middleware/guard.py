@@ -138,7 +138,8 @@ class Guard:
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what nobody has a route for."""
         if scope["type"] == "http":
-            await front.answer(self._server, Request(scope), get_route_path(scope))(scope, receive, send)
+            response = front.no_route(self._server, Request(scope), get_route_path(scope))
+            await response(scope, receive, send)
         else:
             await scope["app"].router.not_found(scope, receive, send)
 
