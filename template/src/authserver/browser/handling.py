@@ -23,7 +23,8 @@ class WordedRoute(Route):
         if scope["method"] in methods:
             await super().handle(scope, receive, send)
             return
-        response = problem(Request(scope), "wrong_method", status=405)
+        request = Request(scope)
+        response = problem(request, "wrong_method", status=405)
         response.headers["Allow"] = ", ".join(sorted(methods))
         await response(scope, receive, send)
 
