@@ -126,6 +126,11 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "password-wrong")
     page.goto(f"{server.url}/account/sign-out")
     look(page, "sign-out")
+
+
+def test_without_signing_in(serve: Serve, page: Page, axe: str, language: str) -> None:
+    server = serve("password")
+    look = Looks(axe, "password", language)
     page.goto(f"{server.url}/consent?request=unknown")
     look(page, "expired")
     page.goto(f"{server.url}/consent?request=%00")
