@@ -43,7 +43,7 @@ if NGINX is None and os.environ.get("CI") != "true":
     pytest.skip("nginx is not installed", allow_module_level=True)
 
 DOCUMENT = (REPOSITORY / "docs" / "behind-a-proxy.md").read_text(encoding="utf-8")
-# As guides to hardening have them (OWASP Secure Headers Project), without what docs/behind-a-proxy.md warns of.
+# As guides to hardening have them (OWASP Secure Headers), without what docs/behind-a-proxy.md warns of.
 HARDENED = """
     add_header Content-Security-Policy "default-src 'self'; object-src 'none'; frame-ancestors 'none';
         base-uri 'self'; upgrade-insecure-requests" always;
