@@ -67,6 +67,7 @@ THREATS = {
     },
     "What is under way": {"30": "sign-ins, links and consents beside what ends access"},
     "Shares": {"32": "pots that one stranger empties for all"},
+    "Redirects": {"33": "people sent to what a stranger named"},
     "Stores and clocks that lie": {"34": "what is empty, old or somewhere else"},
     "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }

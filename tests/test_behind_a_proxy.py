@@ -43,6 +43,19 @@ if NGINX is None and os.environ.get("CI") != "true":
     pytest.skip("nginx is not installed", allow_module_level=True)
 
 DOCUMENT = (REPOSITORY / "docs" / "behind-a-proxy.md").read_text(encoding="utf-8")
+# As guides to hardening have them (OWASP Secure Headers), without what docs/behind-a-proxy.md warns of.
+HARDENED = """
+    add_header Content-Security-Policy "default-src 'self'; object-src 'none'; frame-ancestors 'none';
+        base-uri 'self'; upgrade-insecure-requests" always;
+    add_header Cross-Origin-Embedder-Policy require-corp always;
+    add_header Cross-Origin-Resource-Policy same-origin always;
+    add_header Permissions-Policy "accelerometer=(), camera=(), geolocation=(), microphone=()" always;
+    add_header Referrer-Policy no-referrer always;
+    add_header Strict-Transport-Security "max-age=63072000; includeSubDomains" always;
+    add_header X-Content-Type-Options nosniff always;
+    add_header X-Frame-Options SAMEORIGIN always;
+    add_header X-XSS-Protection 0 always;
+"""
 PASSWORDS, PORTAL, DOOR = re.findall(r"^```nginx\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
@@ -98,11 +111,13 @@ def portal() -> Iterator[int]:
     listener.server_close()
 
 
-@pytest.fixture(scope="module", params=["passwords", "portal"])
+@pytest.fixture(scope="module", params=["passwords", "portal", "hardened"])
 def proxied(request: pytest.FixtureRequest, server: Server, portal: int) -> Iterator[Site]:
     """Run nginx as nobody, on ports of its own."""
     assert NGINX, "nginx is missing: apt-get install nginx-light"
-    written = {"passwords": PASSWORDS, "portal": PORTAL}[request.param] + DOOR
+    written = (PORTAL if request.param == "portal" else PASSWORDS) + DOOR
+    if request.param == "hardened":
+        written = re.sub("server_name .*;", lambda found: found[0] + HARDENED, written)
     site = Site(server, free_port(), free_port())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

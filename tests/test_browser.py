@@ -464,6 +464,18 @@ def test_errors_say_what_to_do_next(
     stranger.close()
 
 
+def test_an_error_goes_to_an_unknown_address_by_a_click_only(server: Server, context: BrowserContext) -> None:
+    """Attack 33: send people on by an error, without a word of theirs. Source: RFC 9700 4.11.2."""
+    page = context.new_page()
+    context.route("https://client.example/**", lambda route: route.fulfill(body="<h1>Back</h1>"))
+    page.goto(authorization_url(context, server, "https://client.example/cb", response_type="token"))
+    expect(page.get_by_text("https://client.example")).to_be_visible()
+    page.get_by_role("link", name="Go on to this address").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    told = answer_of(page.url)
+    assert (told["error"], told["state"], told["iss"]) == ("unsupported_response_type", "xyz", server.url)
+
+
 def test_signing_out_ends_on_a_page(server: Server, owner: dict[str, str], context: BrowserContext) -> None:
     page = context.new_page()
     page.goto(f"{server.url}/account")

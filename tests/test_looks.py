@@ -117,11 +117,19 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     tokens = client.redeem(answered(page.url)["code"]).json()
     assert call(server, tokens["access_token"], name="add_note", arguments={"text": "x"}).status_code == 403
     page.goto(client.authorization_url())
-    look(page, "consent-more")
+    look(page, "consent-offer")
     page.locator("input[name='also:notes:write']").check()
     page.locator("button[value=allow]").click()
     expect(page.get_by_role("heading")).to_have_text("Back")
     assert client.redeem(answered(page.url)["code"]).json()["scope"] == "notes:read notes:write"
+    url = authorization_url(page.context, server, callback, client_name="Example app", scope="notes:read")
+    page.goto(url)
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    page.goto(url)
+    look(page, "consent-again")
+    page.goto(url.replace("notes%3Aread", "notes%3Aread+notes%3Awrite"))
+    look(page, "consent-more")
 
     page.goto(f"{server.url}/account")
     look(page, "account")
@@ -131,12 +139,31 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "password-wrong")
     page.goto(f"{server.url}/account/sign-out")
     look(page, "sign-out")
+
+
+def test_without_signing_in(serve: Serve, page: Page, axe: str, language: str) -> None:
+    server = serve("password")
+    look = Looks(axe, "password", language)
     page.goto(f"{server.url}/consent?request=unknown")
     look(page, "expired")
     page.goto(f"{server.url}/consent?request=%00")
     look(page, "bad-request")
     page.goto(f"{server.url}/authorize?client_id=unknown")
     look(page, "unknown-app")
+    elsewhere = "https://client.example/a-long-address-of-an-app"
+    page.goto(authorization_url(page.context, server, elsewhere, response_type="token"))
+    look(page, "app-error")
+    page.goto(f"{server.url}/")
+    look(page, "front")
+    page.goto(f"{server.url}/unknown")
+    look(page, "not-found")
+    page.goto(f"{server.url}/logout")
+    look(page, "wrong-method")
+    # Another name of the same machine, and so another Host.
+    page.goto(f"{server.url.replace('127.0.0.1', 'localhost')}/account")
+    look(page, "wrong-host")
+    colour = "getComputedStyle(document.querySelector('main')).backgroundColor"
+    assert page.evaluate(colour) != "rgba(0, 0, 0, 0)"
 
 
 def test_the_second_factor(serve: Serve, page: Page, axe: str, language: str) -> None:

@@ -138,7 +138,7 @@ MAXIMUM_CLIENT_TEXT_CHARACTERS = 1000
 """Of a client's name and the like: the rest is cut off, since the client need not be refused for it."""
 
 WARNED_SENDERS = 100
-"""Senders of forged headers that the log names. Each is named once; strangers must not fill the log."""
+"""Of odd headers, for each oddity, that the log names once each: strangers must not fill it."""
 
 # --------------------------------------------------------------------------------- slow work, queues
 

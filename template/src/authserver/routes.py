@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.browser import account, consent
+from authserver.browser import account, consent, front
 from authserver.browser.authorize import authorize
-from authserver.browser.handling import endpoint
+from authserver.browser.handling import WordedRoute, endpoint
 from authserver.endpoints import health, metadata
 from authserver.endpoints.errors import answers_errors
 from authserver.endpoints.introspect import introspect
@@ -41,7 +41,7 @@ def create(server: Provider) -> list[Route]:
     resource_metadata = server.resource_metadata.removeprefix(server.issuer)
 
     def program(path: str, method: str, handler: Handler) -> Route:
-        return Route(path, answers_errors(partial(handler, server)), methods=[method])
+        return WordedRoute(path, answers_errors(partial(handler, server)), methods=[method])
 
     return [
         program("/.well-known/oauth-authorization-server", "GET", metadata.authorization_server),
@@ -57,6 +57,7 @@ def create(server: Provider) -> list[Route]:
         program("/healthz", "GET", health.healthz),
         program("/readyz", "GET", health.Readiness().readyz),
         endpoint("/authorize", GET=partial(authorize, server), POST=partial(authorize, server)),
+        front.mcp_address(server),
         *server.login.routes,
         endpoint("/consent", GET=partial(consent.show, server), POST=partial(consent.decide, server)),
         endpoint("/account", GET=partial(account.show, server)),

@@ -6,6 +6,7 @@ stops the start with one line that names the variable, what is wrong and an exam
 The text below a setting is what `.env.example` says of it. A file with a secret stands with the secret.
 """
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -111,10 +112,16 @@ class CoreSettings(BaseSettings):
     """
 
     redirect_schemes: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("cursor", "vscode", "vscode-insiders", "claude", "zed"), examples=["cursor,vscode"]
+        default=(
+            "cursor://anysphere.cursor-mcp/",
+            "vscode://saoudrizwan.claude-dev/mcp-auth/callback/",
+            "vscode-insiders://saoudrizwan.claude-dev/mcp-auth/callback/",
+            "warp://mcp/oauth2callback",
+        ),
+        examples=["cursor://anysphere.cursor-mcp/,my-app:/callback"],
     )
-    """Schemes of desktop apps that may receive codes, separated by commas, beside https and http on a
-    loopback address.
+    """How addresses of desktop apps begin that may receive codes, separated by commas, beside https and http
+    on a loopback address. A scheme alone (cursor) allows all that apps do by it, such as installing things.
     """
 
     idle_client_days: int | None = Field(default=None, gt=0, examples=["365"])
@@ -142,10 +149,15 @@ class CoreSettings(BaseSettings):
     def _networks(cls, value: Any) -> Any:
         return tuple(ip_network(item) for item in split(value))
 
-    @field_validator("allowed_origins", "redirect_schemes", mode="before")
+    @field_validator("allowed_origins", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        return tuple(item.lower() for item in split(value))
+        return tuple(plain_origin(item) for item in split(value))
+
+    @field_validator("redirect_schemes", mode="before")
+    @classmethod
+    def _beginnings(cls, value: Any) -> Any:
+        return tuple(fold_front(item) for item in split(value))
 
     @field_validator("allowed_origins")
     @classmethod
@@ -159,11 +171,11 @@ class CoreSettings(BaseSettings):
     @field_validator("redirect_schemes")
     @classmethod
     def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for scheme in value:
-            if not scheme.replace("-", "").replace("+", "").replace(".", "").isalnum():
-                raise ValueError(f"{scheme!r} is no URI scheme")
-            if scheme in UNSAFE_SCHEMES or scheme in ("http", "https"):
-                raise ValueError(f"{scheme!r} is never allowed here")
+        for item in value:
+            if not _BEGINNING.fullmatch(item):
+                raise ValueError(f"{item!r} is no URI scheme, and no scheme with the beginning of a path")
+            if item.partition(":")[0] in (*UNSAFE_SCHEMES, "http", "https"):
+                raise ValueError(f"{item!r} is never allowed here")
         return value
 
     @model_validator(mode="after")
@@ -198,7 +210,35 @@ class CoreSettings(BaseSettings):
         return self.public_url.partition("://")[2]
 
 
-UNSAFE_SCHEMES = ("javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss")
+UNSAFE_SCHEMES = (
+    "javascript",
+    "data",
+    "file",
+    "filesystem",
+    "vbscript",
+    "view-source",
+    "blob",
+    "about",
+    "intent",
+    "ftp",
+    "ws",
+    "wss",
+)
+# A scheme, or more: then a whole authority, and as much of the path as wanted.
+_BEGINNING = re.compile(r"[a-z][a-z0-9+.-]*(?::(?://[a-z0-9._~-]+)?/[A-Za-z0-9._~/-]*)?")
+_FRONT = re.compile(r"[^:/]*(?:://[^/?#]*)?")
+
+
+def fold_front(uri: str) -> str:
+    """Return a URI with scheme and authority in lower case: there, case does not count (RFC 3986 6.2.2.1)."""
+    return _FRONT.sub(lambda front: front[0].lower(), uri, count=1)
+
+
+def plain_origin(origin: str) -> str:
+    """Return an origin as browsers write it: in lower case, without the default port (RFC 6454 6.2)."""
+    lower = origin.lower()
+    default = {"http": ":80", "https": ":443"}.get(lower.partition("://")[0])
+    return lower.removesuffix(default) if default else lower
 
 
 def split(value: Any) -> list[str]:

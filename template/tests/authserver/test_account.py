@@ -143,12 +143,12 @@ def test_a_connected_app_is_shown_and_disconnected(live: Live, alice: Person) ->
 
 
 def test_where_codes_go_is_shown(live: Live, alice: Person) -> None:
-    client = OAuthClient(live, redirect_uris=["https://app.example/cb", "cursor://x/cb"])
+    client = OAuthClient(live, redirect_uris=["https://app.example/cb", "cursor://anysphere.cursor-mcp/cb"])
     for uri in client.registered["redirect_uris"]:
         client.code(alice, redirect_uri=uri)
     page = alice.get("/account").text
     assert "https://app.example<" in page
-    assert "cursor://x<" in page
+    assert "cursor://anysphere.cursor-mcp<" in page
 
 
 def test_an_app_of_somebody_else_is_out_of_reach(live: Live, alice: Person) -> None:

@@ -48,6 +48,9 @@ def test_what_clients_use_is_registered_as_it_is(uri: str) -> None:
         "data:text/html,x",
         "file:///etc/passwd",
         "vbscript:x",
+        "view-source:https://example.com",
+        "filesystem:https://example.com/x",
+        "intent://example.com/",
         "blob:https://example.com/1",
         "https://user@example.com/cb",
         "https://user:password@example.com/cb",
@@ -116,6 +119,53 @@ def test_an_unusable_uri_is_dropped_and_the_rest_registered(uri: str) -> None:
     with pytest.raises(RegistrationError) as refusal:
         usable_redirect_uris([uri], SCHEMES)
     assert refusal.value.error == "invalid_redirect_uri"
+
+
+BEGINNINGS = ("app://host/cb/", "other://host/exact", "short:/cb")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "app://host/cb/",
+        "app://host/cb/x?y=z",
+        "App://HOST/cb/x",
+        "other://host/exact",
+        "other://host/exact?x=1",
+        "other://host/exact/x",
+        "short:/cb",
+    ],
+)
+def test_a_uri_may_begin_as_the_setting_says(uri: str) -> None:
+    assert usable_redirect_uris([uri], BEGINNINGS) == [uri]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "app://host/install",
+        "app://host/CB/x",
+        "app://host/cb/../install",
+        "app://host/cb/%2e%2E/install",
+        "app://host/cb/.%2e%2finstall",
+        "app://host/cb/..%5cinstall",
+        "app://host/cb/..;/install",
+        "app://host/cb/..",
+        "app://host.evil/cb/",
+        "app://host:1/cb/",
+        "app:host/cb/",
+        "app:/host/cb/",
+        "other://host/exactly",
+        "other://host/exact%2f",
+        "short://cb",
+        "short:/cbx",
+    ],
+)
+def test_a_uri_that_begins_otherwise_is_not_usable(uri: str) -> None:
+    """Attack 33: come by another path of an app's scheme, where it does more than signing in.
+    Source: RFC 9700 4.11.2, RFC 8252 8.4.
+    """
+    assert usable_redirect_uris([LOOPBACK, uri], BEGINNINGS) == [LOOPBACK]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,47 @@ def test_consent_shows_who_what_and_where(live: Live, alice: Person) -> None:
     assert len(buttons) == 2
 
 
+def lists(page: Response) -> dict[str, list[str]]:
+    """Return what stands below each heading."""
+    parts = re.findall(r"<h2>(.*?)</h2>\s*<ul[^>]*>(.*?)</ul>", page.text, re.DOTALL)
+    return {heading: re.findall(r"<code>(.*?)</code>", body) for heading, body in parts}
+
+
+def test_consent_says_what_is_new(live: Live, alice: Person) -> None:
+    client = OAuthClient(live)
+    assert lists(alice.get(client.authorization_url())) == {"If you allow it, the app can": ["read"]}
+    client.tokens(alice, scope="write")
+    again = alice.get(client.authorization_url(scope="read"))
+    assert lists(again) == {"You allowed this before: if you allow it again, the app can": ["read"]}
+    more = alice.get(client.authorization_url(scope="read admin"))
+    assert lists(more) == {
+        "New: if you allow it, the app can also": ["admin"],
+        "You allowed it before": ["read"],
+    }
+    for page in (
+        alice.get(OAuthClient(live).authorization_url()),
+        new_person(live, "somebody-new").get(client.authorization_url()),
+    ):
+        assert list(lists(page)) == ["If you allow it, the app can"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (7_776_000, "after 90 days at"),
+        (172_801, "after 3 days at"),
+        (172_799, "after 48 hours at"),
+        (7199, "after 120 minutes at"),
+        (3601, "after 61 minutes at"),
+    ],
+)
+def test_consent_says_how_long_access_lasts(start: Callable[..., Live], seconds: int, text: str) -> None:
+    person = new_person(server := start(grant_seconds=seconds), "judy")
+    assert text in person.get(OAuthClient(server).authorization_url()).text
+    once = OAuthClient(server, grant_types=["authorization_code"])
+    assert "after 60 minutes at" in person.get(once.authorization_url()).text
+
+
 def test_a_request_is_finished_in_the_browser_that_began_it(live: Live, alice: Person) -> None:
     """Attack 7: let the victim finish what the attacker began. Source: FastMCP CVE-2026-27124."""
     client = OAuthClient(live)

@@ -108,6 +108,7 @@ def test_a_long_time_in_which_theft_goes_unnoticed_is_named(store: dict[str, str
         ("refresh_token_seconds", 366 * 86_400),
         ("grant_seconds", 1000 * 86_400),
         ("session_seconds", 30 * 86_400),
+        ("redirect_schemes", "cursor://anysphere.cursor-mcp/,vscode"),
     ],
 )
 def test_a_doubtful_setting_gets_a_note(store: dict[str, str], name: str, value: Any) -> None:

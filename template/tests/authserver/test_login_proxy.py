@@ -14,7 +14,8 @@ from person import Form, Person
 
 from authserver.all_settings import Settings, load_settings
 from authserver.login.proxy import Settings as ProxySettings
-from authserver.login.proxy import checks, identity
+from authserver.login.proxy import checks
+from authserver.requests import warned
 from authserver.settings import SettingsError
 
 SECRET = "what only the proxy knows, 32 characters"
@@ -22,7 +23,7 @@ SECRET = "what only the proxy knows, 32 characters"
 
 @pytest.fixture(autouse=True)
 def _nothing_warned() -> None:
-    identity._warned.clear()
+    warned._warned.clear()
 
 
 def named(person: Person, name: str | None, **headers: str) -> Person:
@@ -240,6 +241,24 @@ def test_groups_say_what_may_be_granted(start: Callable[..., Live], groups: str,
         assert answered(location)["error"] == "access_denied"
     else:
         assert client.redeem(answered(location)["code"]).json()["scope"] == granted
+
+
+def test_an_error_is_told_to_an_app_that_was_allowed_where_the_proxy_names_nobody(
+    start: Callable[..., Live],
+) -> None:
+    """At the authorization endpoint, which is for programs too."""
+    server = start()
+    client = OAuthClient(server, redirect_uris=["https://app.example/cb"])
+    person = named(Person(server), "alice")
+    url = client.authorization_url(response_type="token")
+    for allowed in (False, True):
+        assert person.get("/account").status_code == 200
+        named(person, None)
+        answer = person.browser.get(url)
+        assert (answer.status_code, "response_type must be code" in answer.text) == (
+            (303, False) if allowed else (400, True)
+        )
+        client.tokens(named(person, "alice"))
 
 
 def test_the_separator_of_groups_can_be_set(start: Callable[..., Live]) -> None:

@@ -56,6 +56,11 @@ def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH_REDIRECT_SCHEMES", "javascript"),
         ("AUTH_REDIRECT_SCHEMES", "https"),
         ("AUTH_REDIRECT_SCHEMES", "not a scheme"),
+        ("AUTH_REDIRECT_SCHEMES", "javascript:/x"),
+        ("AUTH_REDIRECT_SCHEMES", "https://example.com/"),
+        ("AUTH_REDIRECT_SCHEMES", "cursor://user@host/"),
+        ("AUTH_REDIRECT_SCHEMES", "cursor://host/?x"),
+        ("AUTH_REDIRECT_SCHEMES", "cursor:"),
         ("AUTH_IDLE_CLIENT_DAYS", "0"),
         ("AUTH_LIMIT_SIGN_INS_PER_MINUTE", "-1"),
         ("AUTH_PUBLIC_ULR", "https://example.com"),
@@ -92,11 +97,11 @@ def test_lists_are_separated_by_commas_and_env_files_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Path(".env").write_text("AUTH_TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.1\nOTHER=1\n")
-    monkeypatch.setenv("AUTH_REDIRECT_SCHEMES", "Foo,bar")
+    monkeypatch.setenv("AUTH_REDIRECT_SCHEMES", "Foo,bar, BAZ://Host/Path")
     monkeypatch.setenv("AUTH_SOMETHING_OF_YOURS", "1")
     settings = load_settings()
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32"]
-    assert settings.redirect_schemes == ("foo", "bar")
+    assert settings.redirect_schemes == ("foo", "bar", "baz://host/Path")
 
 
 def test_a_secret_never_stands_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """The authorization endpoint (RFC 6749 section 3.1): a list of checks, then the sign-in page.
 
-An unusable client or redirect URI is answered here with 400, and never redirected to; every later error goes
-to the redirect URI (section 4.1.2.1), with `iss` (RFC 9207). Clients take any other 400 here for an unknown
-client and register again.
+An unusable client or redirect URI is answered here with 400, and never redirected to. Every later error goes
+to the redirect URI (section 4.1.2.1), with `iss` (RFC 9207): at once only where somebody has vouched for it,
+else by a page, from which the person may go on (RFC 9700 section 4.11.2: anybody may register an address).
 """
 
 import re
@@ -12,12 +12,13 @@ from mcp.server.auth.provider import AuthorizeError
 from mcp.shared.auth import InvalidRedirectUriError
 from pydantic import AnyUrl
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from authserver import limits
+from authserver import limits, pages
 from authserver.browser.binding import bind_request
-from authserver.browser.problems import problem
-from authserver.model.clients import RegisteredClient
+from authserver.browser.problems import problem, wants_page
+from authserver.browser.sessions import kept_session
+from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
 from authserver.pages.elsewhere import see_other
 from authserver.provider import Provider
@@ -26,6 +27,8 @@ from authserver.requests.reading import BadRequest, Parameters, parse_parameters
 
 # RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+# Of an error that is told here. Clients take a 400 for an unknown client and register again.
+_STATUS = {"access_denied": 403, "temporarily_unavailable": 429}
 
 
 async def authorize(server: Provider, request: Request) -> Response:
@@ -47,8 +50,10 @@ async def authorize(server: Provider, request: Request) -> Response:
     try:
         location = await server.authorize(client, _checked(server, request, client, parameters, redirect_uri))
     except AuthorizeError as error:
-        return redirect_to_client(
+        return await tell_error(
             server,
+            request,
+            client,
             redirect_uri,
             state,
             error=error.error,
@@ -115,6 +120,49 @@ def _checked(
         redirect_uri_provided_explicitly="redirect_uri" in parameters,
         resources=parameters.resources,
         address=client_address(request, server.settings),
+    )
+
+
+async def tell_error(
+    server: Provider,
+    request: Request,
+    client: RegisteredClient,
+    redirect_uri: str,
+    state: str | None,
+    *,
+    error: str,
+    error_description: str,
+) -> Response:
+    """Return an error that no person asked for: to the client at once, or as a page that leads there.
+
+    Nobody is sent to an address that is only a stranger's word (RFC 9700 section 4.11.2): that neither the
+    operator nor this user allowed, and that is not on the browser's own computer. Programs get JSON then.
+    """
+    told = {"error": error, "error_description": error_description}
+    onward = redirect_to_client(server, redirect_uri, state, **told)
+    vouched_for = client.vouched_for or is_loopback(redirect_uri)
+    if vouched_for or await _allowed(server, request, client, redirect_uri):
+        return onward
+    status = _STATUS.get(error, 400)
+    if not wants_page(request):
+        return JSONResponse(told, status, {"Cache-Control": "no-store"})
+    return pages.page(
+        request,
+        "app_error",
+        status=status,
+        client_name=client.client_name or client.client_id,
+        detail=error_description,
+        redirect_target=destination(redirect_uri),
+        onward=onward.headers["location"],
+    )
+
+
+async def _allowed(server: Provider, request: Request, client: RegisteredClient, redirect_uri: str) -> bool:
+    """Say whether somebody is signed in who lets this client, at this address, act for them."""
+    session = await kept_session(server, request)
+    return session is not None and any(
+        grant.client_id == client.client_id and same_redirect_uri(redirect_uri, grant.redirect_uri)
+        for grant in await server.storage.grants.all(session.subject)
     )
 
 

@@ -1,6 +1,7 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
 from collections.abc import Sequence
+from math import ceil
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -8,14 +9,14 @@ from starlette.responses import Response
 
 from authserver import limits, refused_scopes
 from authserver.audit import Event, audit
-from authserver.browser.authorize import redirect_to_client
+from authserver.browser.authorize import redirect_to_client, tell_error
 from authserver.browser.binding import is_bound, is_direct, unbind_request
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.problems import Refusal
 from authserver.browser.sessions import current_session
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
-from authserver.model.clients import destination, is_loopback
+from authserver.model.clients import RegisteredClient, destination, is_loopback
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
@@ -42,11 +43,12 @@ async def show(server: Provider, request: Request) -> Response:
     session = await _signed_in(server, request, request_id)
     granted = server.scopes.allowed(pending.scopes, session.entitlement)
     if not granted:
-        return await _refuse(server, request_id, "the user may not grant any of these scopes")
+        return await _nothing_to_grant(server, request, request_id)
     offered = await _offered(server, pending, session)
     if not offered and await _is_remembered(server, request, request_id, pending, session):
         return await _allow(server, request, request_id, pending, session, event=Event.CONSENT_REMEMBERED)
     client = await server.get_client(pending.client_id)
+    before = await _allowed_before(server, pending, session)
     return form_page(
         server,
         request,
@@ -60,8 +62,10 @@ async def show(server: Provider, request: Request) -> Response:
         client_host=client.client_uri.host if client and client.client_uri else None,
         redirect_target=destination(pending.redirect_uri),
         local=is_loopback(pending.redirect_uri),
-        scopes=[(name, server.scopes.sentence(name)) for name in granted],
+        new=[(name, server.scopes.sentence(name)) for name in granted if name not in before],
+        known=[(name, server.scopes.sentence(name)) for name in granted if name in before],
         offered=[(name, server.scopes.sentence(name)) for name in offered],
+        lasts=_in_words(_seconds(server, client)),
         unavailable=[name for name in pending.scopes if name not in granted],
         account=f"{server.issuer}/account",
         remember_days=server.settings.remember_consent_days,
@@ -84,7 +88,7 @@ async def decide(server: Provider, request: Request) -> Response:
             return await _allow(server, request, request_id, pending, session, also=also, remember_days=days)
         case "deny":
             audit(Event.CONSENT_REFUSED, client=pending.client_id, subject=session.subject)
-            return await _refuse(server, request_id, "the user refused")
+            return await _refuse(server, request_id)
         case _:
             raise Refusal("bad_request", status=400, detail="choose Allow or Deny")
 
@@ -130,7 +134,7 @@ async def _allow(
 ) -> Response:
     granted = server.scopes.allowed([*pending.scopes, *also], session.entitlement)
     if not granted:
-        return await _refuse(server, request_id, "the user may not grant any of these scopes")
+        return await _nothing_to_grant(server, request, request_id)
     code = secret_values.new(Kind.AUTHORIZATION_CODE)
     taken = await server.storage.grants.create(
         digest(Kind.AUTHORIZATION_REQUEST, request_id),
@@ -149,15 +153,63 @@ async def _allow(
     return response
 
 
-async def _refuse(server: Provider, request_id: str, why: str) -> Response:
-    taken = await server.storage.grants.take_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
-    if taken is None:
-        raise Refusal("expired", status=400)
+async def _refuse(server: Provider, request_id: str) -> Response:
+    taken = await _take(server, request_id)
     response = redirect_to_client(
-        server, taken.redirect_uri, taken.state, error="access_denied", error_description=why
+        server, taken.redirect_uri, taken.state, error="access_denied", error_description="the user refused"
     )
     unbind_request(server, response, request_id)
     return response
+
+
+async def _nothing_to_grant(server: Provider, request: Request, request_id: str) -> Response:
+    """Refuse what this user may not grant: nobody decided anything, so nobody is sent off by it."""
+    taken = await _take(server, request_id)
+    client = await server.get_client(taken.client_id)
+    if client is None:
+        raise Refusal("expired", status=400)
+    response = await tell_error(
+        server,
+        request,
+        client,
+        taken.redirect_uri,
+        taken.state,
+        error="access_denied",
+        error_description="the user may not grant any of these scopes",
+    )
+    unbind_request(server, response, request_id)
+    return response
+
+
+async def _take(server: Provider, request_id: str) -> AuthorizationRequest:
+    """Consume the request and return it; raises Refusal where it is gone."""
+    taken = await server.storage.grants.take_request(digest(Kind.AUTHORIZATION_REQUEST, request_id))
+    if taken is None:
+        raise Refusal("expired", status=400)
+    return taken
+
+
+async def _allowed_before(server: Provider, pending: AuthorizationRequest, session: Session) -> list[str]:
+    """Return what the client may do for this user already, by all that they allowed it."""
+    grants = await server.storage.grants.all(session.subject)
+    scopes = {name for grant in grants if grant.client_id == pending.client_id for name in grant.scopes}
+    return server.scopes.allowed(scopes, session.entitlement)
+
+
+def _seconds(server: Provider, client: RegisteredClient | None) -> int:
+    """Return how long access lasts at most: without refresh tokens, as long as the only access token."""
+    settings = server.settings
+    if client is None or "refresh_token" in client.grant_types:
+        return settings.grant_seconds
+    return min(settings.grant_seconds, settings.access_token_seconds)
+
+
+def _in_words(seconds: int) -> tuple[str, int]:
+    """Return a time in the largest unit of which it has two or more, and their number, rounded up."""
+    for unit, length in (("days", 86_400), ("hours", 3600)):
+        if seconds >= 2 * length:
+            return unit, ceil(seconds / length)
+    return "minutes", max(2, ceil(seconds / 60))
 
 
 async def _signed_in(server: Provider, request: Request, request_id: str) -> Session:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from authserver.browser.navigation import is_navigation
 from authserver.browser.problems import Refusal, problem
@@ -12,6 +13,21 @@ from authserver.pages.elsewhere import Elsewhere
 from authserver.requests.reading import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+class WordedRoute(Route):
+    """A route that says in words, too, that it has nothing for this method (RFC 9110 section 15.5.6)."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        methods = self.methods or ()
+        if scope["method"] in methods:
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope)
+        response = problem(request, "wrong_method", status=405)
+        response.headers["Allow"] = ", ".join(sorted(methods))
+        await response(scope, receive, send)
 
 
 def endpoint(path: str, **handlers: Handler) -> Route:
@@ -29,4 +45,4 @@ def endpoint(path: str, **handlers: Handler) -> Route:
         except Elsewhere as elsewhere:
             return elsewhere.response
 
-    return Route(path, handle, methods=list(handlers))
+    return WordedRoute(path, handle, methods=list(handlers))

@@ -8,7 +8,12 @@ from starlette.responses import JSONResponse, Response
 from authserver import pages
 from authserver.pages.languages import language
 
-_CODES = {403: "access_denied", 429: "temporarily_unavailable", 503: "temporarily_unavailable"}
+_CODES = {
+    403: "access_denied",
+    404: "not_found",
+    429: "temporarily_unavailable",
+    503: "temporarily_unavailable",
+}
 
 
 class Refusal(Exception):

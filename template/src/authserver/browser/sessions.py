@@ -12,10 +12,18 @@ from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 
 
+async def kept_session(server: Provider, request: Request) -> Session | None:
+    """Return the session of this browser, if it and its user are alive: nobody acts by it alone.
+
+    Where a proxy names people, it does so for pages, and not at the authorization endpoint.
+    """
+    value = get_cookie(server, request, "session")
+    return await server.storage.sign_ins.get_session(digest(Kind.SESSION, value)) if value else None
+
+
 async def current_session(server: Provider, request: Request) -> Session | None:
     """Return the session of this browser, if it and its user are alive, and the login confirms it."""
-    value = get_cookie(server, request, "session")
-    session = await server.storage.sign_ins.get_session(digest(Kind.SESSION, value)) if value else None
+    session = await kept_session(server, request)
     return session if session and await server.login.confirm(request, session) else None
 
 

@@ -77,7 +77,10 @@ async def add(
 
 @clients.command
 async def approve(client_id: str, /) -> None:
-    """Let a client be used that registered itself (AUTH_REGISTRATION=approval)."""
+    """Let a client be used that registered itself (AUTH_REGISTRATION=approval).
+
+    Of any other, say that you know it: browsers are then sent to it with an error, too, without being asked.
+    """
     async with opened() as server:
         require(await server.storage.clients.approve(client_id), f"no client {client_id}")
 

@@ -47,6 +47,13 @@ def _addresses(settings: CoreSettings) -> Iterator[Finding]:
                 f"{network} lets visitors write their own address, so that limits by address do not hold",
                 "Name the proxies only",
             )
+    for beginning in settings.redirect_schemes:
+        if ":" not in beginning:
+            yield note(
+                "AUTH_REDIRECT_SCHEMES",
+                f"apps can register all addresses of {beginning}:, also those that install things",
+                "Name more of the app's own address, such as cursor://anysphere.cursor-mcp/",
+            )
     for origin in settings.allowed_origins:
         if origin.startswith("http:") and urlsplit(origin).hostname not in LOOPBACK_HOSTS:
             yield unsafe(

@@ -8,13 +8,16 @@ so it has no check.
 
 import re
 
-from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authserver import limits
+from authserver.browser.problems import problem
 from authserver.provider import Provider
+from authserver.requests.warned import warn_once
+from authserver.settings import plain_origin
 from authserver.upstream import get_route_path
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
@@ -52,26 +55,41 @@ class CrossOrigin:
         if scope["type"] != "http" or (path := get_route_path(scope)) == "/authorize":
             await self._app(scope, receive, send)
             return
-        origins = Headers(scope=scope).getlist("origin")
-        if not all(self._allowed(path, origin) for origin in origins):
-            response = JSONResponse(
-                {
-                    "error": "access_denied",
-                    "error_description": "this Origin is not allowed (AUTH_ALLOWED_ORIGINS)",
-                },
-                status_code=403,
-            )
-            await response(scope, receive, send)
+        request = Request(scope)
+        origins = request.headers.getlist("origin")
+        if not all(self._allowed(request, path, plain_origin(origin)) for origin in origins):
+            await self._refuse(request, path, ", ".join(origins))(scope, receive, send)
         elif path.startswith(_COOKIE_PATHS):
             await self._app(scope, receive, send)
         else:
             await self._cors(scope, receive, send)
 
-    def _allowed(self, path: str, origin: str) -> bool:
+    def _allowed(self, request: Request, path: str, origin: str) -> bool:
         settings = self._server.settings
         if origin == settings.public_url or path.startswith("/.well-known/"):
             return True
         if path.startswith(_COOKIE_PATHS):
-            return False
+            if request.method in ("GET", "HEAD"):
+                return True  # as by a link: some browsers name an origin after a redirect
+            # Under the policy no-referrer, which hardened proxies add to our pages, browsers hide the origin
+            # even from itself (Fetch section 3.2). Whence it came, they say all the same, and scripts cannot.
+            return origin == "null" and request.headers.getlist("sec-fetch-site") == ["same-origin"]
         local = not settings.secure and _LOOPBACK_ORIGIN.fullmatch(origin) is not None
-        return local or origin.lower() in settings.allowed_origins
+        return local or origin in settings.allowed_origins
+
+    def _refuse(self, request: Request, path: str, origin: str) -> Response:
+        """Refuse, and tell the operator what decides: a setting, or a proxy."""
+        origin = origin[: limits.MAXIMUM_URI_CHARACTERS]
+        if not path.startswith(_COOKIE_PATHS):
+            warn_once("a request was refused: its Origin is not in AUTH_ALLOWED_ORIGINS", origin)
+            error = "this Origin is not allowed (AUTH_ALLOWED_ORIGINS)"
+            return JSONResponse({"error": "access_denied", "error_description": error}, status_code=403)
+        if origin == "null":
+            warn_once(
+                "a form was refused: its Origin is null, as under Referrer-Policy: no-referrer, and no"
+                " Sec-Fetch-Site says that it is ours. Does a proxy add the one, or take away the other?",
+                origin,
+            )
+        else:
+            warn_once("a form was refused: its Origin is not AUTH_PUBLIC_URL", origin)
+        return problem(request, "not_this_site", status=403, expected=self._server.issuer)

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import background, clock, components, limits, logs
+from authserver import background, clock, components, limits, logs, pages
+from authserver.browser import front
 from authserver.browser.problems import problem
 from authserver.errors import OperatorError
 from authserver.provider import Provider
@@ -52,6 +53,7 @@ class Guard:
         logs.silence_access_logs()
         # A redirect that adds or takes a slash is made from what the request says of scheme and host.
         scope["app"].router.redirect_slashes = False
+        scope["app"].router.default = self._no_route
         try:
             await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
             await self._server.open()
@@ -88,6 +90,7 @@ class Guard:
         started = clock.elapsed()
         status = 500
         answered = False
+        named = self._names_us(request)
 
         async def observe(message: Message) -> None:
             nonlocal status, answered
@@ -96,12 +99,12 @@ class Guard:
                 message["headers"] = [
                     *message["headers"],
                     *_missing(message["headers"], b"x-content-type-options", b"nosniff"),
-                    *(_missing(message["headers"], *_HSTS) if self._server.settings.secure else ()),
+                    *(_missing(message["headers"], *_HSTS) if named and self._server.settings.secure else ()),
                 ]
             await send(message)
 
         try:
-            refusal = self._wrong_host(request) or _unusable_path(request)
+            refusal = self._wrong_host(request, named=named) or _unusable_path(request)
             if refusal is not None:
                 await refusal(scope, receive, observe)
                 return
@@ -113,15 +116,29 @@ class Guard:
         finally:
             self._note(request, scope, status, clock.elapsed() - started)
 
-    def _wrong_host(self, request: Request) -> Response | None:
-        """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
+    def _names_us(self, request: Request) -> bool:
+        """Say whether the Host is the public one; no other host is ours to bind to TLS, either."""
         hosts = [host.lower() for host in request.headers.getlist("host")]
         settings = self._server.settings
         # The default port may be written, as nginx does with $host:$server_port (RFC 9110 section 4.2.3).
         written = f"{settings.host}:{443 if settings.secure else 80}"
-        if get_route_path(request.scope) in _HEALTH or hosts in ([settings.host], [written]):
+        return hosts in ([settings.host], [written])
+
+    def _wrong_host(self, request: Request, *, named: bool) -> Response | None:
+        """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
+        path = get_route_path(request.scope)
+        # The page that says so looks like the others.
+        if named or path in _HEALTH or path in pages.ASSETS:
             return None
         return problem(request, "wrong_host", status=421, expected=self._server.issuer)
+
+    async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what nobody has a route for."""
+        if scope["type"] == "http":
+            response = front.no_route(self._server, Request(scope), get_route_path(scope))
+            await response(scope, receive, send)
+        else:
+            await scope["app"].router.not_found(scope, receive, send)
 
     def _note(self, request: Request, scope: Scope, status: int, seconds: float) -> None:
         if get_route_path(scope) in _HEALTH:

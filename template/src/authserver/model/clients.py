@@ -12,7 +12,7 @@ from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 from authserver import limits
 from authserver.model.records import Client
 from authserver.model.scopes import Scopes
-from authserver.settings import UNSAFE_SCHEMES
+from authserver.settings import UNSAFE_SCHEMES, fold_front
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")
@@ -22,6 +22,8 @@ _TEXTS = ("client_name", "software_id", "software_version", "application_type")
 _LOOPBACK = re.compile(r"(http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::([0-9]{1,5}))?((?:[/?].*)?)")
 # RFC 3986 without what parsers disagree about: no space, control, quote, backslash, non-ASCII.
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:(?:[a-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+", re.IGNORECASE)
+# Segments of a path by which a URI leaves what it begins with, however they are written.
+_DOTS = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?:/|;|%2f|%5c|$)", re.IGNORECASE)
 # RFC 1123 section 2.1, and `_`, which names of containers have.
 _LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # Browsers take what ends in a number for an IPv4 address.
@@ -38,6 +40,8 @@ class RegisteredClient(OAuthClientInformationFull):
     approved: bool = Field(default=True, exclude=True)
     operated: bool = Field(default=False, exclude=True)
     """Added by the operator, not by itself."""
+    vouched_for: bool = Field(default=False, exclude=True)
+    """Added or approved by the operator: its redirect URIs are not just a stranger's word."""
     introspects: bool = Field(default=False, exclude=True)
     """May ask about the tokens of other clients: the operator said so."""
 
@@ -73,6 +77,7 @@ def from_record(client: Client) -> RegisteredClient:
         secret_digest=client.secret_digest,
         address=client.address,
         approved=client.approved_at is not None,
+        vouched_for=client.vouched_for,
     )
 
 
@@ -103,8 +108,9 @@ def destination(uri: str) -> str:
 def usable_redirect_uris(uris: list[str], schemes: tuple[str, ...]) -> list[str]:
     """Return the redirect URIs that can be registered; merely unusable ones are left out.
 
-    `schemes` are private-use schemes allowed beside the reverse-domain ones (RFC 8252 section 7.1). Raises
-    RegistrationError `invalid_redirect_uri` for a dangerous one, and where none is left.
+    `schemes` are private-use schemes, or how URIs with one must begin, beside the reverse-domain ones (RFC
+    8252 section 7.1). Raises RegistrationError `invalid_redirect_uri` for a dangerous one, and where none is
+    left.
     """
     for uri in uris:
         # What a browser would strip or skip cannot hide a scheme from this check.
@@ -135,7 +141,19 @@ def _usable(uri: str, schemes: tuple[str, ...]) -> bool:
         case "http":
             return is_loopback(uri)
         case scheme:
-            return scheme in schemes or "." in scheme
+            return scheme in schemes or "." in scheme or _begins_so(uri, schemes)
+
+
+def _begins_so(uri: str, beginnings: tuple[str, ...]) -> bool:
+    """Say whether a URI begins with one of these, up to the end of a segment, and stays below it."""
+    folded = fold_front(uri)
+    if _DOTS.search(folded.partition("?")[0]):
+        return False
+    return any(
+        folded == beginning or folded.startswith(tuple(beginning.rstrip("/") + end for end in "/?"))
+        for beginning in beginnings
+        if ":" in beginning
+    )
 
 
 def _is_host(netloc: str) -> bool:

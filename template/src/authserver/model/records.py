@@ -20,6 +20,16 @@ class Client:
     approved_at: float | None
     completed_at: float | None
 
+    @property
+    def vouched_for(self) -> bool:
+        """Whether an operator added or approved it.
+
+        One that registers where all may is approved in the same moment, but not used yet.
+        """
+        if self.approved_at is None:
+            return False
+        return self.approved_at != self.created_at or self.completed_at == self.created_at
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -21,6 +21,7 @@ from authserver.pages.languages import Language, spoken
 STYLE_PATH = "/assets/style.css"
 OWN_STYLE_PATH = "/assets/branding.css"
 LOGO_PATH = "/assets/logo.svg"
+ASSETS = (STYLE_PATH, OWN_STYLE_PATH, LOGO_PATH)
 
 _HERE = Path(__file__).parent
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"

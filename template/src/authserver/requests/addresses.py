@@ -9,19 +9,15 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-import structlog
 from starlette.requests import HTTPConnection
 
-from authserver import limits
+from authserver.requests.warned import warn_once
 from authserver.settings import CoreSettings
 
 Address = IPv4Address | IPv6Address
 
 # As Azure, IIS and others write a hop: quoted, in brackets, with a port, with the zone of a link.
 _WRITTEN = re.compile(r'"?(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([0-9.]+)(?::\d+)?|([^"%]+)(?:%[^"]*)?)"?')
-
-_log = structlog.get_logger("authserver")
-_warned: set[tuple[str, str]] = set()
 
 
 def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
@@ -31,12 +27,12 @@ def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
     if not forwarded:
         return _network(peer)
     if not is_among(peer, settings.trusted_proxies):
-        _warn("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", peer)
+        warn_once("X-Forwarded-For is ignored: its sender is not in AUTH_TRUSTED_PROXIES", peer)
         return _network(peer)
     farthest = peer
     for hop in reversed([hop.strip() for hop in ",".join(forwarded).split(",") if hop.strip()]):
         if _parsed(hop) is None:
-            _warn("X-Forwarded-For is ignored from where it names no address on", peer)
+            warn_once("X-Forwarded-For is ignored from where it names no address on", peer)
             break
         farthest = hop
         if not is_among(hop, settings.trusted_proxies):
@@ -65,10 +61,3 @@ def _network(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, 64), strict=False))
     return str(parsed or "unknown")
-
-
-def _warn(what: str, sender: str) -> None:
-    """Say so once for each sender: strangers must not fill the log."""
-    if (what, sender) not in _warned and len(_warned) < limits.WARNED_SENDERS:
-        _warned.add((what, sender))
-        _log.warning(what, sender=sender)

@@ -41,7 +41,7 @@ class Clients(ABC):
 
     @abstractmethod
     async def approve(self, client_id: str) -> bool:
-        """Let a waiting client be used; False if there is none."""
+        """Let a client be used, and note that the operator knows it; False if there is none."""
 
     @abstractmethod
     async def remove(self, client_id: str) -> bool:

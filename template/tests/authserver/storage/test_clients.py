@@ -139,6 +139,27 @@ async def test_a_waiting_client_can_be_approved(storage: Storage) -> None:
     assert not await storage.clients.approve("unknown")
 
 
+async def test_a_client_is_vouched_for_by_the_operator_only(storage: Storage) -> None:
+    """Attack 33: be taken for an app that the operator knows, by registering or by being used.
+    Source: RFC 9700 4.11.2.
+    """
+
+    async def vouched_for(client_id: str) -> bool:
+        found = await storage.clients.get(client_id)
+        assert found is not None
+        return found.vouched_for
+
+    await granted(storage)  # registered, allowed and used
+    waiting = Client("waiting", new_client().metadata, None, "192.0.2.1", 0, None, None)
+    for client in (waiting, replace(waiting, client_id="added", approved_at=0, completed_at=0)):
+        await add_client(storage, client)
+    told = {client_id: await vouched_for(client_id) for client_id in ("client", "waiting", "added")}
+    assert told == {"client": False, "waiting": False, "added": True}
+    for client_id in told:
+        assert await storage.clients.approve(client_id)
+        assert await vouched_for(client_id)
+
+
 async def test_removing_a_client_ends_its_tokens(storage: Storage) -> None:
     _, tokens = await granted(storage)
     assert await storage.clients.remove("client")

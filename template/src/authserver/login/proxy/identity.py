@@ -3,18 +3,15 @@
 import hmac
 from dataclasses import dataclass
 
-import structlog
 from starlette.requests import Request
 
 from authserver import limits
 from authserver.browser.problems import Refusal
 from authserver.login.proxy.settings import Settings
 from authserver.requests.addresses import is_among
+from authserver.requests.warned import warn_once
 
 SECRET_HEADER = "auth-proxy-secret"  # noqa: S105  # its name
-
-_log = structlog.get_logger("authserver")
-_warned: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +44,11 @@ def is_name(name: str) -> bool:
 def _check_sender(request: Request, settings: Settings, secret: bytes | None) -> None:
     # The socket's peer: X-Forwarded-For says where a request began, and anybody can begin with one.
     peer = request.client.host if request.client else "unknown"
+    header = settings.proxy_user_header
     if not is_among(peer, settings.proxy_peers):
-        _warn(peer, "AUTH_PROXY_PEERS", f"{settings.proxy_user_header} is refused: its sender is not in")
+        warn_once(f"{header} is refused: its sender is not in AUTH_PROXY_PEERS", peer)
     elif secret is not None and not _shows(request, secret):
-        _warn(peer, "AUTH_PROXY_SECRET", f"{settings.proxy_user_header} is refused: its sender shows no")
+        warn_once(f"{header} is refused: its sender shows no AUTH_PROXY_SECRET", peer)
     else:
         return
     raise Refusal("proxy_untrusted", status=403)
@@ -59,12 +57,6 @@ def _check_sender(request: Request, settings: Settings, secret: bytes | None) ->
 def _shows(request: Request, secret: bytes) -> bool:
     shown = [value for _, value in _headers(request, SECRET_HEADER)]
     return len(shown) == 1 and hmac.compare_digest(shown[0], secret)
-
-
-def _warn(peer: str, setting: str, text: str) -> None:
-    if (peer, setting) not in _warned and len(_warned) < limits.WARNED_SENDERS:
-        _warned.add((peer, setting))
-        _log.warning(f"{text} {setting}", sender=peer)
 
 
 def _scopes(request: Request, settings: Settings) -> tuple[str, ...] | None:

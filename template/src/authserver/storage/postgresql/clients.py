@@ -51,7 +51,7 @@ class PostgreSQLClients(Subject, Clients):
     async def approve(self, client_id: str) -> bool:
         return await self._said(
             """
-            UPDATE authserver.clients SET approved_at = coalesce(approved_at, authserver.now())
+            UPDATE authserver.clients SET approved_at = authserver.now()
             WHERE client_id = $1
             RETURNING true
             """,

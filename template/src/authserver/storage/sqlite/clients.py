@@ -43,9 +43,7 @@ class SQLiteClients(Kept, Clients):
 
     @written
     def approve(self, db: sqlite3.Connection, now: float, client_id: str) -> bool:
-        approved = db.execute(
-            "UPDATE clients SET approved_at = coalesce(approved_at, ?) WHERE client_id = ?", (now, client_id)
-        )
+        approved = db.execute("UPDATE clients SET approved_at = ? WHERE client_id = ?", (now, client_id))
         return approved.rowcount > 0
 
     async def remove(self, client_id: str) -> bool:

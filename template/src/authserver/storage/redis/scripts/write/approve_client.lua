@@ -1,5 +1,5 @@
 local client = read("clients", argument())
-if client and not client.approved_at then
+if client then
   client.approved_at = text(now)
   store("clients", client)
 end
