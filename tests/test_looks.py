@@ -82,6 +82,22 @@ def sign_out(page: Page, server: Server) -> None:
     expect(page.locator("form")).to_have_count(0)
 
 
+def look_at_the_offer(look: Looks, server: Server, page: Page, callback: str) -> None:
+    """Allow an app, let it call what it may not, and let it ask again."""
+    client = OAuthClient(server, redirect_uris=[callback], client_name="Example app")
+    page.goto(client.authorization_url())
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    tokens = client.redeem(answered(page.url)["code"]).json()
+    assert call(server, tokens["access_token"], name="add_note", arguments={"text": "x"}).status_code == 403
+    page.goto(client.authorization_url())
+    look(page, "consent-offer")
+    page.locator("input[name='also:notes:write']").check()
+    page.locator("button[value=allow]").click()
+    expect(page.get_by_role("heading")).to_have_text("Back")
+    assert client.redeem(answered(page.url)["code"]).json()["scope"] == "notes:read notes:write"
+
+
 def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callback: str) -> None:
     server = serve("password", AUTH_REMEMBER_CONSENT_DAYS="30")
     look = Looks(axe, "password", language)
@@ -110,18 +126,7 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     page.locator("button[value=allow]").click()
     expect(page.get_by_role("heading")).to_have_text("Back")
 
-    client = OAuthClient(server, redirect_uris=[callback], client_name="Example app")
-    page.goto(client.authorization_url())
-    page.locator("button[value=allow]").click()
-    expect(page.get_by_role("heading")).to_have_text("Back")
-    tokens = client.redeem(answered(page.url)["code"]).json()
-    assert call(server, tokens["access_token"], name="add_note", arguments={"text": "x"}).status_code == 403
-    page.goto(client.authorization_url())
-    look(page, "consent-offer")
-    page.locator("input[name='also:notes:write']").check()
-    page.locator("button[value=allow]").click()
-    expect(page.get_by_role("heading")).to_have_text("Back")
-    assert client.redeem(answered(page.url)["code"]).json()["scope"] == "notes:read notes:write"
+    look_at_the_offer(look, server, page, callback)
     url = authorization_url(page.context, server, callback, client_name="Example app", scope="notes:read")
     page.goto(url)
     page.locator("button[value=allow]").click()

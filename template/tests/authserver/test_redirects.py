@@ -150,13 +150,6 @@ def test_refusing_still_tells_the_app(live: Live, alice: Person) -> None:
     assert location.startswith(f"{ELSEWHERE}?error=access_denied")
 
 
-def test_too_many_sign_ins_are_no_unknown_app(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients take a 400 here for an unknown client."""
-    monkeypatch.setattr("authserver.limits.WAITING_REQUESTS_PER_ADDRESS", 0)
-    answer = live.http().get(elsewhere(live).authorization_url())
-    assert (answer.status_code, answer.json()["error"]) == (429, "temporarily_unavailable")
-
-
 @pytest.mark.parametrize(
     "uri", ["vscode://vscode.git/clone?url=x", "cursor://anysphere.cursor-deeplink/mcp/install"]
 )

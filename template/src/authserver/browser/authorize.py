@@ -27,8 +27,6 @@ from authserver.requests.reading import BadRequest, Parameters, parse_parameters
 
 # RFC 7636 section 4.2: the base64url of a SHA-256, without padding.
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
-# Of an error that is told here. Clients take a 400 for an unknown client and register again.
-_STATUS = {"access_denied": 403, "temporarily_unavailable": 429}
 
 
 async def authorize(server: Provider, request: Request) -> Response:
@@ -143,7 +141,8 @@ async def tell_error(
     vouched_for = client.vouched_for or is_loopback(redirect_uri)
     if vouched_for or await _allowed(server, request, client, redirect_uri):
         return onward
-    status = _STATUS.get(error, 400)
+    # Clients take a 400 for an unknown client, and register again.
+    status = 403 if error == "access_denied" else 400
     if not wants_page(request):
         return JSONResponse(told, status, {"Cache-Control": "no-store"})
     return pages.page(
