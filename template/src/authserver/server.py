@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from authserver import choices, routes
-from authserver.all_settings import Settings, forget_secrets, load_settings
+from authserver.all_settings import Settings, load_settings
 from authserver.crypto.keys import load_keys
 from authserver.login import Login
 from authserver.model.scopes import Scope, Scopes
@@ -68,10 +68,7 @@ class AuthorizationServer(Provider):
         """Return all routes of the authorization server; raises SettingsError."""
         self.base_url = AnyHttpUrl(self.issuer)
         self.set_mcp_path(mcp_path)
-        found = routes.create(self)
-        # Not in `open`: the parent of several workers opens the server too, and they read for themselves.
-        forget_secrets()
-        return found
+        return routes.create(self)
 
     def get_middleware(self) -> list[Middleware]:
         """Return all that stands before the routes, whatever ASGI server runs them."""

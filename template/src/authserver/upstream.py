@@ -19,6 +19,8 @@ from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette._utils import get_route_path
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
+from starlette.types import Receive
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
 from authserver.model.scopes import scopes_required_by
@@ -32,6 +34,7 @@ __all__ = [
     "get_route_path",
     "is_tested",
     "local_components",
+    "socket_peer",
     "use_patient_workers",
 ]
 
@@ -130,6 +133,16 @@ async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one 
     original = getattr(component, "_original_name", None)
     method = "tools/call" if "Tool" in type(component).__name__ else "prompts/get"
     return await component_scopes(child, method, {"name": original})
+
+
+def socket_peer(receive: Receive) -> tuple[bool, tuple[str, int] | None]:
+    """Return whether the server tells who is at the other end of the socket, and who that is.
+
+    `scope["client"]` says so until uvicorn's proxy headers, which are on in its own command, overwrite it.
+    Only uvicorn's `receive` leads to the socket; None is a socket without addresses.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    return (True, get_remote_addr(transport)) if transport is not None else (False, None)
 
 
 class PatientWorker(multiprocess.Process):

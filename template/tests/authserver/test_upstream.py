@@ -5,6 +5,8 @@ can go.
 """
 
 import inspect
+import socket
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -27,12 +29,13 @@ from oauth_client import OAuthClient, call, result
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.testclient import TestClient
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from authserver import requires
-from authserver.upstream import BearerBackend, PatientWorker, component_scopes
+from authserver.upstream import BearerBackend, PatientWorker, component_scopes, socket_peer
 
 
 def upstream_metadata() -> Any:
@@ -267,3 +270,24 @@ def test_upstream_judges_a_worker_that_has_not_started() -> None:
     worker.pong()
     assert worker.is_alive(0.01)
     assert not worker.is_alive(0.01)
+
+
+def test_upstream_overwrites_the_peer_with_what_a_header_says() -> None:
+    """So `middleware/peer.py` asks the socket, which `receive` leads to."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen[:] = [scope["client"], *socket_peer(receive)]
+        await Response("seen")(scope, receive, send)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(Config(app, lifespan="off", log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with socket.create_connection(listener.getsockname()) as visitor:
+        visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1:99\r\n\r\n")
+        assert b" 200 OK" in visitor.recv(4096)
+        assert seen == [("192.0.2.1", 99), True, visitor.getsockname()]
+    server.should_exit = True
+    thread.join()
+    listener.close()

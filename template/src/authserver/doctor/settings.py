@@ -6,11 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import SecretStr
 
 from authserver.findings import Finding, note, unsafe
 from authserver.private_files import open_to_others
-from authserver.settings import LOOPBACK_HOSTS, CoreSettings
+from authserver.settings import LOOPBACK_HOSTS, CoreSettings, secrets_among
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400
@@ -101,11 +100,7 @@ def _secrets(settings: CoreSettings) -> Iterator[Finding]:
         yield note(
             "AUTH_SECRET_KEY_PREVIOUS", "it is still set", "Run keys rewrap, and take it out a minute later"
         )
-    secret = [
-        name
-        for name, field in type(settings).model_fields.items()
-        if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
-    ]
+    secret = secrets_among(settings)
     env = Path(".env")
     held = {f"AUTH_{name.upper()}" for name in secret} & dotenv_values(env).keys()
     if held and open_to_others(env):

@@ -16,8 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authserver import background, clock, components, limits, logs
 from authserver.browser.problems import problem
 from authserver.errors import OperatorError
+from authserver.middleware.peer import with_real_peer
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
+from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import get_route_path
 
@@ -42,7 +44,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http":
-            await self._request(scope, receive, send)
+            await self._request(with_real_peer(scope, receive), receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -61,6 +63,8 @@ class Guard:
             # Servers that are not told take an application for one without a lifespan, and serve it.
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        # Here, and in no process that only starts others: those read for themselves.
+        forget_secrets(self._server.settings)
         tasks: list[asyncio.Task[None]] = []
 
         async def close() -> None:
