@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from authserver.commands import shown
 from authserver.commands.backups import back_up, purge, restore
 from authserver.commands.clients import clients
 from authserver.commands.components import list_components
@@ -28,4 +29,4 @@ def main() -> None:
     try:
         app(sys.argv[1:])
     except OperatorError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+        sys.exit(f"{Path(sys.argv[0]).name}: {shown(error)}")

@@ -19,12 +19,22 @@ from authserver.tokens import TokenFormat
 class AuthorizationServer(Provider):
     """A FastMCP server's own OAuth 2.1 authorization server."""
 
-    def __init__(self, scopes: list[Scope], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        scopes: list[Scope],
+        settings: Settings | None = None,
+        *,
+        requires_by_default: str | None = None,
+    ) -> None:
         """Define the scopes. Reads no setting and opens nothing; raises ValueError for unusable scopes.
 
-        `settings` stands in for the environment.
+        `settings` stands in for the environment. `requires_by_default` is the scope that every tool, resource
+        and prompt needs that `@requires` says nothing of, wherever it comes from (None: none).
         """
-        super().__init__(Scopes(scopes))
+        known = Scopes(scopes)
+        if requires_by_default is not None and requires_by_default not in known.names:
+            raise ValueError(f"requires_by_default: no Scope defines {requires_by_default!r}")
+        super().__init__(known, () if requires_by_default is None else (requires_by_default,))
         self._settings = settings
 
     @property

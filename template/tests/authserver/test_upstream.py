@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Live, new_person
 from fastmcp import FastMCP, FastMCPApp
+from fastmcp.exceptions import ToolError
 from fastmcp.server.auth.auth import AuthProvider
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from fastmcp.server.providers.addressing import hashed_backend_name
@@ -35,7 +36,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from authserver import requires
-from authserver.upstream import BearerBackend, PatientWorker, component_scopes, socket_peer
+from authserver.upstream import BearerBackend, PatientWorker, component_scopes, socket_peer, without_cause
 
 
 def upstream_metadata() -> Any:
@@ -246,7 +247,7 @@ def test_a_hashed_name_leads_around_no_scope(
     async def none(*_: Any) -> tuple[str, ...]:
         return ()
 
-    monkeypatch.setattr("authserver.middleware.step_up.component_scopes", none)
+    monkeypatch.setattr("authserver.middleware.step_up._scopes_needed", none)
     inside = result(call(server, token, **press))
     assert inside["isError"]
     assert "needs the scope write" in str(inside)
@@ -291,3 +292,19 @@ def test_upstream_overwrites_the_peer_with_what_a_header_says() -> None:
     server.should_exit = True
     thread.join()
     listener.close()
+
+
+@pytest.mark.anyio
+async def test_upstream_hands_the_text_of_an_unexpected_error_on() -> None:
+    """So `middleware/calls.py` takes it out; a mounted server would have to be told by itself."""
+    mcp: FastMCP[Any] = FastMCP("parent", mask_error_details=True)
+    child: FastMCP[Any] = FastMCP("child")
+
+    @child.tool
+    def fails() -> None:
+        raise ValueError("hunter2")
+
+    mcp.mount(child)
+    with pytest.raises(ToolError, match="hunter2") as raised:
+        await mcp.call_tool("fails")
+    assert without_cause(raised.value) == "Error calling tool 'fails'"

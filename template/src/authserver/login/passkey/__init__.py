@@ -40,7 +40,6 @@ from authserver.model.records import Invitation, Session
 from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import spoken
 from authserver.provider import Provider
-from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.storage.sign_ins import Bucket
@@ -149,7 +148,7 @@ class PasskeyLogin(Login):
         """Return the page with a new challenge; it counts until somebody signs in by it. Raises Refusal."""
         wait = await self._server.storage.sign_ins.take_attempt(self._buckets(request))
         if wait > 0:
-            audit(Event.SIGN_IN_SLOWED, address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_SLOWED)
             raise Refusal("slow", status=429, wait=wait)
         challenge = await self._challenge(request, "sign in", request_id)
         return form_page(
@@ -173,7 +172,7 @@ class PasskeyLogin(Login):
         try:
             subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
-            audit(Event.SIGN_IN_FAILED, address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_FAILED)
             return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
         await self._server.storage.sign_ins.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
@@ -243,7 +242,7 @@ class PasskeyLogin(Login):
         except Refused as refused:
             return await self._invitation_page(request, invitation, name=name, error=refused.reason)
         user = await invitations.claim(self._server, request, name=name, credential=(kind, passkey.dump()))
-        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
         response = see_other("/account")
         await start_session(self._server, request, response, user.subject)
         return response

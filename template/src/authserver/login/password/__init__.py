@@ -182,7 +182,7 @@ class PasswordLogin(Login):
         except Busy:
             raise Refusal("busy", status=503, wait=0) from None
         user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))
-        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
         await self._end_grants(user.subject)
         # The link stands for the password, and not for the second factor.
         return await self._second_factor.finish(request, user=user, request_id="")
