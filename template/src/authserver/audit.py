@@ -56,7 +56,19 @@ class Event(StrEnum):
     """It stood in for the second factor, and is gone. Facts: subject."""
 
     PASSKEY_COUNTER_WENT_BACK = "passkey counter went back"
-    """It was refused, since there may be a copy of the passkey. Facts: subject."""
+    """It was refused, since there may be a copy: the passkey stays on one device.
+    Facts: subject, credential.
+    """
+
+    PASSKEY_COUNTER_IGNORED = "passkey counter ignored"
+    """It did not grow, and was accepted: the passkey is on several devices, which count by themselves.
+    Facts: subject, credential.
+    """
+
+    PASSKEY_FLAGS_CHANGED = "passkey flags changed"
+    """It was refused: whether it may be on several devices is decided when it is made.
+    Facts: subject, credential.
+    """
 
     SESSIONS_ENDED = "sessions ended"
     """Somebody signed out another device, all others, or everywhere; or the operator did. Facts: subject."""

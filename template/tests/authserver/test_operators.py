@@ -23,7 +23,7 @@ from operators import Operator
 from authserver import cli, logs
 from authserver.all_settings import Settings
 from authserver.audit import Event
-from authserver.commands import quoted
+from authserver.commands import quoted, say
 from authserver.logs import printable
 from authserver.model.records import Client
 from authserver.storage import Storage
@@ -182,7 +182,11 @@ def test_what_strangers_chose_does_nothing_on_a_terminal(
     assert all(line.isprintable() for line in printed.split("\n")), printed
 
 
-def test_every_command_prints_in_the_one_way() -> None:
+def test_every_command_prints_in_the_one_way(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not quoted either: whatever a later command prints."""
+    say(HOSTILE)
+    assert capsys.readouterr().out == f"{printable(HOSTILE)}\n"
+    assert printable(HOSTILE).isprintable()
     for path in (Path(cli.__file__).parent / "commands").glob("*.py"):
         bare = re.findall(r"(?<![a-z_.])print\(", path.read_text(encoding="utf-8"))
         assert len(bare) == (2 if path.name == "__init__.py" else 0), path.name
