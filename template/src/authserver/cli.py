@@ -1,5 +1,6 @@
 """The command: `serve`, and what an operator does with users, clients and grants."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,7 +17,18 @@ from authserver.commands.serve import serve
 from authserver.commands.users import users
 from authserver.errors import OperatorError
 
-app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
+
+def _release() -> str:
+    """Return which release of authserver this is."""
+    manifest = Path(__file__).with_name("manifest.json").read_text(encoding="utf-8")
+    return f"authserver {json.loads(manifest)['release']}"
+
+
+app = App(
+    name=Path(sys.argv[0]).name,
+    help="Run the server, and manage its users, clients and grants.",
+    version=_release,
+)
 app.default(serve)
 app.command(back_up, name="backup")
 app.command(list_components, name="components")

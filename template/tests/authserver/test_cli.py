@@ -12,6 +12,8 @@ from conftest import ADDRESS
 from operators import Operator
 from ports import free_port
 
+from authserver.doctor.manifest import load_manifest
+
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
     for command in ("disable", "enable", "delete", "scopes"):
@@ -71,7 +73,13 @@ def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator
     assert line == operator.fails("--port", "9000")  # serve is the default command
 
 
-@pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]])
+def test_the_version_is_that_of_the_release(operator: Operator) -> None:
+    assert operator.types("--version") == f"authserver {load_manifest().release}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]]
+)
 def test_what_needs_no_server_imports_none(words: list[str]) -> None:
     """FastMCP takes seconds where the machine is slow."""
     program = """

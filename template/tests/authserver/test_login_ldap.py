@@ -1,5 +1,6 @@
 """Sign-in against a directory: who gets in, what they may, when that ends, and attacks on the way there."""
 
+import json
 import re
 import socket
 import threading
@@ -967,3 +968,17 @@ def test_doctor_says_who_gets_in_and_how_late_they_are_shut_out(
 ) -> None:
     settings = {**directory().settings(), "second_factor": "required", **changes}
     assert [finding.about for finding in login.checks(login.Settings.model_validate(settings))] == said
+
+
+def test_doctor_says_which_servers_do_not_answer(
+    operator: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = operator.store["ldap_servers"]
+    silent = operator.at(operator.store | {"ldap_servers": f"{there},ldaps://localhost:9"})
+    silent.fails("doctor", "--json")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [told] = [finding for finding in found if finding["about"] == "AUTH_LDAP_SERVERS"]
+    assert told["what"].startswith("ldaps://localhost:9 gives no answer (")
+    wrong = login.Settings.model_validate(operator.store | {"ldap_bind_password": "wrong"})
+    [why] = Directory(wrong).failures().values()
+    assert "the service account is refused" in why

@@ -294,6 +294,8 @@ def test_where_app_is_broken_people_can_be_disabled(
 ) -> None:
     source, told = MISTAKES[mistake]
     broken.write_text(source)
+    for name in [name for name in Settings.model_fields if name.endswith("_group_scopes")]:
+        operator.store[name] = '{"cn=staff": "notes:read"}'
     anyio.run(Live(store).on_storage, lambda storage: storage.users.add("alice", scopes=None))
     for words in ("serve", "components", "users scopes alice read"):
         line = operator.fails(*words.split())

@@ -35,10 +35,16 @@ def load_app() -> tuple["FastMCP[Any]", "AuthorizationServer"]:
 
 def without_app() -> "AuthorizationServer":
     """Return an authorization server of the same settings, without the scopes and tools of `app`."""
-    from authserver.model.scopes import Scope
+    from authserver.all_settings import load_settings
+    from authserver.model.scopes import ALL, Scope
     from authserver.server import AuthorizationServer
 
-    return AuthorizationServer([Scope("unknown", "What app/server.py would define.", default=True)])
+    # Of its scopes, those that settings give to groups: a login refuses what no `Scope` defines.
+    mapped = [value for _, value in load_settings() if isinstance(value, dict)]
+    named = {scope for scopes in mapped for text in scopes.values() for scope in text.split()} - {ALL}
+    return AuthorizationServer(
+        [Scope(name, "What app/server.py defines.", default=True) for name in sorted(named | {"unknown"})]
+    )
 
 
 def _place(error: BaseException) -> str:

@@ -39,6 +39,12 @@ def _addresses(settings: CoreSettings) -> Iterator[Finding]:
             f"{settings.public_url} is for this machine only",
             "Set it to the https address that people and their clients use",
         )
+    if settings.secure and not settings.trusted_proxies:
+        yield note(
+            "AUTH_TRUSTED_PROXIES",
+            "it is empty: all who come by the proxy that brings https count as one, and one can stop all",
+            "Set it to the address from which that proxy connects",
+        )
     for network in settings.trusted_proxies:
         if network.prefixlen < (8 if network.version == 4 else 32):
             yield unsafe(
