@@ -1,6 +1,6 @@
 """The table in docs/audit.md, made from `audit.py`: `uv run python tests/events.py` writes it.
 
-The docstring below an event says when it is written and ends with its own facts: "When. Facts: client, grant."
+The docstring below an event says when it is written and ends with its facts: "When. Facts: client, grant."
 """
 
 import ast
@@ -37,9 +37,10 @@ def described() -> dict[str, Described]:
                 ast.Assign([ast.Name(name)], ast.Constant(str(event))),
                 ast.Expr(ast.Constant(str(text))),
             ) if parts := _DOCSTRING.fullmatch(text):
-                found[name] = Described(event, " ".join(parts[1].split()), tuple(parts[2].split(", ")) if parts[2] else ())
+                facts = tuple(parts[2].split(", ")) if parts[2] else ()
+                found[name] = Described(event, " ".join(parts[1].split()), facts)
             case ast.Assign(), _:
-                raise ValueError(f"audit.py, line {member.lineno}: no docstring that says when, and 'Facts: ...'")
+                raise ValueError(f"audit.py, line {member.lineno}: no docstring 'When. Facts: ...'")
     return found
 
 
