@@ -73,6 +73,12 @@ def test_a_port_that_the_public_url_does_not_name_is_one_line(operator: Operator
     assert line == operator.fails("--port", "9000")  # serve is the default command
 
 
+def test_a_command_that_does_not_exist_is_one_line(operator: Operator) -> None:
+    assert operator.fails("user", "list") == "my-server: there is no command user. Did you mean users?"
+    assert "There are: " in operator.fails("x\x1by")
+    assert "\x1b" not in operator.fails("x\x1by")
+
+
 def test_the_version_is_that_of_the_release(operator: Operator) -> None:
     assert operator.types("--version") == f"authserver {load_manifest().release}\n"
 

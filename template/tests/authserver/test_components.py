@@ -21,6 +21,7 @@ from operators import Operator
 
 from authserver import AuthorizationServer, Scope, components, requires
 from authserver.all_settings import Settings
+from authserver.doctor.components import examine_components
 from authserver.model.scopes import Scopes
 from authserver.storage.errors import StorageUnavailable
 
@@ -301,6 +302,21 @@ def test_a_start_says_what_nobody_looked_at(start: Callable[..., Live], default:
 async def test_what_comes_of_a_description_is_listed_too() -> None:
     listed = dict(await components.list_needs(mixed(Settings(), None)))
     assert listed["tool erase_all"] == ()
+
+
+@pytest.mark.anyio
+async def test_doctor_names_what_needs_nothing_and_what_nobody_looked_at() -> None:
+    async def told(default: str | None) -> list[str]:
+        mcp = mixed(Settings(), default)
+        assert isinstance(mcp.auth, AuthorizationServer)
+        return [finding.what async for finding in examine_components(mcp, mcp.auth)]
+
+    free, unseen = await told(None)
+    assert "tool bare" in free
+    assert "tool erase_all" in free
+    assert "declared" not in free
+    assert "what Own offers was not looked at" in unseen
+    assert await told("write") == []
 
 
 # ------------------------------------------------------------------------------------- unexpected errors

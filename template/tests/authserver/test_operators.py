@@ -46,7 +46,7 @@ def commands(app: App, *above: str) -> Iterator[str]:
 def test_whatever_a_command_changes_is_written_down(
     engine: Engine, store: dict[str, str], operator: Operator, tmp_path: Path
 ) -> None:
-    """Attack 32: change accounts at the terminal, unseen. Source: OWASP ASVS 5.0 16.2.1, CWE-778."""
+    """Attack 41: change accounts at the terminal, unseen. Source: OWASP ASVS 5.0 16.2.1, CWE-778."""
     server = Live(store, registration="approval").start()
     alice = new_person(server, "alice")
     client = OAuthClient(server)
@@ -111,7 +111,7 @@ def with_key_of(old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
 def test_the_environment_does_not_say_who_the_operator_is(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attack 32: be somebody else in the audit. Source: CWE-807."""
+    """Attack 41: be somebody else in the audit. Source: CWE-807."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "somebody-else")
     with structlog.testing.capture_logs() as logged:
@@ -172,7 +172,7 @@ async def leave_traces(storage: Storage) -> None:
 def test_what_strangers_chose_does_nothing_on_a_terminal(
     words: list[str], store: dict[str, str], operator: Operator
 ) -> None:
-    """Attack 32: write to the operator's terminal, by any name that a stranger chooses.
+    """Attack 41: write to the operator's terminal, by any name that a stranger chooses.
     Source: CWE-150, OWASP ASVS 5.0 16.4.1.
     """
     server = Live(store)
@@ -226,7 +226,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 def test_the_log_says_where_an_error_was_and_none_of_its_values(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]
 ) -> None:
-    """Attack 32: read secrets in a traceback, or write to the terminal by one. Source: CWE-532, CWE-117."""
+    """Attack 41: read secrets in a traceback, or write to the terminal by one. Source: CWE-532, CWE-117."""
     output = stream()
     monkeypatch.setattr(sys, "stderr", output)
     logs.configure()
