@@ -69,6 +69,7 @@ THREATS = {
     "Shares": {"32": "pots that one stranger empties for all"},
     "Redirects": {"33": "people sent to what a stranger named"},
     "Stores and clocks that lie": {"34": "what is empty, old or somewhere else"},
+    "The operator's desk": {"41": "changes unseen, texts that act on a terminal, secrets in a traceback"},
     "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }
 

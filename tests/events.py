@@ -1,6 +1,6 @@
 """The table in docs/audit.md, made from `audit.py`: `uv run python tests/events.py` writes it.
 
-The docstring below an event says when it is written and ends with its facts: "When. Facts: client, address."
+The docstring below an event says when it is written and ends with its facts: "When. Facts: client, grant."
 """
 
 import ast
@@ -13,7 +13,7 @@ from rendering import REPOSITORY, TEMPLATE
 DOCUMENT = REPOSITORY / "docs" / "audit.md"
 SOURCE = TEMPLATE / "src" / "authserver"
 
-_DOCSTRING = re.compile(r"(.+\.) Facts: ([a-z_]+(?:, [a-z_]+)*)\.", re.DOTALL)
+_DOCSTRING = re.compile(r"(.+?\.)(?:\s+Facts: ([a-z_]+(?:, [a-z_]+)*)\.)?\s*", re.DOTALL)
 _BEGIN = "<!-- Made from audit.py by tests/events.py: do not edit below. -->\n"
 
 
@@ -37,9 +37,10 @@ def described() -> dict[str, Described]:
                 ast.Assign([ast.Name(name)], ast.Constant(str(event))),
                 ast.Expr(ast.Constant(str(text))),
             ) if parts := _DOCSTRING.fullmatch(text):
-                found[name] = Described(event, " ".join(parts[1].split()), tuple(parts[2].split(", ")))
+                facts = tuple(parts[2].split(", ")) if parts[2] else ()
+                found[name] = Described(event, " ".join(parts[1].split()), facts)
             case ast.Assign(), _:
-                raise ValueError(f"audit.py, line {member.lineno}: no docstring that ends with 'Facts: ...'")
+                raise ValueError(f"audit.py, line {member.lineno}: no docstring 'When. Facts: ...'")
     return found
 
 
@@ -72,7 +73,7 @@ def document() -> str:
     """Return what docs/audit.md must be: its own text, then the table."""
     text, begin, _ = DOCUMENT.read_text(encoding="utf-8").partition(_BEGIN)
     rows = [
-        f"| `{event.name}` | {event.when} | {', '.join(f'`{fact}`' for fact in event.facts)} |"
+        f"| `{event.name}` | {event.when} | {', '.join(f'`{fact}`' for fact in event.facts) or 'none'} |"
         for event in described().values()
     ]
     return text + begin + "\n".join(["", "| Event | When | Facts |", "|---|---|---|", *rows, ""])

@@ -4,10 +4,9 @@ import difflib
 import os
 from collections.abc import Iterable
 from functools import cache
-from typing import get_args
 
 from dotenv import dotenv_values
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from authserver import choices
 from authserver.settings import SettingsError
@@ -32,17 +31,6 @@ def load_settings() -> Settings:
         example = (Settings.model_fields[name].examples or [""])[0]
         variable = f"AUTH_{name.upper()}"
         raise SettingsError(f"{variable}: {message}. Example: {variable}={example}") from None
-
-
-def forget_secrets() -> None:
-    """Take secrets out of the environment once they are read: no program that a tool starts inherits them."""
-    secret = {
-        f"auth_{name}"
-        for name, field in Settings.model_fields.items()
-        if SecretStr in (field.annotation, *get_args(field.annotation))
-    }
-    for variable in [name for name in os.environ if name.lower() in secret]:
-        del os.environ[variable]
 
 
 def _refuse_misspelt(variables: Iterable[str]) -> None:

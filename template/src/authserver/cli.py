@@ -1,10 +1,13 @@
 """The command: `serve`, and what an operator does with users, clients and grants."""
 
+import difflib
+import json
 import sys
 from pathlib import Path
 
 from cyclopts import App
 
+from authserver.commands import CommandError, quoted, shown
 from authserver.commands.backups import back_up, purge, restore
 from authserver.commands.clients import clients
 from authserver.commands.components import list_components
@@ -15,7 +18,27 @@ from authserver.commands.serve import serve
 from authserver.commands.users import users
 from authserver.errors import OperatorError
 
-app = App(name=Path(sys.argv[0]).name, help="Run the server, and manage its users, clients and grants.")
+
+def _release() -> str:
+    """Return which release of authserver this is."""
+    manifest = Path(__file__).with_name("manifest.json").read_text(encoding="utf-8")
+    return f"authserver {json.loads(manifest)['release']}"
+
+
+def _check_name(words: list[str]) -> None:
+    """Raise CommandError where the first word is no command: `serve`, the default one, would not take it."""
+    names = [name for name in app if not name.startswith("-")]
+    if words and not words[0].startswith("-") and words[0] not in names:
+        alike = difflib.get_close_matches(words[0], names, n=1)
+        advice = f"Did you mean {alike[0]}?" if alike else f"There are: {', '.join(names)}"
+        raise CommandError(f"there is no command {quoted(words[0])}. {advice}")
+
+
+app = App(
+    name=Path(sys.argv[0]).name,
+    help="Run the server, and manage its users, clients and grants.",
+    version=_release,
+)
 app.default(serve)
 app.command(back_up, name="backup")
 app.command(list_components, name="components")
@@ -26,6 +49,7 @@ for command in (serve, users, clients, grants, keys, purge, restore, doctor):
 def main() -> None:
     """Run the command; a mistake is one line on standard error and exit code 1."""
     try:
+        _check_name(sys.argv[1:2])
         app(sys.argv[1:])
     except OperatorError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+        sys.exit(f"{Path(sys.argv[0]).name}: {shown(error)}")

@@ -8,15 +8,23 @@ from fastmcp import FastMCP
 
 from authserver.errors import OperatorError
 from authserver.model.scopes import Scopes, is_bare, scopes_required_by
-from authserver.upstream import local_components
+from authserver.upstream import RUNS_A_COMPONENT, component_scopes, local_components
 
 
 class UnsafeComponent(OperatorError):
     """A component would let everybody through, or nobody. The text names it and says what to change."""
 
 
+async def needed(
+    mcp: "FastMCP[Any]", method: Any, params: dict[str, Any], otherwise: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the scopes that a request to the MCP endpoint needs."""
+    declared = await component_scopes(mcp, method, params)
+    return declared or (otherwise if method in RUNS_A_COMPONENT else ())
+
+
 async def list_needs(mcp: "FastMCP[Any]") -> list[tuple[str, tuple[str, ...]]]:
-    """Return each component, by kind and name, with the scopes that it needs."""
+    """Return each component, by kind and name, with the scopes that `@requires` says it needs."""
     return [(_name(component), _needed(component)) async for component in local_components(mcp)]
 
 

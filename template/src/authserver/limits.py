@@ -69,6 +69,12 @@ MINIMUM_PASSWORD_CHARACTERS = 12
 MAXIMUM_PASSWORD_CHARACTERS = 1024
 """Longer than any pass phrase (64 must be allowed), and nothing that takes long to hash."""
 
+MINIMUM_PASSWORD_GUESSES = 10**9
+"""As zxcvbn counts them: two thousand years at one guess a minute, and many days for whoever has the hash."""
+
+JUDGED_PASSWORD_CHARACTERS = 32
+"""From the beginning: who begins so well needs no more, and to judge takes the longer the more there are."""
+
 MINIMUM_SECRET_KEY_CHARACTERS = 32
 """256 random bits have 44 in base64. What is shorter was thought up."""
 

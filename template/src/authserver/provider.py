@@ -50,10 +50,11 @@ T = TypeVar("T")
 class Provider(OAuthProvider):
     """The ten methods, for whatever settings, login, token format and storage `server.py` gives them."""
 
-    def __init__(self, scopes: Scopes) -> None:
-        """Take the scopes; opens nothing."""
+    def __init__(self, scopes: Scopes, otherwise: tuple[str, ...] = ()) -> None:
+        """Take the scopes, and those that a component without `@requires` needs; opens nothing."""
         super().__init__(base_url="http://127.0.0.1:8000")
         self.scopes = scopes
+        self.otherwise = otherwise
         self._storage: Storage | None = None
         self._keys: Keys | None = None
 
@@ -153,7 +154,7 @@ class Provider(OAuthProvider):
                 Share("", limits.UNUSED_CLIENTS),
             ],
         )
-        audit(Event.CLIENT_REGISTERED, client=client_info.client_id, address=client_info.address)
+        audit(Event.CLIENT_REGISTERED, client=client_info.client_id)
 
     async def authorize(self, client: OAuthClientInformationFull, params: AuthorizationParams) -> str:
         """Store the validated request under a one-time id; return the address of the sign-in page.

@@ -7,7 +7,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from authserver import choices, routes
-from authserver.all_settings import Settings, forget_secrets, load_settings
+from authserver.all_settings import Settings, load_settings
 from authserver.crypto.keys import load_keys
 from authserver.login import Login
 from authserver.model.scopes import Scope, Scopes
@@ -19,12 +19,22 @@ from authserver.tokens import TokenFormat
 class AuthorizationServer(Provider):
     """A FastMCP server's own OAuth 2.1 authorization server."""
 
-    def __init__(self, scopes: list[Scope], settings: Settings | None = None) -> None:
+    def __init__(
+        self,
+        scopes: list[Scope],
+        settings: Settings | None = None,
+        *,
+        requires_by_default: str | None = None,
+    ) -> None:
         """Define the scopes. Reads no setting and opens nothing; raises ValueError for unusable scopes.
 
-        `settings` stands in for the environment.
+        `settings` stands in for the environment. `requires_by_default` is the scope that every tool, resource
+        and prompt needs that `@requires` says nothing of, wherever it comes from (None: none).
         """
-        super().__init__(Scopes(scopes))
+        known = Scopes(scopes)
+        if requires_by_default is not None and requires_by_default not in known.names:
+            raise ValueError(f"requires_by_default: no Scope defines {requires_by_default!r}")
+        super().__init__(known, () if requires_by_default is None else (requires_by_default,))
         self._settings = settings
 
     @property
@@ -68,10 +78,7 @@ class AuthorizationServer(Provider):
         """Return all routes of the authorization server; raises SettingsError."""
         self.base_url = AnyHttpUrl(self.issuer)
         self.set_mcp_path(mcp_path)
-        found = routes.create(self)
-        # Not in `open`: the parent of several workers opens the server too, and they read for themselves.
-        forget_secrets()
-        return found
+        return routes.create(self)
 
     def get_middleware(self) -> list[Middleware]:
         """Return all that stands before the routes, whatever ASGI server runs them."""

@@ -6,10 +6,11 @@ stops the start with one line that names the variable, what is wrong and an exam
 The text below a setting is what `.env.example` says of it. A file with a secret stands with the secret.
 """
 
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -208,6 +209,22 @@ class CoreSettings(BaseSettings):
     def host(self) -> str:
         """The Host header that requests must carry."""
         return self.public_url.partition("://")[2]
+
+
+def secrets_among(settings: CoreSettings) -> list[str]:
+    """Return the names of those settings that are secrets."""
+    return [
+        name
+        for name, field in type(settings).model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    ]
+
+
+def forget_secrets(settings: CoreSettings) -> None:
+    """Take secrets out of the environment once they are read: no program that a tool starts inherits them."""
+    secret = {f"auth_{name}" for name in secrets_among(settings)}
+    for variable in [name for name in os.environ if name.lower() in secret]:
+        del os.environ[variable]
 
 
 UNSAFE_SCHEMES = (

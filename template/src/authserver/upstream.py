@@ -5,12 +5,14 @@ but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
 import re
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
 from fastmcp.server.providers.addressing import parse_hashed_backend_name
+from fastmcp.server.providers.aggregate import AggregateProvider
 from fastmcp.server.providers.fastmcp_provider import FastMCPProvider
 from fastmcp.server.providers.local_provider import LocalProvider
 from fastmcp.server.providers.wrapped_provider import _WrappedProvider
@@ -19,12 +21,15 @@ from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette._utils import get_route_path
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
+from starlette.types import Receive
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
 from authserver.model.scopes import scopes_required_by
 from authserver.provider import Provider
 
 __all__ = [
+    "RUNS_A_COMPONENT",
     "AuthContextMiddleware",
     "BearerBackend",
     "PatientWorker",
@@ -32,7 +37,10 @@ __all__ = [
     "get_route_path",
     "is_tested",
     "local_components",
+    "other_providers",
+    "socket_peer",
     "use_patient_workers",
+    "without_cause",
 ]
 
 TESTED = ((4, 2, 3), (5,))
@@ -62,8 +70,12 @@ class BearerBackend(BearerAuthBackend):
         return found
 
 
+RUNS_A_COMPONENT = ("tools/call", "resources/read", "resources/subscribe", "prompts/get")
+"""The methods that run a tool, resource or prompt, or follow one."""
+
+
 async def component_scopes(server: "FastMCP[Any]", method: Any, params: dict[str, Any]) -> tuple[str, ...]:
-    """Return the scopes that a JSON-RPC request needs: those of the tool, resource or prompt it names.
+    """Return the scopes that `requires` put on the tool, resource or prompt that a JSON-RPC request names.
 
     FastMCP's own `require_scopes` hides the component instead, and answers 200 "Unknown tool".
     """
@@ -93,22 +105,61 @@ async def local_components(server: "FastMCP[Any]") -> AsyncIterator[Any]:
 
     FastMCP's own lists ask proxied servers as well, which may be down when this one starts.
     """
-    for provider in server.providers:
-        inner = provider
-        while isinstance(inner, _WrappedProvider):
-            inner = inner._inner  # noqa: SLF001
-        if isinstance(inner, FastMCPProvider):
-            async for component in local_components(inner.server):
-                yield component
-        elif isinstance(inner, LocalProvider):
+    for provider in _providers(server):
+        if isinstance(provider, _readable()):
             for found in (
-                await inner.list_tools(),
-                await inner.list_resources(),
-                await inner.list_resource_templates(),
-                await inner.list_prompts(),
+                await provider.list_tools(),
+                await provider.list_resources(),
+                await provider.list_resource_templates(),
+                await provider.list_prompts(),
             ):
                 for component in found:
                     yield component
+
+
+def other_providers(server: "FastMCP[Any]") -> list[str]:
+    """Return the kinds of those providers whose components only they know: remote servers, the user's own."""
+    return sorted({type(one).__name__ for one in _providers(server) if not isinstance(one, _readable())})
+
+
+def without_cause(error: FastMCPError) -> str | None:
+    """Return what FastMCP says of an exception that nobody expected, without its text; None for other errors.
+
+    FastMCP hands the text on, which may hold anything; to mask it, each mounted server would have to be told.
+    What a tool says by `ToolError` is meant for callers.
+    """
+    text, cause = str(error), error.__cause__
+    return text.removesuffix(f": {cause}") if cause is not None and _UNEXPECTED.match(text) else None
+
+
+_UNEXPECTED = re.compile(r"Error (calling tool|reading resource|rendering prompt) ['\"]")
+
+
+def _readable() -> Any:
+    """Return the providers that know their components without asking anybody: also of an OpenAPI description.
+
+    That one takes half a second to import; whoever has one has imported it.
+    """
+    openapi: Any = sys.modules.get("fastmcp.server.providers.openapi")
+    return (LocalProvider, openapi.OpenAPIProvider) if openapi else (LocalProvider,)
+
+
+def _providers(server: "FastMCP[Any]") -> Iterator[Any]:
+    for provider in server.providers:
+        yield from _inner(provider)
+
+
+def _inner(provider: Any) -> Iterator[Any]:
+    match provider:
+        case _WrappedProvider():
+            yield from _inner(provider._inner)  # noqa: SLF001
+        case AggregateProvider():
+            for one in provider.providers:
+                yield from _inner(one)
+        case FastMCPProvider():
+            yield from _providers(provider.server)
+        case _:
+            yield provider
 
 
 async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one for each kind
@@ -130,6 +181,16 @@ async def _declared(component: Any) -> tuple[str, ...]:  # noqa: PLR0911  # one 
     original = getattr(component, "_original_name", None)
     method = "tools/call" if "Tool" in type(component).__name__ else "prompts/get"
     return await component_scopes(child, method, {"name": original})
+
+
+def socket_peer(receive: Receive) -> tuple[bool, tuple[str, int] | None]:
+    """Return whether the server tells who is at the other end of the socket, and who that is.
+
+    `scope["client"]` says so until uvicorn's proxy headers, which are on in its own command, overwrite it.
+    Only uvicorn's `receive` leads to the socket; None is a socket without addresses.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    return (True, get_remote_addr(transport)) if transport is not None else (False, None)
 
 
 class PatientWorker(multiprocess.Process):

@@ -184,7 +184,8 @@ class Live:
         assert isinstance(mcp.auth, AuthorizationServer)
         self.auth = mcp.auth
         app = mcp.http_app(stateless_http=True)
-        config = uvicorn.Config(app, port=self.port, log_level="critical", proxy_headers=False, ws="none")
+        # With proxy headers, as by uvicorn's own command: the guard has to see through them.
+        config = uvicorn.Config(app, port=self.port, log_level="critical", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()

@@ -41,6 +41,13 @@ class Operator:
         assert end.value.code not in (0, None)
         return str(end.value.code)
 
+    def prints(self, *words: str) -> str:
+        """Run a command; return what it printed, and its line where it failed."""
+        with pytest.raises(SystemExit) as end:
+            self._run(words)
+        printed = self._capsys.readouterr()
+        return f"{printed.out}{printed.err}{end.value.code if isinstance(end.value.code, str) else ''}"
+
     def rows(self, *words: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.types(*words, "--json").splitlines()]
 
@@ -50,6 +57,6 @@ class Operator:
                 patch.setenv(f"AUTH_{name.upper()}", value)
             load_settings.cache_clear()
             patch.setattr(sys, "argv", ["my-server", *words])
-            patch.setattr("authserver.logs.configure", lambda: None)  # pytest has its own
+            patch.setattr("authserver.logs.configure_for_operators", lambda: None)  # pytest has its own
             cli.main()
             sys.exit(0)

@@ -15,6 +15,7 @@ from ports import free_port
 
 from authserver.all_settings import Settings
 from authserver.commands.serve import _check_port
+from authserver.doctor.manifest import load_manifest
 
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
@@ -90,7 +91,19 @@ def test_a_port_that_the_public_url_does_not_name_is_one_warning(
     assert all(line.startswith(f"AUTH_PUBLIC_URL says {public_url}, ") for line in lines)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]])
+def test_a_command_that_does_not_exist_is_one_line(operator: Operator) -> None:
+    assert operator.fails("user", "list") == "my-server: there is no command user. Did you mean users?"
+    assert "There are: " in operator.fails("x\x1by")
+    assert "\x1b" not in operator.fails("x\x1by")
+
+
+def test_the_version_is_that_of_the_release(operator: Operator) -> None:
+    assert operator.types("--version") == f"authserver {load_manifest().release}\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["users", "--help"], ["users", "lst"], ["--prt", "9000"]]
+)
 def test_what_needs_no_server_imports_none(words: list[str]) -> None:
     """FastMCP takes seconds where the machine is slow."""
     program = """

@@ -967,3 +967,20 @@ def test_doctor_says_who_gets_in_and_how_late_they_are_shut_out(
 ) -> None:
     settings = {**directory().settings(), "second_factor": "required", **changes}
     assert [finding.about for finding in login.checks(login.Settings.model_validate(settings))] == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"ldap_servers": "ldaps://localhost:9"}, ["ldaps://localhost:9 gives no answer ("]),
+        ({"ldap_bind_password": "wrong"}, ["the service account is refused"]),
+    ],
+)
+def test_doctor_says_which_servers_do_not_answer(
+    store: dict[str, str], changes: dict[str, str], told: list[str]
+) -> None:
+    server = AuthorizationServer(SCOPES, Settings.model_validate(store | changes))
+    found = anyio.run(server.login.examine)
+    assert len(found) == len(told)
+    assert all(text in finding.what for text, finding in zip(told, found, strict=True))

@@ -28,6 +28,7 @@ from person import Form, Person
 
 from authserver import limits
 from authserver.all_settings import load_settings
+from authserver.audit import Event
 from authserver.login.passkey import SCRIPT_PATH, Settings
 from authserver.settings import SettingsError
 
@@ -52,7 +53,8 @@ def is_in(page: Response) -> bool:
 
 def was_refused(page: Response) -> bool:
     """Say whether the page is the sign-in again, with the error on it and a new challenge."""
-    return page.status_code == 401 and 'role="alert" data-error="wrong"' in page.text and WAY.asks(page)
+    told = re.search('role="alert" data-error="(wrong|copied|changed)"', page.text)
+    return page.status_code == 401 and told is not None and WAY.asks(page)
 
 
 # ------------------------------------------------------------------------------------------ settings
@@ -272,33 +274,58 @@ def test_what_is_no_answer_is_an_error_on_the_page(live: Live, alice: Person, se
     assert 'data-error="wrong"' in answered.text
 
 
+def security_key(live: Live, name: str) -> tuple[Person, Key]:
+    """Return somebody whose passkey stays on one device."""
+    person = new_person(live, name)
+    key = Key(key_of(person).user_handle)
+    key.flags = PRESENT | VERIFIED
+    page = person.get("/account/passkeys")
+    WAY.send(person, page, key.made(options_of(page), live.url))
+    keys[live.url, name] = key
+    return person, key
+
+
 def test_a_counter_that_goes_back_is_refused_and_audited(live: Live) -> None:
     """Attack 11b: use a copy of a passkey. Source: WebAuthn Level 3, 6.1.1, 7.2 step 21."""
-    person = new_person(live, "counting")
-    key = key_of(person)
+    person, key = security_key(live, "counting")
     for count in (1, 5):
         key.sign_count = count
         assert is_in(answer(live, person))
     for count in (5, 4, 0):
         key.sign_count = count
         with structlog.testing.capture_logs() as logged:
-            assert was_refused(answer(live, person))
-        assert "passkey counter went back" in [entry["event"] for entry in logged]
+            page = answer(live, person)
+        assert was_refused(page)
+        assert "There may be a copy of that passkey" in page.text
+        [alarm] = [entry for entry in logged if entry["event"] == "passkey counter went back"]
+        assert alarm["credential"] == f"passkey:{encode(key.id)}"
+        assert [entry["reason"] for entry in logged if entry["event"] == "sign-in failed"] == ["copied"]
     key.sign_count = 6
     assert is_in(answer(live, person))
 
 
+def test_a_synchronised_passkey_may_count_on_each_device(live: Live) -> None:
+    """Each device counts by itself, so the counter says nothing: its owner is not locked out."""
+    person = new_person(live, "synchronised")
+    key = key_of(person)
+    for count, ignored in ((1, 0), (7, 0), (7, 1), (3, 1), (0, 1), (0, 0), (4, 0)):
+        key.sign_count = count
+        with structlog.testing.capture_logs() as logged:
+            assert is_in(answer(live, person))
+        assert [entry["event"] for entry in logged].count("passkey counter ignored") == ignored
+
+
 def test_who_has_no_key_raises_no_alarm(live: Live) -> None:
     """Attack 11b: have the owner's passkey taken for a copy. Source: WebAuthn Level 3, 6.1.1."""
-    person = new_person(live, "alarmed")
-    key = key_of(person)
+    person, key = security_key(live, "alarmed")
     key.sign_count = 5
     assert is_in(answer(live, person))
     forger = Key(key.user_handle)
     forger.id = key.id
     with structlog.testing.capture_logs() as logged:
-        assert was_refused(answer(live, person, forger))
-    assert "passkey counter went back" not in [entry["event"] for entry in logged]
+        for forger.flags in (PRESENT | VERIFIED, PRESENT | VERIFIED | BACKED_UP, PRESENT | VERIFIED | 8):
+            assert was_refused(answer(live, person, forger))
+    assert {entry["event"] for entry in logged if entry["event"] in set(Event)} == {"sign-in failed"}
 
 
 def test_a_passkey_that_counts_nothing_works_again_and_again(live: Live, alice: Person) -> None:
@@ -308,8 +335,8 @@ def test_a_passkey_that_counts_nothing_works_again_and_again(live: Live, alice: 
 
 def test_of_two_uses_with_one_count_one_is_refused(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack 11b: use a passkey and its copy at the same moment. Source: WebAuthn Level 3, 7.2 step 21."""
-    person = new_person(live, "racing")
-    key_of(person).sign_count = 1
+    person, key = security_key(live, "racing")
+    key.sign_count = 1
     storage = live.auth.storage
     get = storage.sign_ins.get_credential
     others: list[bool] = []
@@ -334,7 +361,12 @@ def test_what_may_be_backed_up_is_decided_when_it_is_made(live: Live) -> None:
     assert is_in(answer(live, person))
     for flags in (PRESENT | VERIFIED, PRESENT | VERIFIED | BACKED_UP):
         key.flags = flags
-        assert was_refused(answer(live, person))
+        with structlog.testing.capture_logs() as logged:
+            page = answer(live, person)
+        assert was_refused(page)
+        assert "That passkey is not as it was made" in page.text
+        [told] = [entry for entry in logged if entry["event"] == "passkey flags changed"]
+        assert told["credential"] == f"passkey:{encode(key.id)}"
 
 
 def test_a_disabled_user_cannot_sign_in(live: Live) -> None:

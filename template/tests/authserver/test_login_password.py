@@ -17,6 +17,7 @@ from person import PASSWORD, Form, Person
 
 from authserver import limits
 from authserver.login.password import passwords
+from authserver.login.password.guessable import is_guessable
 from authserver.with_password.pool import Busy, Visitor
 
 
@@ -59,6 +60,53 @@ def test_an_unfit_password_is_refused_and_the_link_stays_good(
     assert told in page.text
     assert 'role="alert"' in page.text
     assert person.join(link).url.path == "/account"
+
+
+GUESSED = [
+    "password1234",
+    "P@ssw0rd1234",
+    "aaaaaaaaaaaa",
+    "123456789012",
+    "qwertyuiop12",
+    "abcdefghijkl",
+    "changeme1234",
+    "administrator",
+    "Summer2026!!",
+    "evelinevelin",
+    "Evelin-password",
+    "nileve-2026!!",
+    "evelin-evelin1",
+    "SampleSample1",
+    "sample-server-1",
+    "127.0.0.1:8000",
+]
+
+
+@pytest.mark.parametrize("password", GUESSED)
+def test_a_password_that_others_try_first_is_refused(live: Live, password: str) -> None:
+    """Attack 10: guess common passwords, and those that hold the user's name or the server's.
+    Source: NIST SP 800-63B 3.1.1.2, OWASP ASVS 5.0 6.2.4, 6.2.11.
+    """
+    person = Person(live, "evelin")
+    page = person.submit(
+        person.get(invite(live, "evelin")), "password", password=password, password_again=password
+    )
+    assert page.status_code == 400
+    assert "soon guess this password" in page.text
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        PASSWORD,
+        f"{PASSWORD}{'a' * 900}",
+        "kx8-vq2-mm4x",
+        "почтовый голубь",
+        "correct evelin battery sample staple",
+    ],
+)
+def test_what_is_long_or_odd_is_no_common_password(password: str) -> None:
+    assert not is_guessable(password, "evelin", "Sample", "127.0.0.1:8000")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "<script>", "ü", "x" * 65, "a/b"])
@@ -323,6 +371,7 @@ def test_a_new_password_ends_apps_where_the_operator_says_so(start: Callable[...
         ({"old_password": ""}, "password is wrong"),
         ({"password": "short", "password_again": "short"}, "12"),
         ({"password_again": NEW + "x"}, "not the same"),
+        ({"password": "password1234", "password_again": "password1234"}, "soon guess this password"),
     ],
 )
 def test_an_unfit_change_is_refused_and_told(live: Live, values: dict[str, str], told: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SCOPES
 from fastmcp import FastMCP
+from starlette.testclient import TestClient
 
 from authserver import AuthorizationServer
 from authserver.all_settings import Settings, load_settings
@@ -163,18 +164,25 @@ def test_every_setting_is_in_the_example_with_its_default() -> None:
             assert lines[f"AUTH_{name.upper()}"] == text
 
 
-def test_what_a_tool_starts_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_tool_starts_inherits_no_secret(
+    store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Attack 31: read the secret key in the environment of a program that a tool runs. Source: CWE-526."""
+    for name, value in store.items():
+        monkeypatch.setenv(f"AUTH_{name.upper()}", value)
     monkeypatch.setenv("AUTH_SECRET_KEY", "k" * 40)
     monkeypatch.setenv("auth_secret_key_previous", "p" * 40)
     monkeypatch.setenv("SECRET_KEY", "of the user's own")
     load_settings.cache_clear()
     server = AuthorizationServer(SCOPES)
-    FastMCP("app", auth=server).http_app()
-    assert server.settings.secret_key is not None
-    assert server.settings.secret_key.get_secret_value() == "k" * 40
+    app = FastMCP("app", auth=server).http_app()
     words = [sys.executable, "-c", "import os; print(dict(os.environ))"]
     inherited = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "kkkk" in inherited  # a process that only starts others needs it for them
+    with TestClient(app):
+        inherited = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert server.settings.secret_key is not None
+    assert server.settings.secret_key.get_secret_value() == "k" * 40
     assert "kkkk" not in inherited
     assert "pppp" not in inherited
     assert "of the user's own" in inherited

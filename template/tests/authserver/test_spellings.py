@@ -67,7 +67,7 @@ def test_an_array_of_calls_is_refused_unread(
         looked_up.append(words)
         return ()
 
-    monkeypatch.setattr("authserver.middleware.step_up.component_scopes", recorded)
+    monkeypatch.setattr("authserver.components.component_scopes", recorded)
     token = OAuthClient(live).tokens(alice)["access_token"]
     assert posted(live, "/mcp", token, [CHANGE] * 1000).status_code == 400
     assert (

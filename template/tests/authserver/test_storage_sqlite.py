@@ -94,6 +94,14 @@ async def test_opening_twice_applies_the_schema_once(path: Path) -> None:
     await second.close()
 
 
+async def test_a_start_that_fails_says_why(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite ends the transaction by itself where the disk is full; that is not what to tell."""
+    statements = ["ROLLBACK", "SELECT the_disk_is_full"]
+    monkeypatch.setattr("authserver.storage.sqlite.schema._statements", lambda _: statements)
+    with pytest.raises(StorageUnavailable, match="the_disk_is_full"):
+        await opened(path)
+
+
 async def test_a_database_of_a_newer_release_is_left_alone(path: Path) -> None:
     await (await opened(path)).close()
     connection = sqlite3.connect(path)

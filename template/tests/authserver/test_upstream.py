@@ -5,6 +5,8 @@ can go.
 """
 
 import inspect
+import socket
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Live, new_person
 from fastmcp import FastMCP, FastMCPApp
+from fastmcp.exceptions import ToolError
 from fastmcp.server.auth.auth import AuthProvider
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from fastmcp.server.providers.addressing import hashed_backend_name
@@ -27,12 +30,13 @@ from oauth_client import OAuthClient, call, result
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.testclient import TestClient
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from authserver import requires
-from authserver.upstream import BearerBackend, PatientWorker, component_scopes
+from authserver.upstream import BearerBackend, PatientWorker, component_scopes, socket_peer, without_cause
 
 
 def upstream_metadata() -> Any:
@@ -243,7 +247,7 @@ def test_a_hashed_name_leads_around_no_scope(
     async def none(*_: Any) -> tuple[str, ...]:
         return ()
 
-    monkeypatch.setattr("authserver.middleware.step_up.component_scopes", none)
+    monkeypatch.setattr("authserver.middleware.step_up._scopes_needed", none)
     inside = result(call(server, token, **press))
     assert inside["isError"]
     assert "needs the scope write" in str(inside)
@@ -267,3 +271,40 @@ def test_upstream_judges_a_worker_that_has_not_started() -> None:
     worker.pong()
     assert worker.is_alive(0.01)
     assert not worker.is_alive(0.01)
+
+
+def test_upstream_overwrites_the_peer_with_what_a_header_says() -> None:
+    """So `middleware/peer.py` asks the socket, which `receive` leads to."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen[:] = [scope["client"], *socket_peer(receive)]
+        await Response("seen")(scope, receive, send)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(Config(app, lifespan="off", log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with socket.create_connection(listener.getsockname()) as visitor:
+        visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1:99\r\n\r\n")
+        assert b" 200 OK" in visitor.recv(4096)
+        assert seen == [("192.0.2.1", 99), True, visitor.getsockname()]
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.anyio
+async def test_upstream_hands_the_text_of_an_unexpected_error_on() -> None:
+    """So `middleware/calls.py` takes it out; a mounted server would have to be told by itself."""
+    mcp: FastMCP[Any] = FastMCP("parent", mask_error_details=True)
+    child: FastMCP[Any] = FastMCP("child")
+
+    @child.tool
+    def fails() -> None:
+        raise ValueError("hunter2")
+
+    mcp.mount(child)
+    with pytest.raises(ToolError, match="hunter2") as raised:
+        await mcp.call_tool("fails")
+    assert without_cause(raised.value) == "Error calling tool 'fails'"

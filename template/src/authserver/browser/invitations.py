@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from authserver.browser.problems import Refusal
-from authserver.crypto.secret_values import Kind, digest
+from authserver.crypto.secret_values import Kind, digest, short
 from authserver.model.records import Invitation, User
 from authserver.provider import Provider
 
@@ -27,6 +27,11 @@ async def claim(
     if user is None:
         raise Refusal("invite_gone", status=410)
     return user
+
+
+def label(request: Request) -> str:
+    """Return what the audit calls the link of this request, from which nobody can make it."""
+    return short(_digest(request))
 
 
 def _digest(request: Request) -> bytes:

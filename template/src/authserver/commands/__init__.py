@@ -5,14 +5,18 @@ when it runs: FastMCP alone takes longer to import than all else together.
 """
 # ruff: noqa: PLC0415
 
+import getpass
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from authserver.commands.app import AppError, load_app, without_app
 from authserver.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -20,28 +24,46 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON, one object a line.")]
 
+_MARKS = str.maketrans({'"': '\\"', "\\": "\\\\"})
+
 
 class CommandError(OperatorError):
     """What the operator asked for cannot be done."""
 
 
-@asynccontextmanager
-async def opened() -> AsyncIterator["AuthorizationServer"]:
-    """Open the server of `app`, with its storage, and close it afterwards; raises OperatorError."""
+@contextmanager
+def operating() -> Iterator[None]:
+    """Set up the log, and let every event say who the operator is."""
     from authserver import logs
-    from authserver.server import AuthorizationServer
+    from authserver.audit import coming_from
 
-    logs.configure()  # after the import of FastMCP, which sets up a log of its own
-    from app.server import mcp
+    logs.configure_for_operators()
+    with coming_from(address="operator", **_who()):
+        yield
 
-    server = mcp.auth
-    if not isinstance(server, AuthorizationServer):
-        raise CommandError("app/server.py must set auth=AuthorizationServer(...)")
-    await server.open()
-    try:
-        yield server
-    finally:
-        await server.close()
+
+@asynccontextmanager
+async def opened(*, needs_app: bool = False) -> AsyncIterator["AuthorizationServer"]:
+    """Open the server of `app`, with its storage, and close it afterwards; raises OperatorError.
+
+    Where `app` is broken, users and clients can be managed all the same, unless the command needs its scopes
+    or tools.
+    """
+    import fastmcp  # noqa: F401  # sets up a log of its own, before ours
+
+    with operating():
+        try:
+            _, server = load_app()
+        except AppError as error:
+            if needs_app:
+                raise
+            print(f"{shown(error)}. Going on without it.", file=sys.stderr)
+            server = without_app()
+        await server.open()
+        try:
+            yield server
+        finally:
+            await server.close()
 
 
 def require(found: bool, otherwise: str) -> None:
@@ -55,10 +77,41 @@ def when(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
 
 
+def shown(value: object) -> str:
+    """Return text that somebody else may have chosen as one line in which nothing acts on a terminal."""
+    from authserver.logs import printable
+
+    return printable(str(value))
+
+
+def quoted(value: object) -> str:
+    """Return such a value so that it ends where it seems to end: in quotes, unless it is one plain word."""
+    text = str(value)
+    safe = shown(text.translate(_MARKS))
+    return safe if text == safe and not {" ", "="} & {*text} else f'"{safe}"'
+
+
+def say(text: str) -> None:
+    """Print a line: the way of all commands, so that nothing that a stranger chose acts on the terminal."""
+    print(shown(text), flush=True)
+
+
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     """Print each row as a line; for people, without what is empty."""
     for row in rows:
-        if as_json:
-            print(json.dumps(row))
-        else:
-            print("  ".join(f"{name}={value}" for name, value in row.items() if value not in ("", None)))
+        told = [f"{name}={quoted(value)}" for name, value in row.items() if value not in ("", None)]
+        say(json.dumps(row) if as_json else "  ".join(told))
+
+
+def _who() -> dict[str, str]:
+    """Return the operating-system user; after `sudo`, which needs root to be believed, also who called it."""
+    if os.name != "posix":
+        return {"operator": getpass.getuser()}
+    import pwd
+
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, users may be numbers
+        name = str(os.getuid())
+    caller = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
+    return {"operator": name} | ({"sudo_user": caller} if caller else {})

@@ -5,30 +5,35 @@ import os
 from pathlib import Path
 
 from authserver import clock
-from authserver.commands import CommandError, opened, when
+from authserver.commands import CommandError, opened, operating, quoted, say, when
 
 
 async def purge() -> None:
     """Delete what has expired; the running server does so by itself every few minutes."""
     from authserver import background
+    from authserver.audit import Event, audit
 
     async with opened() as server:
-        print(f"{await background.purge(server)} records deleted")
+        count = await background.purge(server)
+        audit(Event.EXPIRED_DELETED, count=count)
+    say(f"{count} records deleted")
 
 
 async def back_up(file: Path, /) -> None:
     """Write all that is stored to a new file, also while the server runs. The secret key is not in it."""
     from authserver import backup
+    from authserver.audit import Event, audit
     from authserver.crypto.keys import check_value
 
     async with opened() as server:
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
-            raise CommandError(f"{file}: {error.strerror}") from None
+            raise CommandError(f"{quoted(file)}: {error.strerror}") from None
         with os.fdopen(descriptor, "w", encoding="ascii") as lines:
             count = await backup.write(server.storage, await check_value(server.storage), lines)
-    print(f"{count} records written to {file}. Keep the secret key too, in another place.")
+        audit(Event.BACKUP_WRITTEN, count=count)
+    say(f"{count} records written to {quoted(file)}. Keep the secret key too, in another place.")
 
 
 async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted: bool = False) -> None:
@@ -43,34 +48,36 @@ async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted:
     discard_encrypted
         The secret key is lost: restore under a new one, without signing keys and second factors.
     """
-    from authserver import backup, choices, logs
+    from authserver import backup, choices
     from authserver.all_settings import load_settings
+    from authserver.audit import Event, audit
     from authserver.crypto.keys import verify_key
     from authserver.storage import Storage
     from authserver.storage.errors import NotEmpty
 
-    logs.configure()
-    settings = load_settings()
-    storage: Storage = choices.storage.create(settings)
-    await storage.open()
-    try:
-        with file.open(encoding="ascii") as lines:
-            source = backup.Backup(lines)
-            records = source.records()
-            if discard_encrypted:
-                records = backup.without_sealed(records)
-            else:
-                verify_key(settings, source.check)
-            await storage.fill(backup.without_access(records) if revoke_all else records)
-    except NotEmpty:
-        raise CommandError("the store is not empty: restore into a new one") from None
-    except (OSError, UnicodeDecodeError, backup.BackupError) as error:
-        raise CommandError(f"{file}: {error}") from None
-    finally:
-        await storage.close()
+    with operating():
+        settings = load_settings()
+        storage: Storage = choices.storage.create(settings)
+        await storage.open()
+        try:
+            with file.open(encoding="ascii") as lines:
+                source = backup.Backup(lines)
+                records = source.records()
+                if discard_encrypted:
+                    records = backup.without_sealed(records)
+                else:
+                    verify_key(settings, source.check)
+                await storage.fill(backup.without_access(records) if revoke_all else records)
+            audit(Event.BACKUP_RESTORED, count=source.count)
+        except NotEmpty:
+            raise CommandError("the store is not empty: restore into a new one") from None
+        except (OSError, UnicodeDecodeError, backup.BackupError) as error:
+            raise CommandError(f"{quoted(file)}: {error}") from None
+        finally:
+            await storage.close()
     hours = (clock.now() - source.made_at) / 3600
-    print(f"{source.count} records restored, of {when(source.made_at)}, {hours:.1f} hours ago.")
+    say(f"{source.count} records restored, of {when(source.made_at)}, {hours:.1f} hours ago.")
     if discard_encrypted:
-        print("Signing keys and second factors were left out: whoever had one signs in without it now.")
+        say("Signing keys and second factors were left out: whoever had one signs in without it now.")
     if not revoke_all:
-        print("What was revoked since then is valid again. If that matters: restore with --revoke-all.")
+        say("What was revoked since then is valid again. If that matters: restore with --revoke-all.")

@@ -3,7 +3,7 @@
 
 from cyclopts import App
 
-from authserver.commands import CommandError, Json, opened, print_rows, require, when
+from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, when
 
 clients = App(name="clients", help="The apps that are registered.")
 
@@ -70,9 +70,9 @@ async def add(
             await server.register_client(client)
         except RegistrationError as error:
             raise CommandError(str(error.error_description)) from None
-    print(f"client_id: {client.client_id}")
+    say(f"client_id: {client.client_id}")
     if secret is not None:
-        print(f"client_secret: {secret}")
+        say(f"client_secret: {secret}")
 
 
 @clients.command
@@ -81,12 +81,20 @@ async def approve(client_id: str, /) -> None:
 
     Of any other, say that you know it: browsers are then sent to it with an error, too, without being asked.
     """
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.clients.approve(client_id), f"no client {client_id}")
+        require(await server.storage.clients.approve(client_id), f"no client {quoted(client_id)}")
+        audit(Event.CLIENT_APPROVED, client=client_id)
+    say(f"{quoted(client_id)} may be used.")
 
 
 @clients.command
 async def remove(client_id: str, /) -> None:
     """Remove a client with its grants and tokens."""
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.clients.remove(client_id), f"no client {client_id}")
+        require(await server.storage.clients.remove(client_id), f"no client {quoted(client_id)}")
+        audit(Event.CLIENT_REMOVED, client=client_id)
+    say(f"{quoted(client_id)} is removed, with its grants and tokens.")

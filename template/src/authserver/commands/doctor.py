@@ -3,10 +3,16 @@
 
 import json
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from authserver.commands import Json, opened
+from authserver.commands import Json, opened, say
+from authserver.commands.app import AppError, load_app
+
+if TYPE_CHECKING:
+    from authserver.findings import Finding
 
 
 async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None:
@@ -30,11 +36,26 @@ async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None
     else:
         async with opened() as server:
             found = [finding async for finding in examine(server)]
+            found += [finding async for finding in _examine_app()]
         found += [*compare(project, manifest), *left_behind(project, manifest)]
     for finding in found:
-        print(json.dumps(asdict(finding)) if as_json else finding)
+        say(json.dumps(asdict(finding)) if as_json else str(finding))
     harmful = sum(not finding.harmless for finding in found)
     if not as_json:
-        print(f"{harmful or 'nothing'} unsafe")
+        say(f"{harmful or 'nothing'} unsafe")
     if harmful:
         sys.exit(1)
+
+
+async def _examine_app() -> AsyncIterator["Finding"]:
+    """Judge the tools of `app`; that it cannot be imported hides nothing else."""
+    from authserver.doctor.components import examine_components
+    from authserver.findings import unsafe
+
+    try:
+        mcp, server = load_app()
+    except AppError as error:
+        yield unsafe("app", str(error), "Mend it: the server does not start")
+        return
+    async for finding in examine_components(mcp, server):
+        yield finding

@@ -1,10 +1,12 @@
 """`grants`: which app acts for whom."""
 
+# ruff: noqa: PLC0415
+
 from dataclasses import asdict
 
 from cyclopts import App
 
-from authserver.commands import Json, opened, print_rows, require, when
+from authserver.commands import Json, opened, print_rows, quoted, require, say, when
 
 grants = App(name="grants", help="Which app acts for whom.")
 
@@ -29,5 +31,9 @@ async def list_grants(*, as_json: Json = False) -> None:
 @grants.command
 async def revoke(grant_id: str, /) -> None:
     """Revoke a grant with its tokens."""
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.grants.revoke(grant_id), f"no living grant {grant_id}")
+        require(await server.storage.grants.revoke(grant_id), f"no living grant {quoted(grant_id)}")
+        audit(Event.GRANT_REVOKED, grant=grant_id)
+    say(f"{quoted(grant_id)} is revoked, with its tokens.")

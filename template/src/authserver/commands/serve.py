@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from authserver import limits
-from authserver.commands import opened
+from authserver.commands import opened, say
+from authserver.commands.app import load_app
 from authserver.commands.users import invitation
 
 if TYPE_CHECKING:
@@ -72,19 +73,19 @@ async def _prepare() -> None:
     """Make schema and keys before any worker starts, and the link for the first account."""
     from authserver import components
 
-    async with opened() as server:
-        from app.server import mcp
-
+    async with opened(needs_app=True) as server:
+        mcp, _ = load_app()
         await components.check(mcp, server.scopes)
-        print(f"Serving {server.resource}", flush=True)
+        say(f"Serving {server.resource}")
         if await server.storage.users.all():
             return
         if server.login.accounts_elsewhere:
-            print(f"No account yet. {server.login.accounts_elsewhere}", flush=True)
+            say(f"No account yet. {server.login.accounts_elsewhere}")
             return
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
-            print(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME", flush=True)
+            say(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME")
             return
         link = await invitation(server, None)
-        print(f"No account yet. Create the first one here, within an hour:\n\n  {link}\n", flush=True)
+        for line in ("No account yet. Create the first one here, within an hour:", "", f"  {link}", ""):
+            say(line)

@@ -1,15 +1,16 @@
 """`users`: the people who may sign in."""
 # ruff: noqa: PLC0415
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from authserver import limits
 from authserver.browser.devices import describe
-from authserver.commands import CommandError, Json, opened, print_rows, require, when
+from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, when
 from authserver.crypto import secret_values
-from authserver.crypto.secret_values import Kind, digest
+from authserver.crypto.secret_values import Kind, digest, short
 
 if TYPE_CHECKING:
     from authserver.model.records import User
@@ -20,6 +21,7 @@ users = App(name="users", help="The people who may sign in.")
 
 async def invitation(server: "AuthorizationServer", name: str | None) -> str | None:
     """Store an invitation; return its one-time link, or None where a first account is there already."""
+    from authserver.audit import Event, audit
     from authserver.model.scopes import ALL
 
     token = secret_values.new(Kind.INVITATION)
@@ -29,7 +31,15 @@ async def invitation(server: "AuthorizationServer", name: str | None) -> str | N
         scopes=[ALL],  # the first account is the operator's own
         lifetime_seconds=limits.INVITATION_SECONDS,
     )
-    return f"{server.issuer}/invite/{token}" if stored else None
+    if not stored:
+        return None
+    user = await server.storage.users.get(name) if name else None
+    audit(
+        Event.LINK_MADE,
+        invitation=short(digest(Kind.INVITATION, token)),
+        subject=user.subject if user else None,
+    )
+    return f"{server.issuer}/invite/{token}"
 
 
 @users.command
@@ -42,7 +52,7 @@ async def invite(name: str, /) -> None:
     async with opened() as server:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
-        print(await invitation(server, name))
+        say(str(await invitation(server, name)))
 
 
 @users.command(name="list")
@@ -52,7 +62,7 @@ async def list_users(*, as_json: Json = False) -> None:
         rows = [
             {
                 "name": user.name,
-                "scopes": "(default)" if user.scopes is None else " ".join(user.scopes),
+                "scopes": _scopes(user.scopes),
                 "created_at": when(user.created_at),
                 "disabled_at": when(user.disabled_at),
                 "disabled_by": user.disabled_by,
@@ -65,36 +75,65 @@ async def list_users(*, as_json: Json = False) -> None:
 
 @users.command(name="scopes")
 async def set_scopes(name: str, /, *scopes: str) -> None:
-    """Set the scopes that a user may grant: none for the default ones, '*' for all."""
+    """Set the scopes that a user may grant, '*' for all; without any, show what they are.
+
+    `users reset-scopes` goes back to the default ones.
+    """
     from authserver.model.scopes import ALL
 
-    async with opened() as server:
-        if unknown := set(scopes) - {ALL, *server.scopes.names}:
+    async with opened(needs_app=bool(scopes)) as server:
+        if scopes and (unknown := set(scopes) - {ALL, *server.scopes.names}):
             raise CommandError(
                 f"no such scope: {' '.join(sorted(unknown))}. There are: {' '.join(server.scopes.names)}"
             )
-        require(await server.storage.users.set_scopes(name, scopes or None), f"no user {name}")
+        user = await _user(server, name)
+        if scopes:
+            await _set_scopes(server, user, scopes)
+        else:
+            say(_scopes(user.scopes))
+
+
+@users.command
+async def reset_scopes(name: str, /) -> None:
+    """Let a user grant the default scopes, and no others."""
+    async with opened() as server:
+        await _set_scopes(server, await _user(server, name), None)
 
 
 @users.command
 async def disable(name: str, /) -> None:
     """Disable a user: their sessions and grants end at once, their JWTs within two seconds."""
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.users.disable(name), f"no user {name}")
+        user = await _user(server, name)
+        require(await server.storage.users.disable(name), f"no user {quoted(name)}")
+        audit(Event.ACCOUNT_DISABLED, subject=user.subject)
+    say(f"{quoted(name)} is disabled: signed out everywhere, all apps disconnected.")
 
 
 @users.command
 async def enable(name: str, /) -> None:
     """Let a disabled user sign in again."""
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.users.enable(name), f"no user {name}")
+        user = await _user(server, name)
+        require(await server.storage.users.enable(name), f"no user {quoted(name)}")
+        audit(Event.ACCOUNT_ENABLED, subject=user.subject)
+    say(f"{quoted(name)} may sign in again.")
 
 
 @users.command
 async def delete(name: str, /) -> None:
     """Delete a user with their sessions and grants."""
+    from authserver.audit import Event, audit
+
     async with opened() as server:
-        require(await server.storage.users.delete(name), f"no user {name}")
+        user = await _user(server, name)
+        require(await server.storage.users.delete(name), f"no user {quoted(name)}")
+        audit(Event.ACCOUNT_DELETED, subject=user.subject)
+    say(f"{quoted(name)} is deleted, with their sessions and grants.")
 
 
 @users.command
@@ -125,13 +164,16 @@ async def sign_out(name: str, /, *, apps: bool = False) -> None:
     apps
         Disconnect all their apps, too.
     """
+    from authserver.audit import Event, audit
     from authserver.browser.apps import disconnect
 
     async with opened() as server:
         user = await _user(server, name)
         await server.storage.sign_ins.end_sessions(user.subject)
+        audit(Event.SESSIONS_ENDED, subject=user.subject)
         if apps:
             await disconnect(server, user.subject)
+    say(f"{quoted(name)} is signed out of all browsers{', and all apps are disconnected' if apps else ''}.")
 
 
 @users.command
@@ -154,6 +196,8 @@ async def remove_credential(name: str, kind: str, /) -> None:
     kind
         What `users credentials` shows, or what stands before its colon: all of those.
     """
+    from authserver.audit import Event, audit
+
     async with opened() as server:
         user = await _user(server, name)
         found = [
@@ -161,14 +205,28 @@ async def remove_credential(name: str, kind: str, /) -> None:
             for one in await server.storage.sign_ins.list_credentials(user.subject)
             if kind in (one, one.partition(":")[0])
         ]
-        require(bool(found), f"{name} has no {kind}")
+        require(bool(found), f"{quoted(name)} has no {quoted(kind)}")
         for one in found:
             await server.storage.sign_ins.delete_credential(user.subject, one)
+            audit(Event.CREDENTIAL_REMOVED, subject=user.subject, credential=one)
         await server.storage.sign_ins.end_sessions(user.subject)
+    say(f"{quoted(name)} is without {', '.join(map(quoted, found))}, and signed out everywhere.")
+
+
+async def _set_scopes(server: "AuthorizationServer", user: "User", scopes: tuple[str, ...] | None) -> None:
+    from authserver.audit import Event, audit
+
+    require(await server.storage.users.set_scopes(user.name, scopes), f"no user {quoted(user.name)}")
+    audit(Event.SCOPES_SET, subject=user.subject, scope=None if scopes is None else " ".join(scopes))
+    say(f"{quoted(user.name)} may grant {_scopes(scopes)}.")
+
+
+def _scopes(scopes: Sequence[str] | None) -> str:
+    return "(default)" if scopes is None else " ".join(scopes) or "(none)"
 
 
 async def _user(server: "AuthorizationServer", name: str) -> "User":
     user = await server.storage.users.get(name)
     if user is None:
-        raise CommandError(f"no user {name}")
+        raise CommandError(f"no user {quoted(name)}")
     return user

@@ -47,6 +47,11 @@ def digest(kind: Kind, value: str) -> bytes:
     return hashlib.sha256(kind.name.encode() + b"\0" + value.encode(errors="surrogatepass")).digest()
 
 
+def short(digest: bytes) -> str:
+    """Return the 16 digits by which the audit names a secret value of which this is the digest."""
+    return digest.hex()[:16]
+
+
 def derive(key: bytes, *parts: str | bytes) -> bytes:
     """Return HMAC-SHA-256 of `parts`, each with its length, so that no two lists of parts read alike."""
     mac = hmac.new(key, digestmod=hashlib.sha256)

@@ -6,11 +6,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import SecretStr
 
 from authserver.findings import Finding, note, unsafe
 from authserver.private_files import open_to_others
-from authserver.settings import LOOPBACK_HOSTS, CoreSettings
+from authserver.settings import LOOPBACK_HOSTS, CoreSettings, secrets_among
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400
@@ -39,6 +38,12 @@ def _addresses(settings: CoreSettings) -> Iterator[Finding]:
             "AUTH_PUBLIC_URL",
             f"{settings.public_url} is for this machine only",
             "Set it to the https address that people and their clients use",
+        )
+    if settings.secure and not settings.trusted_proxies:
+        yield note(
+            "AUTH_TRUSTED_PROXIES",
+            "it is empty: all who come by the proxy that brings https count as one, and one can stop all",
+            "Set it to the address from which that proxy connects",
         )
     for network in settings.trusted_proxies:
         if network.prefixlen < (8 if network.version == 4 else 32):
@@ -114,11 +119,7 @@ def _secrets(settings: CoreSettings) -> Iterator[Finding]:
         yield note(
             "AUTH_SECRET_KEY_PREVIOUS", "it is still set", "Run keys rewrap, and take it out a minute later"
         )
-    secret = [
-        name
-        for name, field in type(settings).model_fields.items()
-        if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
-    ]
+    secret = secrets_among(settings)
     env = Path(".env")
     held = {f"AUTH_{name.upper()}" for name in secret} & dotenv_values(env).keys()
     if held and open_to_others(env):

@@ -5,22 +5,28 @@ It turns storage failures into 503 and lets no traceback out.
 
 import asyncio
 import re
-import traceback
+import secrets
 from typing import Any
 
 import structlog
+from fastmcp import FastMCP
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from authserver import background, clock, components, limits, logs, pages
+from authserver.audit import coming_from
 from authserver.browser import front
 from authserver.browser.problems import problem
 from authserver.errors import OperatorError
+from authserver.middleware.calls import guard_calls
+from authserver.middleware.peer import with_real_peer
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
+from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
-from authserver.upstream import get_route_path
+from authserver.upstream import get_route_path, other_providers
 
 _log = structlog.get_logger("authserver")
 
@@ -43,19 +49,23 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http":
-            await self._request(scope, receive, send)
+            await self._request(with_real_peer(scope, receive), receive, send)
         else:
             await self._app(scope, receive, send)
 
     # ------------------------------------------------------------------------------------ lifespan
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        logs.configure_under_another_command()
         logs.silence_access_logs()
         # A redirect that adds or takes a slash is made from what the request says of scheme and host.
         scope["app"].router.redirect_slashes = False
         scope["app"].router.default = self._no_route
         try:
-            await components.check(scope["app"].state.fastmcp_server, self._server.scopes)
+            mcp = scope["app"].state.fastmcp_server
+            await components.check(mcp, self._server.scopes)
+            guard_calls(mcp, self._server.otherwise)
+            self._tell_what_nobody_looked_at(mcp)
             await self._server.open()
             await self._server.tokens.catch_up()
         except OperatorError as error:
@@ -63,6 +73,8 @@ class Guard:
             # Servers that are not told take an application for one without a lifespan, and serve it.
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
+        # Here, and in no process that only starts others: those read for themselves.
+        forget_secrets(self._server.settings)
         tasks: list[asyncio.Task[None]] = []
 
         async def close() -> None:
@@ -83,11 +95,22 @@ class Guard:
         finally:
             await close()
 
+    def _tell_what_nobody_looked_at(self, mcp: "FastMCP[Any]") -> None:
+        providers = other_providers(mcp)
+        if providers and not self._server.otherwise:
+            _log.warning(
+                "what these providers offer was not looked at, and nothing is required by default:"
+                " whoever has a token may use it, unless it checks by itself",
+                providers=providers,
+            )
+
     # ------------------------------------------------------------------------------------- request
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         started = clock.elapsed()
+        address = client_address(request, self._server.settings)
+        request_id = secrets.token_hex(8)
         status = 500
         answered = False
         named = self._names_us(request)
@@ -99,22 +122,24 @@ class Guard:
                 message["headers"] = [
                     *message["headers"],
                     *_missing(message["headers"], b"x-content-type-options", b"nosniff"),
+                    (b"x-request-id", request_id.encode()),
                     *(_missing(message["headers"], *_HSTS) if named and self._server.settings.secure else ()),
                 ]
             await send(message)
 
-        try:
-            refusal = self._wrong_host(request, named=named) or _unusable_path(request)
-            if refusal is not None:
-                await refusal(scope, receive, observe)
-                return
-            await self._app(scope, receive, observe)
-        except Exception as error:
-            if answered:
-                raise
-            await _trouble(request, error)(scope, receive, observe)
-        finally:
-            self._note(request, scope, status, clock.elapsed() - started)
+        with coming_from(address=address), bound_contextvars(request_id=request_id):
+            try:
+                refusal = self._wrong_host(request, named=named) or _unusable_path(request)
+                if refusal is not None:
+                    await refusal(scope, receive, observe)
+                    return
+                await self._app(scope, receive, observe)
+            except Exception as error:
+                if answered:
+                    raise
+                await _trouble(request, error, request_id)(scope, receive, observe)
+            finally:
+                self._note(request, scope, status, clock.elapsed() - started, address)
 
     def _names_us(self, request: Request) -> bool:
         """Say whether the Host is the public one; no other host is ours to bind to TLS, either."""
@@ -140,7 +165,7 @@ class Guard:
         else:
             await scope["app"].router.not_found(scope, receive, send)
 
-    def _note(self, request: Request, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, request: Request, scope: Scope, status: int, seconds: float, address: str) -> None:
         if get_route_path(scope) in _HEALTH:
             return
         _log.info(
@@ -149,7 +174,7 @@ class Guard:
             route=_route(scope),
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            address=client_address(request, self._server.settings),
+            address=address,
         )
 
 
@@ -174,14 +199,10 @@ def _route(scope: Scope) -> str:
     return path
 
 
-def _trouble(request: Request, error: Exception) -> Response:
+def _trouble(request: Request, error: Exception, request_id: str) -> Response:
     if isinstance(error, StorageUnavailable):
         _log.error("storage unavailable", reason=str(error))
         return problem(request, "unavailable", status=503, wait=_UNAVAILABLE_SECONDS)
     # The message of an unexpected error may hold anything, so only its kind and place are logged.
-    _log.error(
-        "unexpected error",
-        kind=type(error).__qualname__,
-        place="".join(traceback.format_tb(error.__traceback__)),
-    )
-    return problem(request, "error", status=500)
+    _log.error("unexpected error", kind=type(error).__qualname__, place=logs.place(error))
+    return problem(request, "error", status=500, request_id=request_id)

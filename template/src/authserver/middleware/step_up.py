@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authserver import limits, refused_scopes
+from authserver import components, limits, refused_scopes
 from authserver.endpoints.errors import NO_STORE
 from authserver.provider import Provider
-from authserver.upstream import component_scopes, get_route_path
+from authserver.upstream import get_route_path
 
 
 class StepUp:
@@ -46,7 +46,8 @@ class StepUp:
                 )
                 await response(scope, receive, send)
                 return
-        needed = await _scopes_needed(scope["app"].state.fastmcp_server, bytes(body))
+        mcp = scope["app"].state.fastmcp_server
+        needed = await _scopes_needed(mcp, bytes(body), self._server.otherwise)
         held = scope["auth"].scopes
         if set(needed) <= set(held):
             await self._app(scope, _replay(bytes(body), receive), send)
@@ -76,7 +77,7 @@ class StepUp:
         )
 
 
-async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> tuple[str, ...]:
+async def _scopes_needed(mcp: "FastMCP[Any]", body: bytes, otherwise: tuple[str, ...]) -> tuple[str, ...]:
     """Return what a message needs; nothing where it is none, of which the MCP endpoint says what is wrong.
 
     An array is none either (MCP 2025-06-18 took batches out): what is in it is not looked up, as it may be
@@ -88,7 +89,7 @@ async def _scopes_needed(server: "FastMCP[Any]", body: bytes) -> tuple[str, ...]
         return ()
     if not isinstance(message, dict) or not isinstance(message.get("params"), dict):
         return ()
-    return await component_scopes(server, message.get("method"), message["params"])
+    return await components.needed(mcp, message.get("method"), message["params"], otherwise)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

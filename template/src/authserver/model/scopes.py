@@ -135,13 +135,13 @@ def requires(*names: str) -> Callable[[F], F]:
 
             @functools.wraps(function)
             async def guarded(*args: Any, **kwargs: Any) -> Any:
-                _check(names)
+                check_token(names)
                 return await function(*args, **kwargs)
         else:
 
             @functools.wraps(function)
             def guarded(*args: Any, **kwargs: Any) -> Any:
-                _check(names)
+                check_token(names)
                 return function(*args, **kwargs)
 
         setattr(guarded, _MARK, names)
@@ -163,7 +163,8 @@ def is_bare(function: Callable[..., Any]) -> bool:
     return hasattr(function, _BARE) and not hasattr(function, _MARK)
 
 
-def _check(names: tuple[str, ...]) -> None:
+def check_token(names: Iterable[str]) -> None:
+    """Raise AuthorizationError unless the token of this call holds all these scopes."""
     token = get_access_token()
     missing = [name for name in names if token is None or name not in token.scopes]
     if missing:

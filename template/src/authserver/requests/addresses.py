@@ -46,6 +46,12 @@ def is_among(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> boo
     return parsed is not None and any(parsed in network for network in networks)
 
 
+def same_address(one: str, other: str) -> bool:
+    """Say whether two texts name one address, however they write it."""
+    parsed = _parsed(one)
+    return parsed is not None and parsed == _parsed(other)
+
+
 def _parsed(text: str) -> Address | None:
     """Return the address that is written here, however proxies write it; None where it is none."""
     written = _WRITTEN.fullmatch(text)

@@ -67,13 +67,13 @@ class PasswordForm:
 
     async def attempt(self, request: Request, username: str, password: str) -> User:
         """Return the user with that name and password; counts the attempt. Raises Refused."""
-        storage, address = self._server.storage, client_address(request, self._server.settings)
+        storage = self._server.storage
         user = await storage.users.get(username)
         subject = user.subject if user else None
         counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
         wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
-            audit(Event.SIGN_IN_SLOWED, address=address)
+            audit(Event.SIGN_IN_SLOWED)
             raise Refused("slow", status=429, wait=wait)
         try:
             found = await self._check(username, password, user, self._visitor(request, username, subject))
@@ -83,7 +83,7 @@ class PasswordForm:
         except Refused as refused:
             if refused.status != 401:
                 await storage.sign_ins.return_attempt(counted)
-            audit(Event.SIGN_IN_FAILED, address=address, reason=refused.reason)
+            audit(Event.SIGN_IN_FAILED, reason=refused.reason)
             raise
         await storage.sign_ins.return_attempt(counted)
         return found

@@ -17,6 +17,7 @@ from authserver.audit import Event, audit
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
 from authserver.crypto.secret_values import derive
+from authserver.findings import Finding, unsafe
 from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable
 from authserver.login.ldap.doctor import checks
@@ -102,6 +103,14 @@ class DirectoryLogin(Login):
         )
 
     # ------------------------------------------------------------------------------------- sign-in
+
+    async def examine(self) -> list[Finding]:
+        """Return which servers of the directory do not answer."""
+        failures = await self._pool.run(_OURSELVES, self._directory.failures)
+        return [
+            unsafe("AUTH_LDAP_SERVERS", f"{url} gives no answer ({why})", "Nobody can sign in without one")
+            for url, why in failures.items()
+        ]
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the second factor."""

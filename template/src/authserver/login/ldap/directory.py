@@ -104,6 +104,18 @@ class Directory:
         """Return those of the entries that there are, by id; raises Unavailable if any may be missing."""
         return self._ask(lambda connection: self._look_up(connection, ids))
 
+    def failures(self) -> dict[str, str]:
+        """Return the servers that give no answer now, or none to the service account, and why."""
+        found = {}
+        for url in self._settings.ldap_servers:
+            try:
+                with self._connection(url) as connection:
+                    if self._service:
+                        self._bind_to_search(connection, "", "")
+            except Exception as error:  # noqa: BLE001  # whatever a server sends
+                found[url] = _told(error) or type(error).__name__
+        return found
+
     # ----------------------------------------------------------------------------------- questions
 
     def _authenticate(self, connection: ldap3.Connection, name: str, password: str) -> Entry:
@@ -195,13 +207,8 @@ class Directory:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever a server sends, ldap3 must not bring us down
                 self._failed_at[url] = clock.elapsed()
-                ours = isinstance(error, _Trouble | OSError | LDAPCommunicationError | LDAPStartTLSError)
                 _log.warning(
-                    "directory server failed",
-                    server=url,
-                    kind=type(error).__name__,
-                    # Other messages may hold what the server said.
-                    reason=str(error) if ours else None,
+                    "directory server failed", server=url, kind=type(error).__name__, reason=_told(error)
                 )
         raise Unavailable
 
@@ -302,6 +309,12 @@ class Directory:
 
 class _Trouble(Exception):
     """A server answers, but not so that it can be used. The text holds nothing that it said."""
+
+
+def _told(error: Exception) -> str | None:
+    """Return the text of an error of ours; other texts may hold what the server said."""
+    ours = isinstance(error, _Trouble | OSError | LDAPCommunicationError | LDAPStartTLSError)
+    return str(error) if ours else None
 
 
 class _Tls(ldap3.Tls):

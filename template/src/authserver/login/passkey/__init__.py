@@ -29,10 +29,12 @@ from authserver.crypto.secret_values import Kind, digest
 from authserver.login import USER_NAME, AccountSection, Login
 from authserver.login.passkey.passkeys import (
     KIND,
+    Changed,
     Passkey,
     Refused,
     RelyingParty,
     WentBack,
+    is_stale,
     load,
     read_assertion,
 )
@@ -40,7 +42,6 @@ from authserver.model.records import Invitation, Session
 from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import spoken
 from authserver.provider import Provider
-from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.storage.sign_ins import Bucket
@@ -149,7 +150,7 @@ class PasskeyLogin(Login):
         """Return the page with a new challenge; it counts until somebody signs in by it. Raises Refusal."""
         wait = await self._server.storage.sign_ins.take_attempt(self._buckets(request))
         if wait > 0:
-            audit(Event.SIGN_IN_SLOWED, address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_SLOWED)
             raise Refusal("slow", status=429, wait=wait)
         challenge = await self._challenge(request, "sign in", request_id)
         return form_page(
@@ -173,7 +174,7 @@ class PasskeyLogin(Login):
         try:
             subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
-            audit(Event.SIGN_IN_FAILED, address=client_address(request, self._server.settings))
+            audit(Event.SIGN_IN_FAILED, reason=refused.reason)
             return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
         await self._server.storage.sign_ins.return_attempt(self._buckets(request))
         return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
@@ -192,14 +193,21 @@ class PasskeyLogin(Login):
             credential = await storage.sign_ins.get_credential(user.subject, assertion.kind)
             if credential is None:
                 raise Refused
+            before = load(credential.value)
+            told = {"subject": user.subject, "credential": assertion.kind}
             try:
-                passkey = self._site.used(assertion, challenge, load(credential.value), now=clock.now())
+                passkey = self._site.used(assertion, challenge, before, now=clock.now())
             except WentBack:
-                audit(Event.PASSKEY_COUNTER_WENT_BACK, subject=user.subject)
+                audit(Event.PASSKEY_COUNTER_WENT_BACK, **told)
+                raise
+            except Changed:
+                audit(Event.PASSKEY_FLAGS_CHANGED, **told)
                 raise
             if await storage.sign_ins.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
             ):
+                if is_stale(before, passkey.sign_count):
+                    audit(Event.PASSKEY_COUNTER_IGNORED, **told)
                 return user.subject
             # Used or removed somewhere else at the same moment: judged again by what is stored now.
 
@@ -243,7 +251,7 @@ class PasskeyLogin(Login):
         except Refused as refused:
             return await self._invitation_page(request, invitation, name=name, error=refused.reason)
         user = await invitations.claim(self._server, request, name=name, credential=(kind, passkey.dump()))
-        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
         response = see_other("/account")
         await start_session(self._server, request, response, user.subject)
         return response

@@ -25,6 +25,7 @@ from webauthn.helpers import (
     parse_client_data_json,
 )
 from webauthn.helpers.cose import COSEAlgorithmIdentifier
+from webauthn.helpers.exceptions import InvalidBackupFlags
 from webauthn.helpers.parse_registration_credential_json import parse_registration_credential_json
 from webauthn.helpers.structs import (
     AttestationConveyancePreference,
@@ -60,7 +61,17 @@ class Refused(Exception):
 
 
 class WentBack(Refused):
-    """The signature counter is not higher than it was: there may be a copy of the passkey."""
+    """The counter of a passkey that stays on one device is not higher than it was: there may be a copy."""
+
+    def __init__(self) -> None:
+        super().__init__("copied")
+
+
+class Changed(Refused):
+    """Whether the passkey may be on several devices is not as it was made, or its flags are at odds."""
+
+    def __init__(self) -> None:
+        super().__init__("changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,30 +190,41 @@ class RelyingParty:
         )
 
     def used(self, assertion: Assertion, challenge: str, passkey: Passkey, *, now: float) -> Passkey:
-        """Return the passkey as it is after this use; raises Refused, WentBack (section 7.2)."""
+        """Return the passkey as it is after this use; raises Refused, WentBack, Changed (section 7.2).
+
+        The counter of a passkey on several devices says nothing: each counts by itself (section 6.1.1).
+        """
         return _checked(self._used, assertion.credential, challenge, passkey, now)
 
     def _used(
         self, credential: AuthenticationCredential, challenge: str, passkey: Passkey, now: float
     ) -> Passkey:
         _refuse_frames(credential.response.client_data_json)
-        use = verify_authentication_response(
-            credential=credential,
-            expected_challenge=challenge.encode(),
-            expected_rp_id=self._id,
-            expected_origin=self._origin,
-            credential_public_key=base64url_to_bytes(passkey.public_key),
-            # Judged below, when the signature is known to be good: nobody else may raise that alarm.
-            credential_current_sign_count=0,
-            require_user_verification=True,
-        )
-        if max(use.new_sign_count, passkey.sign_count) > 0 and use.new_sign_count <= passkey.sign_count:
-            raise WentBack
+        try:
+            use = verify_authentication_response(
+                credential=credential,
+                expected_challenge=challenge.encode(),
+                expected_rp_id=self._id,
+                expected_origin=self._origin,
+                credential_public_key=base64url_to_bytes(passkey.public_key),
+                # Judged below, when the signature is known to be good: nobody else may raise that alarm.
+                credential_current_sign_count=0,
+                require_user_verification=True,
+            )
+        except InvalidBackupFlags:  # the last thing it looks at
+            raise Changed from None
         if (use.credential_device_type == CredentialDeviceType.MULTI_DEVICE) != passkey.backup_eligible:
-            raise Refused
+            raise Changed
+        if not passkey.backup_eligible and is_stale(passkey, use.new_sign_count):
+            raise WentBack
         return replace(
             passkey, sign_count=use.new_sign_count, backed_up=use.credential_backed_up, used_at=now
         )
+
+
+def is_stale(passkey: Passkey, sign_count: int) -> bool:
+    """Say whether a counter has not grown since the last use; a passkey that counts nothing stays at 0."""
+    return max(sign_count, passkey.sign_count) > 0 and sign_count <= passkey.sign_count
 
 
 def read_assertion(answer: str) -> Assertion:

@@ -16,8 +16,10 @@ from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
 from authserver.browser.sessions import required_session, start_session
 from authserver.login import USER_NAME, AccountSection, Login
+from authserver.login.password.guessable import is_guessable
 from authserver.login.password.passwords import Passwords
 from authserver.model.records import Credential, Invitation, Session, User
+from authserver.pages import server_name
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
 from authserver.with_password.form import PasswordForm, Refused
@@ -124,7 +126,7 @@ class PasswordLogin(Login):
         form, session = await posted_form(self._server, request)
         sign_in.require_fresh_sign_in(self._server, request, session)
         password = form.get("password", "")
-        if error := _unfit(password, form.get("password_again", "")):
+        if error := self._unfit(request, session.user_name, password, form.get("password_again", "")):
             return self._change_page(request, session, error=error)
         # Read before the old password is checked: whoever changes it meanwhile was first.
         credential = await self._server.storage.sign_ins.get_credential(session.subject, KIND)
@@ -177,7 +179,7 @@ class PasswordLogin(Login):
         invitation = await invitations.find(self._server, request)
         name = invitation.name or form.get("username", "").strip()
         password = form.get("password", "")
-        if error := _objection(name, password, form.get("password_again", "")):
+        if error := self._objection(request, name, password, form.get("password_again", "")):
             return self._invitation_page(request, invitation, name=name, error=error)
         try:
             # Who has a link is no stranger, and whatever comes with it counts as one.
@@ -185,25 +187,25 @@ class PasswordLogin(Login):
         except Busy:
             raise Refusal("busy", status=503, wait=0) from None
         user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))
-        audit(Event.ACCOUNT_CLAIMED, subject=user.subject)
+        audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
         await self._end_grants(user.subject)
         # The link stands for the password, and not for the second factor.
         return await self._second_factor.finish(request, user=user, request_id="")
 
+    def _objection(self, request: Request, name: str, password: str, again: str) -> str | None:
+        """Return what is wrong with a new account's name and password: a key of the strings."""
+        if not USER_NAME.fullmatch(name):
+            return "name"
+        return self._unfit(request, name, password, again)
 
-def _objection(name: str, password: str, again: str) -> str | None:
-    """Return what is wrong with a new account's name and password: a key of the strings."""
-    if not USER_NAME.fullmatch(name):
-        return "name"
-    return _unfit(password, again)
-
-
-def _unfit(password: str, again: str) -> str | None:
-    """Return what is wrong with a new password: a key of the strings."""
-    if len(password) < limits.MINIMUM_PASSWORD_CHARACTERS:
-        return "short"
-    if len(password) > limits.MAXIMUM_PASSWORD_CHARACTERS:
-        return "long"
-    if password != again:
-        return "mismatch"
-    return None
+    def _unfit(self, request: Request, name: str, password: str, again: str) -> str | None:
+        """Return what is wrong with a new password: a key of the strings."""
+        if len(password) < limits.MINIMUM_PASSWORD_CHARACTERS:
+            return "short"
+        if len(password) > limits.MAXIMUM_PASSWORD_CHARACTERS:
+            return "long"
+        if is_guessable(password, name, server_name(request), self._settings.host):
+            return "common"
+        if password != again:
+            return "mismatch"
+        return None

@@ -26,7 +26,6 @@ from authserver.model.records import Invitation, Session, User
 from authserver.model.scopes import ALL
 from authserver.pages.elsewhere import see_other
 from authserver.provider import Provider
-from authserver.requests.addresses import client_address
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import SettingsError
 
@@ -152,7 +151,7 @@ class ProxyLogin(Login):
         audit(
             Event.SIGNED_IN_WITHOUT_THE_PROXY,
             subject=user.subject,
-            address=client_address(request, self._settings),
+            invitation=invitations.label(request),
         )
         response = see_other("/account")
         session = await start_session(self._server, request, response, user.subject)

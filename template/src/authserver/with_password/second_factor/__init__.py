@@ -23,7 +23,6 @@ from authserver.findings import Finding, note
 from authserver.model.records import Session, User
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
-from authserver.requests.addresses import client_address
 from authserver.requests.reading import BadRequest, parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.with_password.second_factor import enrolment, waiting
@@ -133,8 +132,7 @@ class SecondFactor:
             return "slow", wait
         left = factor.used(code)
         if left is None or not await self._kept.put(subject, left, counter):
-            address = client_address(request, self._server.settings)
-            audit(Event.SECOND_FACTOR_FAILED, subject=subject, address=address)
+            audit(Event.SECOND_FACTOR_FAILED, subject=subject)
             return "wrong", None
         await self._server.storage.sign_ins.return_attempt(counted)
         if len(left.recovery) < len(factor.recovery):

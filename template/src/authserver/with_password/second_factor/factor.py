@@ -14,9 +14,10 @@ import pyotp
 from authserver import limits
 from authserver.crypto.secret_values import Kind, digest
 
-# RFC 4648 section 6, in lower case: no 0 and 1, which look like letters. 28 of them are 140 bits.
+# RFC 4648 section 6, in lower case: no 0 and 1, which look like letters. 24 of them are 120 bits:
+# more than the 112 from which on a digest is enough (NIST SP 800-63B section 3.1.2.2).
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_RECOVERY_CODE_LENGTH = 28
+_RECOVERY_CODE_LENGTH = 24
 
 
 @dataclass(frozen=True, slots=True)
