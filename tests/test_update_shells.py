@@ -15,7 +15,7 @@ pytestmark = [effort.push, effort.early]
 SHELLS = ("bash", "dash", "busybox", "zsh")
 
 OLD = {"0.2.0": 1189, "90c923b": 1269}
-"""Who has the old script: 0.2.0, and who had no tags soon after; with the byte after `copier update` there."""
+"""Who has the old script: 0.2.0, and who had no tags soon after; the byte after `copier update`."""
 
 
 @pytest.fixture

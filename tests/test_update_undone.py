@@ -1,4 +1,4 @@
-"""An update that is refused, interrupted or impossible leaves all as it was; odd repositories are updated, too."""
+"""An update that is refused or interrupted leaves all as it was; odd repositories are updated, too."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ pytestmark = [effort.push, effort.early]
 
 
 def state(project: Path) -> dict[str, object]:
-    """Return all that an update may change: files, where HEAD is, branches, and what it keeps in git's folder."""
+    """Return all that an update may change, and what it keeps in git's folder."""
     own = Path(git(project, "rev-parse", "--absolute-git-dir").strip())
     return {
         "files": {name: read for name, read in files(project).items() if not name.startswith(".git/")},
@@ -36,7 +36,7 @@ def updated(project: Path) -> None:
     assert "/template\n" not in (project / ".copier-answers.yml").read_text()
 
 
-# ------------------------------------------------------------------------------------------ no commit is refused
+# ------------------------------------------------------------------------------------ no commit is refused
 
 
 def hook(name: str) -> Callable[[Path], None]:
@@ -102,12 +102,12 @@ def test_without_what_the_lock_needs_all_is_as_before(project: Path, source: Pat
     assert state(project) == before
 
 
-# ------------------------------------------------------------------------------------------------- interrupted
+# --------------------------------------------------------------------------------------------- interrupted
 
 
 @pytest.fixture
 def stopping(tmp_path: Path) -> str:
-    """A PATH on which uv sends a signal to the whole process group when it comes to a step, as Ctrl-C does."""
+    """A PATH on which uv sends a signal to the process group when it comes to a step, as Ctrl-C does."""
     folder = tmp_path / "stopping"
     folder.mkdir()
     for name in ("uv", "uvx"):
@@ -169,7 +169,8 @@ def test_one_that_was_killed_is_in_nobodys_way(project: Path, source: Path, stop
     code, _ = stopped(project, PATH=stopping, STEP="update --defaults", SIGNAL="KILL")
     assert code == -signal.SIGKILL
     after = state(project)
-    assert after.pop("left") and not before.pop("left")
+    assert after.pop("left")
+    assert not before.pop("left")
     assert after == before
     code, said = run(project)
     assert code == 0, said
@@ -224,7 +225,7 @@ def with_a_submodule(project: Path, tmp_path: Path) -> Path:
     git(
         project, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "vendor/other"
     )
-    test = "from pathlib import Path\n\n\ndef test_it() -> None:\n    assert Path('vendor/other/answer.txt').exists()\n"
+    test = "def test_it() -> None:\n    open('vendor/other/answer.txt').close()\n"
     (project / "tests/app/test_other.py").write_text(test)
     commit(project, "Another")
     shutil.rmtree(other)
