@@ -1,5 +1,6 @@
-"""The advisories that are published: in projects of releases with the flaw, they and their canaries find it."""
+"""The advisories that are published: they and their canaries find the flaw in projects that have it."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,61 +46,51 @@ def flawed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def untouched(project: Path, names: list[str], pieces: list[str]) -> None:
+def untouched(project: Path, names: list[str]) -> None:
     """Leave it."""
 
 
-def moved(project: Path, names: list[str], pieces: list[str]) -> None:
-    """Give each flawed module another name, and its users the new one."""
-    for name in names:
-        place = project / name
-        if place.name == "__init__.py":  # a package keeps its other files
-            place = place.parent
-        new = place.with_name(f"my_{place.name}")
-        place.rename(new)
-        old, becomes = _module(project, place), _module(project, new)
+def moved(project: Path, names: list[str]) -> None:
+    """Have each flawed module under another name, and nothing of it in the old place."""
+    for place in _modules(project, names):
+        place.rename(place.with_name(f"my_{place.name}"))
+        folder, name = _dotted(project, place.parent), place.stem
         for file in [
             *project.glob("src/**/*.py"),
             *project.glob("tests/**/*.py"),
             project / "pyproject.toml",
         ]:
-            text = file.read_text().replace(f"{old} ", f"{becomes} ").replace(f'{old}"', f'{becomes}"')
-            text = text.replace(f"{old}.", f"{becomes}.").replace(f"{old}:", f"{becomes}:")
-            parent, _, short = old.rpartition(".")
-            text = text.replace(
-                f"from {parent} import {short}\n", f"from {parent} import my_{short} as {short}\n"
-            )
-            for listed in (f"from {parent} import ", f"from {parent} import clock, "):
-                text = text.replace(f"{listed}{short} as", f"{listed}my_{short} as")
+            text = re.sub(rf"\b{folder}\.{name}\b", f"{folder}.my_{name}", file.read_text())
+            text = re.sub(rf"(from {folder} import .*\b){name}\b", rf"\1my_{name} as {name}", text)
             file.write_text(text)
 
 
-def _module(project: Path, place: Path) -> str:
-    return ".".join(place.relative_to(project / "src").with_suffix("").parts)
-
-
-def deleted(project: Path, names: list[str], pieces: list[str]) -> None:
-    """Have the code among the user's own, laid out in another way; only its name is left in the old place."""
-    for number, name in enumerate(names):
-        place = project / name
-        if place.suffix != ".py" or place.name in ("__init__.py", "cli.py"):
-            continue
-        mine = project / "src" / "app" / f"mine_{number}.py"
+def deleted(project: Path, names: list[str]) -> None:
+    """Have the code among the user's own, and in the old place only where it went."""
+    for place in _modules(project, names):
+        mine = project / "src" / "app" / f"my_{place.name}"
         mine.write_text(f"# Mine.\n{place.read_text()}")
-        place.write_text(
-            f"import sys\n\nfrom app import {mine.stem}\n\nsys.modules[__name__] = {mine.stem}\n"
-        )
+        alias = f"import sys\n\nfrom app import {mine.stem}\n\nsys.modules[__name__] = {mine.stem}\n"
+        place.write_text(alias)
 
 
-def edited(project: Path, names: list[str], pieces: list[str]) -> None:
-    """Work on the file, around the flaw."""
+def _modules(project: Path, names: list[str]) -> list[Path]:
+    """Return the flawed modules; of the storage a part, since a package is no module."""
+    return [project / name for name in names if name.endswith(".py") and "/__init__" not in name]
+
+
+def _dotted(project: Path, folder: Path) -> str:
+    return ".".join(folder.relative_to(project / "src").parts)
+
+
+def edited(project: Path, names: list[str]) -> None:
+    """Work on the file."""
     for name in names:
-        place = project / name
-        mark = {".py": "#", ".sql": "--", ".lua": "--"}[place.suffix]
-        place.write_text(f"{place.read_text()}{mark} mine\n")
+        mark = "#" if name.endswith(".py") else "--"
+        (project / name).write_text(f"{mark} mine\n{(project / name).read_text()}")
 
 
-Change = Callable[[Path, list[str], list[str]], None]
+Change = Callable[[Path, list[str]], None]
 
 
 @effort.push
@@ -113,11 +104,10 @@ def test_doctor_and_canary_find_it_and_the_update_mends_it(
     """With the doctor that 0.2.0 has. The canary says why, and does not only fail to run."""
     told = advisory.read(source)
     project = shutil.copytree(flawed, tmp_path / "my-server")
-    names = sorted(
-        {name for path, old in told.files.items() for name in (path, *old) if (project / name).exists()}
-    )
+    listed = {name for path, old in told.files.items() for name in (path, *old)}
+    names = sorted(name for name in listed if (project / name).exists())
     assert names
-    change(project, names, told.fragments)
+    change(project, names)
     commit(project, "Mine")
     shutil.copy(TEMPLATE / told.canary, project / told.canary)
 

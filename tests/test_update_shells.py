@@ -61,18 +61,21 @@ def test_a_script_that_is_all_different_takes_its_place(project: Path, source: P
 
 
 @needs_history
-def test_where_the_old_script_is_read_on_the_new_one_takes_over(tmp_path: Path, source: Path) -> None:
-    """By lines, from the byte after `copier update`; by blocks, from the end of the old script."""
+def test_where_the_old_script_is_read_on_the_new_one_takes_over(source: Path) -> None:
+    """By lines, from the byte after `copier update`; by blocks of 1023, from 2046; or from where it ended."""
     text = (TEMPLATE / "src/authserver/update.sh").read_bytes()
+    read, run_it = b'updating="$(cat src/authserver/updating.sh)"', b'exec sh -c "$updating" update.sh'
+    branch = b'git branch --quiet -D "$branch"'
     for old, at in OLD.items():
         was = git(source, "show", f"{old}:template/src/authserver/update.sh").encode()
         before, _, rest = was.partition(b"\ncopier update ")
         assert at == len(before) + len(b"\ncopier update ") + rest.index(b"\n") + 1
         first, *then = text[at:].splitlines()
         assert set(first) == set(b"#")
-        assert then == [
-            b'updating="$(cat src/authserver/updating.sh)"',
-            b"undo",
-            b'exec sh -c "$updating" update.sh',
-        ]
+        assert then[:3] == [read, b"undo", run_it]
+        assert was[:2046].splitlines()[-1] in (
+            b'git commit --quiet -m "Update authserver to $release"',
+            b"test ! -e uv.lock || uv ",
+        )
+        assert text[2046:].splitlines()[:5] == [b" 2> /dev/null || :", read, b"undo", branch, run_it]
         assert len(text) < len(was)

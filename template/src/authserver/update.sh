@@ -12,11 +12,59 @@ set -eu
 cd "$(dirname "$0")/../.."
 exec sh -c "$(cat src/authserver/updating.sh)" update.sh "$@"
 
-# What follows is for the one update from 0.2.0, whose script was all in this file. A shell that reads line by line, as
-# bash does, goes on below once Copier has put this file in its place: at byte 1189 (release 0.2.0) or 1269 (what came
-# soon after it). It takes the old way back, and lets the new script do all of it. A shell that had read all
-# of the old one ends as that did; it may read on, but not before byte 2347: so this file is shorter.
-######################################################################################################
+# What follows is for the one update from 0.2.0, whose script was all in this file. Copier puts this file in its
+# place while the shell reads. bash reads line by line: it goes on at byte 1189 (0.2.0) or 1269 (who had no tags,
+# soon after). It takes the old way back, and the new script does all of it.
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+####################################################################################################################################################################################
 updating="$(cat src/authserver/updating.sh)"
 undo
 exec sh -c "$updating" update.sh
+
+# busybox reads 1023 bytes at a time: it goes on at byte 2046, in the middle of a line about `git commit` or `uv lock`,
+# which comes to nothing. The branch is its own, made a line before.
+##############################################################################################################
+##############################################################################################################
+##############################################################################################################
+##############################################################################################################
+###############################################
+ 2> /dev/null || :
+updating="$(cat src/authserver/updating.sh)"
+undo
+git branch --quiet -D "$branch"
+exec sh -c "$updating" update.sh
+
+# dash and zsh have read all of the old script. At its end they read on, at byte 2347 or later: here it has ended.
