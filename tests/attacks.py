@@ -68,9 +68,7 @@ THREATS = {
     "What is under way": {"30": "sign-ins, links and consents beside what ends access"},
     "Shares": {"32": "pots that one stranger empties for all"},
     "Stores and clocks that lie": {"34": "what is empty, old or somewhere else"},
-    "The security channel": {
-        "40": "advisories, releases and the weekly job that somebody else made or changed"
-    },
+    "The security channel": {"40": "advisories, releases and weekly jobs that others made or changed"},
     "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }
 

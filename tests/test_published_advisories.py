@@ -53,13 +53,15 @@ def untouched(project: Path, names: list[str]) -> None:
 def moved(project: Path, names: list[str]) -> None:
     """Have each flawed module under another name, and nothing of it in the old place."""
     for place in _modules(project, names):
-        place.rename(place.with_name(f"my_{place.name}"))
+        new = place.with_name(f"my_{place.name}")
+        if place.stem in ("__init__", "cli"):  # what others find by its name
+            new.write_text(place.read_text())
+            place.write_text(f"from {_dotted(project, new)} import *\n")
+            continue
+        place.rename(new)
         folder, name = _dotted(project, place.parent), place.stem
-        for file in [
-            *project.glob("src/**/*.py"),
-            *project.glob("tests/**/*.py"),
-            project / "pyproject.toml",
-        ]:
+        sources = (*project.glob("src/**/*.py"), *project.glob("tests/**/*.py"))
+        for file in (*sources, project / "pyproject.toml"):
             text = re.sub(rf"\b{folder}\.{name}\b", f"{folder}.my_{name}", file.read_text())
             text = re.sub(rf"(from {folder} import .*\b){name}\b", rf"\1my_{name} as {name}", text)
             file.write_text(text)
@@ -67,20 +69,22 @@ def moved(project: Path, names: list[str]) -> None:
 
 def deleted(project: Path, names: list[str]) -> None:
     """Have the code among the user's own, and in the old place only where it went."""
-    for place in _modules(project, names):
-        mine = project / "src" / "app" / f"my_{place.name}"
+    for number, place in enumerate(_modules(project, names)):
+        mine = project / "src" / "app" / f"mine_{number}.py"
         mine.write_text(f"# Mine.\n{place.read_text()}")
-        alias = f"import sys\n\nfrom app import {mine.stem}\n\nsys.modules[__name__] = {mine.stem}\n"
-        place.write_text(alias)
+        if place.stem in ("__init__", "cli"):
+            place.write_text(f"from {_dotted(project, mine)} import *\n")
+        else:
+            alias = f"import sys\n\nfrom app import {mine.stem}\n\nsys.modules[__name__] = {mine.stem}\n"
+            place.write_text(alias)
 
 
 def _modules(project: Path, names: list[str]) -> list[Path]:
-    """Return the flawed modules; of the storage a part, since a package is no module."""
-    return [project / name for name in names if name.endswith(".py") and "/__init__" not in name]
+    return [project / name for name in names if name.endswith(".py")]
 
 
-def _dotted(project: Path, folder: Path) -> str:
-    return ".".join(folder.relative_to(project / "src").parts)
+def _dotted(project: Path, place: Path) -> str:
+    return ".".join(place.relative_to(project / "src").with_suffix("").parts)
 
 
 def edited(project: Path, names: list[str]) -> None:
