@@ -32,7 +32,8 @@ def test_it_has_its_prose_and_its_canary(source: Path) -> None:
     told = advisory.read(source)
     prose = source.with_suffix(".md").read_text(encoding="utf-8")
     assert prose.startswith(f"# {told.id}: {told.title}\n")
-    for word in ("## Who can do what", "## What to do", "## Was it done?", "CVSS:4.0/"):
+    assert f"Severity: {told.severity}. " in prose
+    for word in ("## Who can do what", "## What to do", "## Was it done?", "## Is it mended?"):
         assert word in prose
     assert (TEMPLATE / told.canary).read_text(encoding="utf-8").startswith(f'"""Advisory {told.id}: ')
 

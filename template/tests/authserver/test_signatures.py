@@ -180,7 +180,9 @@ def test_what_is_printed_of_an_advisory_can_be_shown(operator: Operator, advisor
     for text in ("\u009b2J", "\u202egpj", "x" * 1000, ""):
         told = json.loads(advisory.read_text())
         advisory.write_text(json.dumps(told | {key: text}))
-        assert operator.fails("doctor", "--advisory", str(advisory)).isprintable()
+        line = operator.fails("doctor", "--advisory", str(advisory))
+        assert f": {key}: " in line
+        assert line.isprintable()
 
 
 def test_a_folder_is_no_file(
