@@ -110,6 +110,10 @@ newest="$(
 )"
 newest="${newest:-HEAD}"
 previous="$(answer _commit)"
+if test "$newest" = "$previous"; then
+    echo "There is no newer release."
+    exit
+fi
 
 {
     answers 1
@@ -122,13 +126,6 @@ commit() {
     git -c user.name="$name" -c user.email="$email" commit --quiet --no-verify --no-gpg-sign "$@"
 }
 commit --all -m "The template is here"
-
-copier check-update --quiet && newer=0 || newer=$?
-case $newer in
-    0) echo "There is no newer release." && exit ;;
-    2) ;;
-    *) fail "Copier cannot tell whether there is a newer release; it says why above." ;;
-esac
 
 # ------------------------------------------------------------------------------------------------ its signers
 
@@ -173,6 +170,13 @@ verified, put the maintainers' key into src/authserver/allowed_signers, which sa
 fi
 
 # ------------------------------------------------------------------------------------------------- the update
+
+copier check-update --quiet && newer=0 || newer=$?
+case $newer in
+    0) echo "There is no newer release." && exit ;;
+    2) ;;
+    *) fail "Copier cannot tell whether there is a newer release; it says why above." ;;
+esac
 
 copier update --defaults --quiet --vcs-ref "$newest" || fail "Copier could not update; it says why above."
 awk 'FNR == NR { source = source $0 "\n"; next } /^_src_path:/ { on = 1; printf "%s", source } !/^(_src_path:| )/ { on = 0 } !on' \
