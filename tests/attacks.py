@@ -70,6 +70,7 @@ THREATS = {
     "Redirects": {"33": "people sent to what a stranger named"},
     "Stores and clocks that lie": {"34": "what is empty, old or somewhere else"},
     "The operator's desk": {"41": "changes unseen, texts that act on a terminal, secrets in a traceback"},
+    "The security channel": {"40": "advisories, releases and weekly jobs that others made or changed"},
     "The user's own hands": {"31": "a guard in the wrong place, a scope that nobody defined"},
 }
 

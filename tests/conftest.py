@@ -34,8 +34,9 @@ from rendering import (
     title,
     without_history,
 )
+from updating import one_environment, project, source
 
-__all__ = ["_count_attacks"]
+__all__ = ["_count_attacks", "one_environment", "project", "source"]
 
 LEFT = pytest.StashKey[Counter[str]]()
 COVERED = pytest.StashKey[str]()

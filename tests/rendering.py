@@ -153,7 +153,7 @@ def one_for_each_answer(found: list[Answers]) -> list[Answers]:
 
 
 @cache
-def releases() -> dict[str, str]:
+def releases(repository: Path = REPOSITORY) -> dict[str, str]:
     """Return the releases, oldest first: by version, the commit that added its heading to CHANGELOG.md.
 
     Where the history is not here, there are none.
@@ -162,7 +162,7 @@ def releases() -> dict[str, str]:
     commit = ""
     if WITHOUT_HISTORY:
         return found
-    for line in git(REPOSITORY, "log", "--reverse", "-p", "-U0", "--", "CHANGELOG.md").splitlines():
+    for line in git(repository, "log", "--reverse", "-p", "-U0", "--", "CHANGELOG.md").splitlines():
         if begun := re.fullmatch(r"commit ([0-9a-f]{40})", line):
             commit = begun[1]
         elif heading := re.fullmatch(r"\+## ([0-9]+\.[0-9]+\.[0-9]+)", line):

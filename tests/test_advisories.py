@@ -13,15 +13,16 @@ import pytest
 from forks import Program, own_tests
 from manifest import PATH, entries, sha256
 from rendering import clone, commit, git, render, update
+from signer import Signer, needs_ssh_keygen
 
-pytestmark = [effort.push, effort.early]
+pytestmark = [effort.push, effort.early, needs_ssh_keygen]
 
 FLAWED_FILE = "src/authserver/model/clients.py"
 SOUND = "if asked == registered:"
 FLAWED = "if asked.startswith(registered):"
-CANARY = "tests/authserver/test_advisory_0001.py"
+CANARY = "tests/authserver/test_advisory_9001.py"
 
-CANARY_TEXT = '''"""Advisory 0001: a redirect URI was compared by how it begins."""
+CANARY_TEXT = '''"""Advisory 9001: a redirect URI was compared by how it begins."""
 
 from conftest import Live
 from oauth_client import OAuthClient
@@ -43,11 +44,15 @@ class Channel:
     template: Path
     project: Path
     advisory: Path
+    signer: Signer
 
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     template = clone(tmp_path_factory.mktemp("channel") / "template", "0.0.1")
+    signer = Signer(template.parent)
+    with (template / "template/src/authserver/allowed_signers").open("a") as signers:
+        signers.write(signer.line)
     source = template / "template" / FLAWED_FILE
     source.write_text(source.read_text().replace(SOUND, FLAWED))
     _release(template, "9.0.0")
@@ -57,13 +62,29 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     project = render(template, template.parent / "my-server", "9.0.0")
     git(project, "init", "--quiet")
     commit(project, "Start")
-    return Channel(template, project, advisory.write(template, _asked()))
+    made = _written(template)
+    signer.sign(made)
+    return Channel(template, project, made, signer)
 
 
-def _asked(*more: str) -> list[str]:
-    words = ["0001", "--title", "Compared by how it begins", "--severity", "high"]
-    words += ["--flawed", "9.0.0", "--fixed", "9.0.1", "--file", FLAWED_FILE]
-    return [*words, *(more or ("--fragment", ".startswith(registered)"))]
+def _written(template: Path, *fragments: str, file: str = FLAWED_FILE) -> Path:
+    """Write the source of the advisory, and make what it says."""
+    folder = template / "docs" / "advisories"
+    for other in folder.glob("0*.toml"):
+        other.unlink()
+    (folder / "9001.toml").write_text(
+        f"""title = "Compared by how it begins"
+severity = "high"
+since = "9.0.0"
+until = "9.0.1"
+fixed = "9.0.1"
+fragments = {json.dumps(fragments or [".startswith(registered)"])}
+[files]
+"{file}" = []
+"""
+    )
+    [made] = advisory.write(template)
+    return made
 
 
 def _release(template: Path, version: str) -> None:
@@ -178,16 +199,17 @@ def _doctor(project: Path, file: Path) -> tuple[int, str]:
     return done.returncode, ": ".join((done.stdout or done.stderr).splitlines()[0].split(": ")[:2])
 
 
-def test_an_advisory_that_could_not_tell_is_not_made(channel: Channel) -> None:
+def test_an_advisory_that_could_not_tell_is_not_made(channel: Channel, tmp_path: Path) -> None:
+    template = shutil.copytree(channel.template, tmp_path / "template")
     for fragment, why in (
         ("short", "too short"),
         ("this is in no file that was ever released", "none of the fragments"),
         ("def same_redirect_uri(asked: str, registered: str)", "still has a fragment"),
     ):
         with pytest.raises(advisory.CannotTell, match=why):
-            advisory.write(channel.template, _asked("--fragment", fragment))
-    with pytest.raises(advisory.CannotTell, match="does not change it"):
-        advisory.write(channel.template, _asked("--file", "src/authserver/audit.py"))
+            _written(template, fragment)
+    with pytest.raises(advisory.CannotTell, match="none of the fragments"):
+        _written(template, file="src/authserver/audit.py")
 
 
 def test_other_answers_may_not_have_the_file(channel: Channel, tmp_path: Path) -> None:
@@ -196,6 +218,7 @@ def test_other_answers_may_not_have_the_file(channel: Channel, tmp_path: Path) -
     file |= {"path": "src/authserver/login/ldap/directory.py", "answers": {"login": ["ldap"]}}
     other = tmp_path / "other.json"
     other.write_text(json.dumps(told))
+    channel.signer.sign(other)
     project = render(channel.template, tmp_path / "my-server", "9.0.1")
     assert _doctor(project, other) == (0, "not affected: src/authserver/login/ldap/directory.py")
     assert _doctor(project, channel.advisory) == (0, "fixed: src/authserver/model/clients.py")

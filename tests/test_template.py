@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import manifest
@@ -210,10 +211,21 @@ def test_the_changelog_is_in_each_project_as_it_is(default_project: Path) -> Non
     assert inside.read_text() == (REPOSITORY / "CHANGELOG.md").read_text()
 
 
-def test_only_one_action_is_used_and_it_is_pinned() -> None:
+def test_few_actions_are_used_and_they_are_pinned() -> None:
     for path in [*REPOSITORY.glob(".github/workflows/*"), *TEMPLATE.glob(".github/workflows/*")]:
         for used in re.findall(r"uses: (\S+)", path.read_text()):
-            assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", used), path
+            assert re.fullmatch(r"actions/(checkout|(up|down)load-artifact)@[0-9a-f]{40}", used), path
+
+
+def test_uv_and_copier_are_of_the_versions_that_were_tested() -> None:
+    """A newer one may do otherwise, or be somebody else's."""
+    updating = (TEMPLATE / "src/authserver/updating.sh").read_text(encoding="utf-8")
+    assert f"'copier=={version('copier')}'" in updating
+    forges = [*TEMPLATE.glob(".github/workflows/*"), TEMPLATE / ".gitlab/authserver.yml"]
+    installed = [words for path in forges for words in re.findall(r"pip install (.+)", path.read_text())]
+    assert len(installed) >= 5
+    assert len(set(installed)) == 1
+    assert re.fullmatch(r"uv==\d+\.\d+\.\d+", installed[0])
 
 
 def test_no_text_of_the_pages_lies_about_unused() -> None:

@@ -16,6 +16,7 @@ class Level(StrEnum):
     MISSING = "missing"
     FIXED = "fixed"
     NOT_AFFECTED = "not affected"
+    NOT_VERIFIED = "not verified"
 
 
 _HARMLESS = (Level.NOTE, Level.FIXED, Level.NOT_AFFECTED)

@@ -1,70 +1,70 @@
 #!/bin/sh
 # Bring the newest release of the template into this project: on a branch of its own, and tested.
 #
-#     sh src/authserver/update.sh
+#     sh src/authserver/update.sh                    the branch, in this project
+#     sh src/authserver/update.sh --bundle FILE      the branch, not tested, in a bundle of git: for the weekly job
 #
 # All work has to be committed. Where there is nothing newer, nothing happens. Where something is to be done by
 # hand, it says what, and ends with 1; unless only tests failed, all is then as it was before.
+#
+# An update may replace this file while a shell reads it. So the work stands in updating.sh, and is read whole.
 set -eu
 cd "$(dirname "$0")/../.."
+exec sh -c "$(cat src/authserver/updating.sh)" update.sh "$@"
 
-copier() {
-    uvx --quiet 'copier>=9.19,<10' "$@"
-}
+# What follows is for the one update from 0.2.0, whose script was all in this file. Copier puts this file in its
+# place while the shell reads. bash reads line by line: it goes on at byte 1189 (0.2.0) or 1269 (who had no tags,
+# soon after). It takes the old way back, and the new script does all of it.
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+#
+####################################################################################################################################################################################
+updating="$(cat src/authserver/updating.sh)"
+undo
+exec sh -c "$updating" update.sh
 
-fail() {
-    echo "$1" >&2
-    exit 1
-}
+# busybox reads 1023 bytes at a time: it goes on at byte 2046, in the middle of a line about `git commit` or `uv lock`,
+# which comes to nothing. The branch is its own, made a line before.
+##############################################################################################################
+##############################################################################################################
+##############################################################################################################
+##############################################################################################################
+###############################################
+ 2> /dev/null || :
+updating="$(cat src/authserver/updating.sh)"
+undo
+git branch --quiet -D "$branch"
+exec sh -c "$updating" update.sh
 
-# All was committed, so what is not in git came with the update.
-undo() {
-    git reset --quiet --hard
-    git clean --quiet -df
-    git checkout --quiet "$before"
-}
-
-# What git is told not to show would be lost to `undo`.
-test -z "$(git status --porcelain --untracked-files=all)" ||
-    fail "Commit your work first: an update is merged into what is committed."
-
-copier check-update --quiet && newer=0 || newer=$?
-case $newer in
-    0) echo "There is no newer release." && exit ;;
-    2) ;;
-    *) fail "The template cannot be reached: see _src_path in .copier-answers.yml." ;;
-esac
-
-before="$(git symbolic-ref --quiet --short HEAD || git rev-parse HEAD)"
-git checkout --quiet --detach
-copier update --defaults --quiet || { undo; fail "Copier could not update; it says why above."; }
-
-# Copier ends with 0 after a conflict, too.
-conflicts="$(
-    git diff --name-only --diff-filter=U
-    git grep --untracked -lE '^(<{7} before updating|>{7} after updating)$' || true
-    git ls-files --others -- '*.rej'
-)"
-if test -n "$conflicts"; then
-    undo
-    fail "What you changed and what the update changes meet in these files: run \`uvx copier update --defaults\`,
-resolve the conflicts there, test and commit.
-$(echo "$conflicts" | sort -u)"
-fi
-
-release="$(sed -n 's/^_commit: //p' .copier-answers.yml)"
-branch="authserver-update-$release"
-if git rev-parse --quiet --verify "refs/heads/$branch" > /dev/null; then
-    undo
-    echo "The branch $branch is there already: merge it, or delete it."
-    exit
-fi
-git checkout --quiet -b "$branch"
-test ! -e uv.lock || uv lock --quiet
-git add --all
-git commit --quiet -m "Update authserver to $release" \
-    -m "$(git diff --cached --unified=0 -- src/authserver/CHANGELOG.md | sed -n '/^+++/d; s/^+//p')"
-git log -1 --format=%B
-
-uv run pytest || fail "The update is on the branch $branch, but tests fail: see which, before you merge it."
-echo "The update is on the branch $branch, and its tests pass."
+# dash and zsh have read all of the old script. At its end they read on, at byte 2347 or later: here it has ended.

@@ -23,21 +23,25 @@ async def doctor(*, advisory: Path | None = None, as_json: Json = False) -> None
     Parameters
     ----------
     advisory
-        Say instead whether this advisory concerns the project. Ends with 1 unless its flaw is fixed.
+        Say instead whether this advisory concerns the project. Ends with 1 unless its flaw is fixed, and
+        somebody whom the project knows signed that.
     """
-    from authserver.doctor.advisories import judge, read_advisory
+    from authserver.doctor.advisories import judge, read_advisory, read_file
     from authserver.doctor.left_behind import left_behind
     from authserver.doctor.manifest import compare, load_manifest, this_project
+    from authserver.doctor.signatures import check_signature, signers_unknown
     from authserver.doctor.state import examine
 
     project, manifest = this_project(), load_manifest()
     if advisory is not None:
-        found = list(judge(read_advisory(advisory), project, manifest))
+        content = read_file(advisory)
+        doubts = list(check_signature(advisory, content))
+        found = [*judge(read_advisory(advisory, content), project, manifest), *doubts]
     else:
         async with opened() as server:
             found = [finding async for finding in examine(server)]
             found += [finding async for finding in _examine_app()]
-        found += [*compare(project, manifest), *left_behind(project, manifest)]
+        found += [*compare(project, manifest), *left_behind(project, manifest), *signers_unknown()]
     for finding in found:
         say(json.dumps(asdict(finding)) if as_json else str(finding))
     harmful = sum(not finding.harmless for finding in found)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from authserver.doctor.manifest import Manifest, Project, applies, file_hash
 from authserver.errors import OperatorError
@@ -18,7 +18,18 @@ from authserver.findings import Finding, Level
 _CODE = {".py", ".lua", ".sql", ".html", ".js"}
 _LEFT_OUT = {"node_modules", "__pycache__", "tests"}
 
-Line = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+_LONGEST_BYTES = 1 << 20
+"""No advisory is longer: this is what a file, or a device, may make doctor read."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("it holds characters that cannot be shown")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Axis = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fragment = Annotated[str, Field(pattern=r"\S")]
 Version = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
@@ -33,10 +44,10 @@ class FlawedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: Annotated[str, Field(pattern=r"^src/authserver/([A-Za-z0-9_]+/)*[A-Za-z0-9_.]+$")]
+    path: Annotated[str, Field(pattern=r"^src/authserver(/[A-Za-z0-9_]+)*/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$")]
     flawed: tuple[Hash, ...] = Field(min_length=1)
     fixed: Hash
-    answers: dict[str, tuple[str, ...]] = {}
+    answers: dict[Axis, tuple[str, ...]] = {}
     """The answers that it is written with, where not with all."""
 
 
@@ -56,18 +67,27 @@ class Advisory(BaseModel):
     canary: Annotated[str, Field(pattern=r"^tests/authserver/test_advisory_[a-z0-9_]+\.py$")]
 
 
-def read_advisory(path: Path) -> Advisory:
-    """Return the advisory in a file; raises AdvisoryError."""
+def read_file(path: Path) -> bytes:
+    """Return what is in a file; raises AdvisoryError where it cannot be read or is too long."""
     try:
-        return Advisory.model_validate_json(path.read_bytes())
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_BYTES + 1)
     except OSError as error:
         raise AdvisoryError(f"{path}: {error.strerror}") from None
+    if len(content) > _LONGEST_BYTES:
+        raise AdvisoryError(f"{path}: it is too long for an advisory")
+    return content
+
+
+def read_advisory(path: Path, content: bytes) -> Advisory:
+    """Return the advisory that a file holds; raises AdvisoryError."""
+    try:
+        return Advisory.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise AdvisoryError(
-            f"{path}: this is no advisory that can be read: {place}: {first['msg']}"
-        ) from None
+        why = f"{place if place.isprintable() else ascii(place)}: {first['msg']}"
+        raise AdvisoryError(f"{path}: this is no advisory that can be read: {why}") from None
 
 
 def judge(advisory: Advisory, project: Project, manifest: Manifest) -> Iterator[Finding]:
@@ -87,7 +107,7 @@ def _judge_file(
     ask = f"Run the canary: uv run pytest {advisory.canary}"
     if canary is None or not canary.exists():
         ask = f"Run copier update, which brings {advisory.canary}, and run that"
-    if not place.exists():
+    if not place.is_file():
         if not applies(file.answers):
             return Finding(Level.NOT_AFFECTED, file.path, "projects with these answers do not have it")
         return Finding(Level.MISSING, file.path, "you moved or removed it, and no fix can reach it", ask)

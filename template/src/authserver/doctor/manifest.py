@@ -80,7 +80,7 @@ def applies(answers: Answers) -> bool:
 
     A question that this release does not ask yet decides nothing.
     """
-    return all(_answer(axis) in accepted for axis, accepted in answers.items() if hasattr(choices, axis))
+    return all(_answer(axis) in accepted for axis, accepted in answers.items() if axis in choices.__all__)
 
 
 def _answer(axis: str) -> str:
