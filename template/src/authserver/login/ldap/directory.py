@@ -5,7 +5,6 @@ sent only where TLS with a checked certificate stands, or on loopback if the ope
 never followed: they lead to servers that nobody configured.
 """
 
-import math
 import socket
 import ssl
 import threading
@@ -86,7 +85,7 @@ class Directory:
                 "AUTH_LDAP_CA_FILE: no certificate can be read from it."
                 " Example: AUTH_LDAP_CA_FILE=/etc/ssl/certs/company-ca.pem"
             ) from None
-        self._failed_at: dict[str, float] = {}
+        self._failed: dict[str, clock.Moment] = {}
 
     @property
     def has_service_account(self) -> bool:
@@ -185,16 +184,14 @@ class Directory:
 
     def _ask(self, question: Callable[[ldap3.Connection], T]) -> T:
         """Return the answer of the first server that gives one; raises NotRight and Unavailable."""
-        lately = clock.elapsed() - limits.DIRECTORY_SERVER_AVOIDED_SECONDS
-        servers = self._settings.ldap_servers
-        for url in sorted(servers, key=lambda url: self._failed_at.get(url, -math.inf) > lately):
+        for url in sorted(self._settings.ldap_servers, key=self._failed_lately):
             try:
                 with self._connection(url) as connection:
                     return question(connection)
             except NotRight:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever a server sends, ldap3 must not bring us down
-                self._failed_at[url] = clock.elapsed()
+                self._failed[url] = clock.moment()
                 ours = isinstance(error, _Trouble | OSError | LDAPCommunicationError | LDAPStartTLSError)
                 _log.warning(
                     "directory server failed",
@@ -204,6 +201,10 @@ class Directory:
                     reason=str(error) if ours else None,
                 )
         raise Unavailable
+
+    def _failed_lately(self, url: str) -> bool:
+        failed = self._failed.get(url)
+        return failed is not None and failed.age() < limits.DIRECTORY_SERVER_AVOIDED_SECONDS
 
     @contextmanager
     def _connection(self, url: str) -> Iterator[ldap3.Connection]:
