@@ -5,9 +5,13 @@ but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
 import re
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from socket import socket
 from typing import Any
 
+import uvicorn
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
 from fastmcp.server.providers.addressing import parse_hashed_backend_name
@@ -19,6 +23,7 @@ from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from starlette._utils import get_route_path
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from authserver.model.scopes import scopes_required_by
@@ -32,7 +37,7 @@ __all__ = [
     "get_route_path",
     "is_tested",
     "local_components",
-    "use_patient_workers",
+    "run",
 ]
 
 TESTED = ((4, 2, 3), (5,))
@@ -155,6 +160,45 @@ class PatientWorker(multiprocess.Process):
         return True
 
 
-def use_patient_workers() -> None:
-    """Let uvicorn start such workers, from this process."""
-    multiprocess.Process = PatientWorker  # type: ignore[misc]  # a class in place of its parent
+class _Workers(multiprocess.Multiprocess):
+    """Processes that answer requests; `say` is called once, when all of them do."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], say: Callable[[], None]) -> None:
+        super().__init__(config, sockets=sockets)
+        self._say: Callable[[], None] | None = say
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if self._say and all(getattr(process, "_started", False) for process in self.processes):
+            self._say()
+            self._say = None
+
+
+class _Server(uvicorn.Server):
+    """A server of one process; `say` is called when it listens."""
+
+    def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._say = say
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._say()
+
+
+def run(config: uvicorn.Config, sockets: list[socket], say: Callable[[], None]) -> None:
+    """Serve on these sockets until a signal comes; call `say` when requests are answered.
+
+    `uvicorn.run` binds late and tells nobody but its log. Ends the process with uvicorn's code 3 where one
+    process did not start.
+    """
+    if config.workers > 1:
+        multiprocess.Process = PatientWorker  # type: ignore[misc]  # a class in place of its parent
+        _Workers(config, sockets, say).run()
+        return
+    server = _Server(config, say)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -10,7 +9,7 @@ from pydantic import SecretStr
 
 from authserver.findings import Finding, note, unsafe
 from authserver.private_files import open_to_others
-from authserver.settings import LOOPBACK_HOSTS, CoreSettings
+from authserver.settings import ENV, LOOPBACK_HOSTS, CoreSettings, in_the_project
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400
@@ -106,7 +105,7 @@ def _secrets(settings: CoreSettings) -> Iterator[Finding]:
         for name, field in type(settings).model_fields.items()
         if SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
     ]
-    env = Path(".env")
+    env = in_the_project(ENV)
     held = {f"AUTH_{name.upper()}" for name in secret} & dotenv_values(env).keys()
     if held and open_to_others(env):
         yield unsafe(".env", f"others can read it, and it holds {min(held)}", "chmod 600 .env")

@@ -22,7 +22,7 @@ class Settings(CoreSettings):
     accept-loss, after which a crash may end logins and bring back what was revoked.
     """
 
-    storage_replicas: int = Field(default=0, ge=0, examples=["1"])
+    storage_replicas: int = Field(default=0, ge=0, le=100, examples=["1"])
     """How many replicas must have each change before it is answered. Without, a failover may lose some."""
 
     @field_validator("storage_url")
