@@ -194,7 +194,6 @@ def refusal(chosen: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str |
         (3, {"AUTH_SECRET_KEY": SECRET, "AUTH_SECRET_KEY_FILE": "key"}),
         (3, {"AUTH_REFRESH_REPLAY_SECONDS": "60", "AUTH_ACCESS_TOKEN_SECONDS": "60"}),
         (0, {"AUTH_LDAP_BIND_TEMPLATE": "{name}@example.com"}),
-        (0, {"AUTH_LDAP_BIND_DN": "", "AUTH_LDAP_BIND_TEMPLATE": "{name}@example.com"}),
         (0, {"AUTH_LDAP_GROUPS_FILTER": "(objectClass=group)"}),
         (0, {"AUTH_TOKEN_ALGORITHM": "RS256", "AUTH_SIGNING_KEY_FILE": "ec.pem"}),
         (0, {"AUTH_SIGNING_KEY_COMMAND": "sign 'it", "AUTH_SIGNING_KEY_FILE": "ec.pem"}),

@@ -123,18 +123,22 @@ async def _prepare() -> list[str]:
     """
     import structlog
 
-    from authserver import components
+    from authserver import choices, components
     from authserver.all_settings import empty_files
 
+    log = structlog.get_logger("authserver")
     async with opened() as server:
         from app.server import mcp
 
         for variable in empty_files():
-            log = structlog.get_logger("authserver")
             log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
         await components.check(mcp, server.scopes)
         # Also where there are accounts: the login reads its settings here.
         elsewhere = server.login.accounts_elsewhere
+        # What goes wrong outside of this server says nothing by itself: a directory that hides what it knows.
+        for finding in getattr(choices.login, "checks", lambda _: ())(server.settings):
+            if not finding.harmless:
+                log.warning(str(finding))
         lines = [f"Serving {server.resource}"]
         if await server.storage.users.all():
             return lines

@@ -1,7 +1,7 @@
 """The settings of the directory: where it is, how to get in, what to look for."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -94,6 +94,12 @@ class Settings(SecondFactorSettings):
     ldap_check_minutes: int = Field(default=15, gt=0, le=MAXIMUM_DAYS * 1440, examples=["15"])
     """How often to look for accounts that are gone or disabled: their sessions and grants end."""
 
+    ldap_many_gone: Literal["wait", "agree", "hold"] = Field(default="wait", examples=["agree"])
+    """What happens where more than a few accounts, and more than a fifth, are suddenly gone or disabled in
+    the directory, as when it is an empty copy: wait (they are disabled here if the next look finds the same),
+    agree (at once: they are gone indeed), hold (nobody is, whatever the looks find).
+    """
+
     @field_validator("ldap_servers", mode="before")
     @classmethod
     def _list_of_servers(cls, value: Any) -> Any:
@@ -170,12 +176,6 @@ class Settings(SecondFactorSettings):
             raise ValueError(
                 "AUTH_LDAP_BIND_TEMPLATE: set it or AUTH_LDAP_BIND_DN, not both."
                 " Example: AUTH_LDAP_BIND_TEMPLATE={name}@corp.example.com"
-            )
-        if self.ldap_bind_dn is None and (self.ldap_bind_password or self.ldap_bind_password_file):
-            variable = "AUTH_LDAP_BIND_PASSWORD" + ("" if self.ldap_bind_password else "_FILE")
-            raise ValueError(
-                f"{variable}: it is the password of AUTH_LDAP_BIND_DN, which is not set."
-                " Example: AUTH_LDAP_BIND_DN=cn=mcp,ou=services,dc=example,dc=com"
             )
         if self.ldap_bind_dn and not (self.ldap_bind_password or self.ldap_bind_password_file):
             raise ValueError(
