@@ -1072,9 +1072,9 @@ def test_each_server_that_cannot_be_reached_is_told(other: OpenLDAP) -> None:
 
 def test_a_name_that_nobody_resolves_is_waited_for_as_long_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """The resolver is the one thing here that a test cannot let hang for real."""
-    let_go = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: let_go.wait(60) and [])
     settings = directory().settings() | {"ldap_timeout_seconds": "1"}
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: let_go.wait(20) and [])
     asked = Directory(login.Settings.model_validate(settings))
     with structlog.testing.capture_logs() as logged, pytest.raises(Unavailable):
         asked.look_up([b"x"])
