@@ -127,7 +127,7 @@ def _unclean(value: str) -> str:
     if not value.isprintable():
         return "control characters or odd spaces"
     # Shells and `.env` take them away, the lists of Docker and systemd may not.
-    return "quotes around it" if value[0] == value[-1] and value[0] in "'\"" else ""
+    return "quotes around it" if value[:1] in ("'", '"') and value[:1] == value[-1:] else ""
 
 
 class CoreSettings(BaseSettings):

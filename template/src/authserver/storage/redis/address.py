@@ -15,7 +15,7 @@ from redis.asyncio.connection import (
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
-from authserver.settings import check_authority, check_files
+from authserver.settings import check_authority
 
 _OPTIONS = ("prefix", "db", "username", "password", "client_name")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -71,7 +71,6 @@ def parse_address(url: str) -> Address:
         raise ValueError("it names no server")
     if not unix:
         check_authority(parts)
-    check_files(query, "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
     unknown = [name for name in query if name not in _OPTIONS and not name.startswith("ssl_")]
     if unknown or any(len(values) > 1 for values in query.values()):
         raise ValueError(f"its options are {', '.join(_OPTIONS)} and ssl_..., each once")

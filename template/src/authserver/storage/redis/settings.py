@@ -1,10 +1,11 @@
 """What can be set of this storage."""
 
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings
+from authserver.settings import CoreSettings, check_files
 from authserver.storage.redis.address import parse_address
 
 
@@ -28,5 +29,7 @@ class Settings(CoreSettings):
     @field_validator("storage_url")
     @classmethod
     def _storage_url(cls, value: SecretStr) -> SecretStr:
-        parse_address(value.get_secret_value())
+        url = value.get_secret_value()
+        parse_address(url)
+        check_files(parse_qs(urlsplit(url).query), "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
         return value
