@@ -13,7 +13,7 @@ import pytest
 from authserver import AuthorizationServer, Scope, all_settings
 from authserver.crypto.keys import configured_key
 from authserver.settings import FOLDERS, CoreSettings, SettingsError
-from authserver.tokens.jwt.signing import make
+from authserver.tokens.jwt.signing import make, read
 from effort import push
 from jinja2 import Environment
 from rendering import AXES, choices
@@ -197,7 +197,7 @@ def refusal(chosen: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str |
         (0, {"AUTH_LDAP_GROUPS_FILTER": "(objectClass=group)"}),
         (0, {"AUTH_TOKEN_ALGORITHM": "RS256", "AUTH_SIGNING_KEY_FILE": "ec.pem"}),
         (0, {"AUTH_SIGNING_KEY_COMMAND": "sign 'it", "AUTH_SIGNING_KEY_FILE": "ec.pem"}),
-        (0, {"AUTH_SIGNING_KEY_COMMAND": "/nowhere/sign", "AUTH_SIGNING_KEY_FILE": "ec.pem"}),
+        (0, {"AUTH_SIGNING_KEY_COMMAND": "/nowhere/sign", "AUTH_SIGNING_KEY_FILE": "public.pem"}),
         (1, {"AUTH_PROXY_GROUPS_HEADER": "remote-user"}),
         (1, {"AUTH_PROXY_USER_HEADER": "Cookie"}),
         (1, {"AUTH_PROXY_PEERS": "0.0.0.0/0"}),
@@ -210,7 +210,9 @@ def refusal(chosen: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> str |
 def test_what_contradicts_or_misses_something_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: int, variables: Mapping[str, str]
 ) -> None:
-    (tmp_path / "ec.pem").write_bytes(make("ES256"))
+    private = make("ES256")
+    (tmp_path / "ec.pem").write_bytes(private)
+    (tmp_path / "public.pem").write_bytes(read(private).key.as_pem(private=False))
     for variable, value in {**needed(COMBINATIONS[chosen]), **variables}.items():
         monkeypatch.setenv(variable, value)
     said = refusal(COMBINATIONS[chosen], monkeypatch) or ""

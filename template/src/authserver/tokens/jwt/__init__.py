@@ -53,9 +53,7 @@ class Settings(CoreSettings):
     @field_validator("signing_key_command")
     @classmethod
     def _command(cls, value: str | None) -> str | None:
-        words = shlex.split(value or "")  # ValueError for quotes that nobody closes
-        if words and shutil.which(words[0]) is None:
-            raise ValueError("there is no such program, or it may not be run")
+        shlex.split(value or "")  # ValueError for quotes that nobody closes
         return value
 
     @model_validator(mode="after")
@@ -93,6 +91,12 @@ def create(settings: Settings) -> JWTAccessTokens:
         if settings.signing_key_file is None
         else GivenKeys(settings.signing_key_file, settings.signing_key_command, settings.published_key_files)
     )
+    command = shlex.split(settings.signing_key_command or "")
+    if command and shutil.which(command[0]) is None:
+        raise SettingsError(
+            "AUTH_SIGNING_KEY_COMMAND: there is no such program, or it may not be run."
+            " Example: AUTH_SIGNING_KEY_COMMAND=/usr/local/bin/sign-with-hsm"
+        )
     signing = "token_algorithm" in settings.model_fields_set and settings.signing_key_file is not None
     if signing and keys.signer.algorithm != settings.token_algorithm:
         raise SettingsError(
