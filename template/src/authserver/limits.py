@@ -167,6 +167,15 @@ DIRECTORY_ENTRIES_AT_ONCE = 50
 DIRECTORY_SERVER_AVOIDED_SECONDS = 60
 """A server that failed is asked last for so long."""
 
+MANY_GONE = 5
+"""Accounts that leave the directory between two looks: more, and more than a share, are looked at twice."""
+
+MANY_GONE_SHARE = 0.2
+"""Of all accounts. A whole fifth leaves seldom; a copy of the directory that is empty loses all."""
+
+GROUPS_LOOKED_AT = 50
+"""By `doctor` and at the start, each with a question or two: enough to show what is set up wrongly."""
+
 SIGNING_COMMANDS_AT_ONCE = 8
 """Each is a process, which asks an HSM or a KMS."""
 

@@ -29,6 +29,7 @@ from ports import free_port
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.all_settings import Settings, load_settings
 from authserver.crypto.secret_values import Kind, digest, new
+from authserver.settings import FOLDERS
 from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
@@ -67,6 +68,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
         if name.startswith("AUTH_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FOLDERS, "project", tmp_path)
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
@@ -220,7 +222,8 @@ class Command(Live):
         self._environment = os.environ | {f"AUTH_{name.upper()}": value for name, value in store.items()}
 
     def start(self, build: object = None) -> "Command":
-        program = "from authserver.cli import main; main()"
+        # No `.env` of the developer's reaches it.
+        program = "from authserver import cli, settings; settings.FOLDERS.project = None; cli.main()"
         with self.output.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, "serve", "--port", str(self.port)],

@@ -40,9 +40,9 @@ def post(person: Person, path: str, **fields: str) -> httpx2.Response:
 
 
 @contextmanager
-def later() -> Iterator[None]:
-    """A while after every sign-in so far."""
-    now = time.time() + limits.FRESH_SECONDS + 1
+def later(direction: int = 1) -> Iterator[None]:
+    """A while after every sign-in so far, or before them: the clock was set back."""
+    now = time.time() + direction * (limits.FRESH_SECONDS + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("authserver.clock.now", lambda: now)
         yield
@@ -181,11 +181,14 @@ def test_signing_out_everywhere_ends_all_sessions_and_apps_where_wanted(live: Li
 # ------------------------------------------------------------------------------- signing in again
 
 
-def test_a_dangerous_step_asks_to_sign_in_again_and_comes_back(live: Live, alice: Person) -> None:
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_dangerous_step_asks_to_sign_in_again_and_comes_back(
+    live: Live, alice: Person, direction: int
+) -> None:
     """Attack 12: use a browser that was left alone. Source: OWASP ASVS 5.0 7.5.1, 7.5.3."""
     person = another_browser(live, "alice")
     csrf = Form(person.get("/account/sign-out").text).fields["csrf"]
-    with later():
+    with later(direction):
         refused = person.browser.post("/account/sign-out", data={"csrf": csrf})
         assert refused.headers["location"] == "/login"
         asked = person.browser.get("/account/sign-out")

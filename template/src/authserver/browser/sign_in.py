@@ -60,7 +60,8 @@ def require_fresh_sign_in(server: Provider, request: Request, session: Session) 
 
     A GET comes back to its own page after that, a post to the account page.
     """
-    if clock.now() - session.created_at < limits.FRESH_SECONDS:
+    # Either way: a clock that was set back must not make an old sign-in a recent one.
+    if abs(clock.now() - session.created_at) < limits.FRESH_SECONDS:
         return
     response = see_other("/login")
     _keep_way_back(

@@ -139,5 +139,6 @@ class RedisGrants(Kept, Grants):
     async def revoke(self, grant_id: str) -> bool:
         return bool(await self._server.run("revoke_grant", grant_id))
 
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        return each(Revocation, await self._server.run("list_revocations", within_seconds))
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        at, ended = await self._server.run("list_revocations", since)
+        return float(at), each(Revocation, ended)

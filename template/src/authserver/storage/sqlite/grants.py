@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from authserver import clock
 from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
@@ -343,14 +344,15 @@ class SQLiteGrants(Kept, Grants):
     def revoke(self, db: sqlite3.Connection, now: float, grant_id: str) -> bool:
         return revoke(db, now, grant_id=grant_id)
 
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        return self._file.all(
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        at = clock.now()
+        return at, self._file.all(
             Revocation,
             """
             SELECT grant_id, until FROM revocations
-            WHERE until > :now AND (:within IS NULL OR revoked_at >= :now - :within)
+            WHERE until > :now AND (:since IS NULL OR revoked_at >= :since)
             """,
-            within=within_seconds,
+            since=since,
         )
 
 
