@@ -47,6 +47,7 @@ from storage import (
     redeem,
     rotate,
     round_trips,
+    sign_in,
     test_grants,
     test_refresh_tokens,
     test_sign_ins,
@@ -54,11 +55,12 @@ from storage import (
 )
 
 from authserver.crypto.secret_values import new_seed
-from authserver.model.records import Client
+from authserver.model.records import Client, User
 from authserver.settings import SettingsError
 from authserver.storage import postgresql as engine
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.postgresql import connections, functions
+from authserver.storage.users import NewCredential
 from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 
 pytestmark = pytest.mark.anyio
@@ -563,7 +565,7 @@ async def test_a_deadlock_with_a_stranger_is_survived(
     monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
     async with opened(url) as storage, connected(url) as third:
         user, _ = await granted(storage)
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=99)
+        await sign_in(storage, user, seconds=99)
         async with other.transaction():
             await other.execute("SET LOCAL deadlock_timeout = '1min'")
             await other.execute("SELECT FROM authserver.sessions FOR UPDATE")
@@ -607,13 +609,13 @@ async def test_a_grant_that_races_its_users_end_is_dead_for_good(
     """The user is found alive, then the grant waits for its client, and meanwhile the user is disabled."""
     await add_client(storage)
     user = await add_user(storage)
-    request = await add_request(storage)
+    request, session = await add_request(storage), await sign_in(storage, user)
     async with opened(url) as second:
         async with other.transaction():
             await other.execute("SELECT FROM authserver.clients FOR UPDATE")
             creating = asyncio.ensure_future(
                 storage.grants.create(
-                    request, subject=user.subject, scopes=(), grant_seconds=99, code=request, code_seconds=99
+                    request, session=session, scopes=(), grant_seconds=99, code=request, code_seconds=99
                 )
             )
             await waiting(other)
@@ -628,7 +630,7 @@ async def test_a_grant_that_races_its_users_end_is_dead_for_good(
 async def test_purges_at_once_delete_each_record_once(url: str, storage: engine.PostgreSQLStorage) -> None:
     user = await add_user(storage)
     for _ in range(100):
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=0)
+        await sign_in(storage, user, seconds=0)
     async with opened(url) as two, opened(url) as three:
         counts = await asyncio.gather(
             *(purge(purging, limit=30) for purging in [storage, two, three] for _ in range(3))
@@ -653,13 +655,14 @@ async def test_everything_at_once_never_deadlocks(
         asked = replace(REQUEST, client_id=client.client_id)
         await storage.grants.add_request(request, asked, lifetime_seconds=99, limit=99)
         lifetime = dice.choice([0, 99])
+        await add_session(storage, user, request)
         await storage.grants.create(
-            request, subject=user, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
+            request, session=request, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
         )
         tokens = new_tokens()
         for _ in range(2):
             verdict = await redeem(storage, request, tokens)
-            await storage.sign_ins.add_session(new_seed(), user, device="", lifetime_seconds=lifetime)
+            await add_session(storage, user, new_seed(), lifetime)
             for _ in range(3):
                 await rotate(storage, tokens.refresh or b"", replay_seconds=dice.choice([0, 60]))
             if isinstance(verdict, Redeemed):
@@ -667,7 +670,13 @@ async def test_everything_at_once_never_deadlocks(
                     new_seed(), grant_id=verdict.issued.grant_id, scopes=(), expires_at=time.time()
                 )
 
+    async def end_access(storage: engine.PostgreSQLStorage) -> None:
+        if user := await storage.users.get(dice.choice(names)):
+            put = NewCredential("password", b"", dice.choice([0, 1, 2]))
+            await storage.users.end_access(user.subject, put=put, delete=["other"], grants=True)
+
     ends: list[Callable[[engine.PostgreSQLStorage], Awaitable[Any]]] = [
+        end_access,
         lambda storage: storage.users.disable(dice.choice(names)),
         lambda storage: storage.users.enable(dice.choice(names)),
         lambda storage: storage.users.delete(dice.choice(names)),
@@ -687,11 +696,18 @@ async def test_everything_at_once_never_deadlocks(
     server.check(store)
 
 
-async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> str | None:
+async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> User | None:
     link = new_seed()
     await storage.users.add_invitation(link, name, scopes=None, lifetime_seconds=100)
-    user = await storage.users.claim_invitation(link, name=name, credential=("password", b"secret"))
-    return None if user is None else user.subject
+    return await storage.users.claim_invitation(link, name=name, credential=("password", b"secret"))
+
+
+async def add_session(
+    storage: engine.PostgreSQLStorage, user: User, digest: bytes, seconds: float = 99
+) -> None:
+    await storage.sign_ins.add_session(
+        digest, user.subject, epoch=user.epoch, device="", lifetime_seconds=seconds, limit=3
+    )
 
 
 # --------------------------------------------------------------------------------------- text, clock
@@ -735,7 +751,7 @@ async def test_time_is_the_servers(
 ) -> None:
     user = await add_user(storage)
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    await storage.sign_ins.add_session(b"session", user.subject, device="", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     monkeypatch.setattr(time, "time", lambda: 1e11)
     found = await storage.sign_ins.get_session(b"session")
     monkeypatch.undo()

@@ -1,7 +1,5 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
-from urllib.parse import urlencode
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,7 +9,7 @@ from authserver.browser.authorize import redirect_to_client
 from authserver.browser.binding import is_bound, is_direct, unbind_request
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.problems import Refusal
-from authserver.browser.sessions import current_session
+from authserver.browser.sessions import current_session, sign_in_path
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.clients import destination, is_loopback
@@ -46,7 +44,7 @@ async def show(server: Provider, request: Request) -> Response:
         server,
         request,
         "consent",
-        subject=session.subject,
+        subject=_reader(session),
         # The post ends at the client, and Chromium applies form-action to every redirect on the way.
         form_action=None,
         request_id=request_id,
@@ -68,7 +66,7 @@ async def decide(server: Provider, request: Request) -> Response:
     pending = await find_request(server, request, request_id)
     session = await _signed_in(server, request, request_id)
     # The form names the user who saw it: another one, who signed in meanwhile, did not.
-    check_form(server, request, form, subject=session.subject)
+    check_form(server, request, form, subject=_reader(session))
     match form.get("decision"):
         case "allow":
             days = server.settings.remember_consent_days if "remember" in form else 0
@@ -111,7 +109,7 @@ async def _allow(
     code = secret_values.new(Kind.AUTHORIZATION_CODE)
     taken = await server.storage.grants.create(
         digest(Kind.AUTHORIZATION_REQUEST, request_id),
-        subject=session.subject,
+        session=session.digest,
         scopes=granted,
         grant_seconds=server.settings.grant_seconds,
         code=digest(Kind.AUTHORIZATION_CODE, code),
@@ -119,6 +117,7 @@ async def _allow(
         remember_seconds=remember_days * 86_400,
     )
     if taken is None:
+        await _signed_in(server, request, request_id)  # where it is the session that is gone
         raise Refusal("expired", status=400)
     audit(event, client=taken.client_id, subject=session.subject, scope=" ".join(granted))
     response = redirect_to_client(server, taken.redirect_uri, taken.state, code=code)
@@ -141,5 +140,10 @@ async def _signed_in(server: Provider, request: Request, request_id: str) -> Ses
     """Return who is signed in; raises Elsewhere, to sign in."""
     session = await current_session(server, request)
     if session is None:
-        raise Elsewhere(see_other(f"/login?{urlencode({'request': request_id})}"))
+        raise Elsewhere(see_other(sign_in_path(request_id)))
     return session
+
+
+def _reader(session: Session) -> str:
+    """Return who sees the page: the user, until something ends what was begun before."""
+    return f"{session.subject} {session.epoch}"

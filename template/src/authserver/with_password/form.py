@@ -39,7 +39,11 @@ class Refused(Exception):
 
 
 Check = Callable[[str, str, User | None], Awaitable[User]]
-"""Takes name, password and the account of that name; returns who it is, raises Refused and Busy."""
+"""Takes name, password and the account of that name; returns who it is, raises Refused and Busy.
+
+The account was read before the password is looked at, and who is returned is of the epoch of then: what
+ends the account's access meanwhile ends this sign-in, too.
+"""
 
 
 class Finish(Protocol):
@@ -67,8 +71,7 @@ class PasswordForm:
         """Return the user with that name and password; counts the attempt. Raises Refused."""
         storage, address = self._server.storage, client_address(request, self._server.settings)
         user = await storage.users.get(username)
-        subject = user.subject if user else None
-        counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
+        counted = buckets(self._server, request, "password", account=username.casefold(), user=user)
         wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
             audit(Event.SIGN_IN_SLOWED, address=address)
