@@ -1,5 +1,7 @@
 """The consent page: what is asked for, by whom, and where the code will be sent."""
 
+from urllib.parse import urlencode
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -7,6 +9,7 @@ from authserver import limits
 from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client
 from authserver.browser.binding import is_bound, is_direct, unbind_request
+from authserver.browser.cookies import is_sealed, seal
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.problems import Refusal
 from authserver.browser.sessions import current_session, sign_in_path
@@ -44,7 +47,8 @@ async def show(server: Provider, request: Request) -> Response:
         server,
         request,
         "consent",
-        subject=_reader(session),
+        subject=session.subject,
+        shown=seal(server, *_shown(request_id, session)),
         # The post ends at the client, and Chromium applies form-action to every redirect on the way.
         form_action=None,
         request_id=request_id,
@@ -66,7 +70,9 @@ async def decide(server: Provider, request: Request) -> Response:
     pending = await find_request(server, request, request_id)
     session = await _signed_in(server, request, request_id)
     # The form names the user who saw it: another one, who signed in meanwhile, did not.
-    check_form(server, request, form, subject=_reader(session))
+    check_form(server, request, form, subject=session.subject)
+    if not is_sealed(server, form.get("shown", ""), *_shown(request_id, session)):
+        raise Elsewhere(see_other(f"/consent?{urlencode({'request': request_id})}"))
     match form.get("decision"):
         case "allow":
             days = server.settings.remember_consent_days if "remember" in form else 0
@@ -144,6 +150,6 @@ async def _signed_in(server: Provider, request: Request, request_id: str) -> Ses
     return session
 
 
-def _reader(session: Session) -> str:
-    """Return who sees the page: the user, until something ends what was begun before."""
-    return f"{session.subject} {session.epoch}"
+def _shown(request_id: str, session: Session) -> tuple[str, ...]:
+    """Return what the page was shown for: whose epoch has moved since is shown it again."""
+    return "consent", request_id, session.subject, str(session.epoch)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from authserver import limits
-from authserver.audit import Event, audit
 from authserver.browser.devices import describe
 from authserver.commands import CommandError, Json, opened, print_rows, require, when
 from authserver.crypto import secret_values
@@ -134,6 +133,8 @@ async def sign_out(name: str, /, *, apps: bool = False) -> None:
     apps
         Disconnect all their apps, too.
     """
+    from authserver.audit import Event, audit
+
     async with opened() as server:
         user = await _user(server, name)
         await server.storage.users.end_access(user.subject, grants=apps)
@@ -157,6 +158,7 @@ async def secure(name: str, /, *, factors: bool = False, passkeys: bool = False)
     passkeys
         Take all passkeys away, too: `users invite` makes a link for a new one.
     """
+    from authserver.audit import Event, audit
     from authserver.crypto.sealing import SECOND_FACTOR
 
     async with opened() as server:
