@@ -108,16 +108,17 @@ async def add_request(
 async def new_code(
     storage: Storage, user: User, *, code_seconds: float = 100, grant_seconds: float = 5000
 ) -> bytes:
-    code = new_seed()
+    code, session = new_seed(), await sign_in(storage, user)
     taken = await storage.grants.create(
         await add_request(storage),
-        session=await sign_in(storage, user),
+        session=session,
         scopes=("read",),
         grant_seconds=grant_seconds,
         code=code,
         code_seconds=code_seconds,
     )
     assert taken == REQUEST
+    await storage.sign_ins.end_session(session)
     return code
 
 
