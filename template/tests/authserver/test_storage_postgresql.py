@@ -66,7 +66,7 @@ from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 pytestmark = pytest.mark.anyio
 
 # The number of the functions, and the SHA-256 of their files.
-FUNCTIONS = (1, "f0d75bb1b0904e1e28b5b9c0d0889b0bec93a3bd61f7c2169ce8e713457bc39c")
+FUNCTIONS = (1, "933805ec489fee22d7578754d97066724bcc5d6548a307bab6711c9694f35d7e")
 
 UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
 
@@ -625,6 +625,33 @@ async def test_a_grant_that_races_its_users_end_is_dead_for_good(
         assert await disabling
     assert await storage.users.enable("alice")
     assert await redeem(storage, request) == Gone()
+
+
+@pytest.mark.parametrize("what", ["session", "grant", "credential"])
+async def test_what_was_begun_waits_for_the_end_of_access_and_is_not_stored(
+    storage: engine.PostgreSQLStorage, other: Connection, what: str
+) -> None:
+    """Access is ended, but not committed yet, when it goes on."""
+    await add_client(storage)
+    user = await add_user(storage)
+    session, request = await sign_in(storage, user), await add_request(storage)
+    begun: dict[str, Callable[[], Awaitable[object]]] = {
+        "session": lambda: storage.sign_ins.add_session(
+            b"begun", user.subject, epoch=0, device="", lifetime_seconds=99, limit=9
+        ),
+        "grant": lambda: storage.grants.create(
+            request, session=session, scopes=(), grant_seconds=99, code=b"begun", code_seconds=99
+        ),
+        "credential": lambda: storage.users.end_access(
+            user.subject, epoch=0, put=NewCredential("second-factor", b"", 0)
+        ),
+    }
+    async with other.transaction():
+        ended = "SELECT authserver.end_access($1, NULL, NULL, false, NULL, NULL, NULL, '{}', NULL, false)"
+        assert await other.fetchval(ended, user.subject) == 1
+        going_on = asyncio.ensure_future(begun[what]())
+        await waiting(other)
+    assert not await going_on
 
 
 async def test_purges_at_once_delete_each_record_once(url: str, storage: engine.PostgreSQLStorage) -> None:

@@ -118,11 +118,15 @@ async def end_other_access(
 def know_device(server: Provider, response: Response, begun: Begun) -> None:
     """Let this browser be known as one in which the user signed in, for as long as their epoch stays."""
     device = secret_values.new_seed().hex()
-    sealed = f"{device}.{seal(server, 'device', device, begun.subject, str(begun.epoch))}"
-    set_cookie(server, response, "device", sealed, limits.KNOWN_DEVICE_SECONDS)
+    sealed = seal(server, *_known_to(begun, device))
+    set_cookie(server, response, "device", f"{device}.{sealed}", limits.KNOWN_DEVICE_SECONDS)
 
 
 def is_known_device(server: Provider, request: Request, begun: Begun) -> bool:
     """Say whether that user signed in with this browser before, in this epoch of theirs."""
     device, _, sealed = get_cookie(server, request, "device").partition(".")
-    return is_sealed(server, sealed, "device", device, begun.subject, str(begun.epoch))
+    return is_sealed(server, sealed, *_known_to(begun, device))
+
+
+def _known_to(begun: Begun, device: str) -> tuple[str, ...]:
+    return "device", device, begun.subject, str(begun.epoch)

@@ -7,7 +7,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from conftest import new_store
+from engines import Engine
 
+from authserver import choices
+from authserver.all_settings import Settings
 from authserver.model.records import User
 from authserver.storage import Storage
 from authserver.storage.users import NewCredential
@@ -17,6 +21,8 @@ from storage import (
     add_client,
     add_request,
     add_user,
+    again,
+    dumped,
     granted,
     lives,
     new_code,
@@ -238,3 +244,24 @@ async def test_sessions_of_a_user_are_bounded_and_the_oldest_goes(storage: Stora
     await asyncio.gather(*(sign_in_now(b"at once %d" % number, 3) for number in range(20)))
     assert len(await storage.sign_ins.list_sessions(user.subject)) == 3
     assert await storage.sign_ins.get_session(bystander) is not None
+
+
+async def test_a_session_of_another_epoch_is_not_alive(storage: Storage, engine: Engine) -> None:
+    """Attack 12: sign in at a node of 0.2.0, which knows no epochs, after access ended. Source: CWE-613."""
+    await add_client(storage)
+    user = await add_user(storage)
+    assert await storage.users.end_access(user.subject)
+    session, request = await sign_in(storage, user), await add_request(storage)
+    older = [
+        (table, row | {"epoch": 0} if table == "sessions" else row) for table, row in await dumped(storage)
+    ]
+    other: Storage = choices.storage.create(Settings.model_validate(new_store(engine)))
+    await other.open()
+    await other.fill(again(older))
+    assert await other.sign_ins.get_session(session) is None
+    assert await other.sign_ins.list_sessions(user.subject) == []
+    assert not await other.grants.create(
+        request, session=session, scopes=(), grant_seconds=100, code=b"code", code_seconds=100
+    )
+    assert await other.users.end_access(user.subject, session=session) is None
+    await other.close()
