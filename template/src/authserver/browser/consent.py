@@ -20,6 +20,7 @@ from authserver.model.records import AuthorizationRequest, Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
+from authserver.storage.tables import FIRST_EPOCH
 
 
 async def find_request(server: Provider, request: Request, request_id: str) -> AuthorizationRequest:
@@ -71,7 +72,11 @@ async def decide(server: Provider, request: Request) -> Response:
     session = await _signed_in(server, request, request_id)
     # The form names the user who saw it: another one, who signed in meanwhile, did not.
     check_form(server, request, form, subject=session.subject)
-    if not is_sealed(server, form.get("shown", ""), *_shown(request_id, session)):
+    # In the first epoch nothing is of one before, and pages of nodes of 0.2.0 say nothing of it.
+    shown = session.epoch == FIRST_EPOCH or is_sealed(
+        server, form.get("shown", ""), *_shown(request_id, session)
+    )
+    if not shown:
         raise Elsewhere(see_other(f"/consent?{urlencode({'request': request_id})}"))
     match form.get("decision"):
         case "allow":
