@@ -133,7 +133,11 @@ async def sign_out(server: Provider, request: Request) -> Response:
     """End all sessions of the user and, if they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
-    await server.storage.users.end_access(session.subject, session=session.digest, grants="apps" in form)
+    ended = await server.storage.users.end_access(
+        session.subject, session=session.digest, grants="apps" in form
+    )
+    if ended is None:  # this session was ended first
+        return see_other("/account")
     audit(Event.SESSIONS_ENDED, subject=session.subject)
     if "apps" in form:
         audit(Event.APP_DISCONNECTED, subject=session.subject)
