@@ -46,12 +46,17 @@ INVITATION_SECONDS = 3600
 """Sent and used while both talk of it. Whoever else finds the link later finds it dead."""
 
 KNOWN_DEVICE_SECONDS = 180 * 86_400
-"""Whoever comes back twice a year is not slowed by attempts of others. It lets nobody in."""
+"""Whoever comes back twice a year is not slowed by attempts of others. It lets nobody in, and ends with the
+epoch in which it was given."""
+
+SESSIONS_OF_A_USER = 20
+"""Signed-in browsers: more than one person has. The oldest goes; a right password is never refused."""
 
 # ---------------------------------------------------------------------------------------- attempts
 
 ATTEMPTS_AT_ONCE = 5
-"""People mistype; of guesses five tell nothing. For an account, over all browsers that it does not know."""
+"""People mistype; of guesses five tell nothing. For an account, over all browsers that know it together, and
+over all others."""
 
 ATTEMPT_INTERVAL_SECONDS = 60
 """After those one a minute: the owner can go on, and whoever guesses gets half a million in a year."""

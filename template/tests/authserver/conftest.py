@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -281,6 +282,30 @@ def ended(server: Live, access_token: str) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+@contextmanager
+def meanwhile(server: Live, name: str, reading: str) -> Iterator[None]:
+    """End the access of a user, once, as soon as the server has read something, as another process may.
+
+    `reading` is an operation of the store, such as `sign_ins.get_credential`.
+    """
+    room = getattr(server.auth.storage, reading.partition(".")[0])
+    method = reading.partition(".")[2]
+    read, users = getattr(room, method), server.auth.storage.users
+
+    async def then_end(*args: Any, **options: Any) -> Any:
+        found = await read(*args, **options)
+        patch.undo()
+        user = await users.get(name)
+        assert user is not None
+        assert await users.end_access(user.subject)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, method, then_end)
+        yield
+        assert getattr(room, method) == read, "nothing was read"
 
 
 def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> str:

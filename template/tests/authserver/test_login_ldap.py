@@ -548,6 +548,40 @@ def test_what_the_directory_says_reaches_neither_page_nor_log(start: Start) -> N
 # -------------------------------------------------------------------------------------------- groups
 
 
+@pytest.mark.parametrize(("called", "answers"), [("Zoe", 1), ("zoe-alias", 2)])
+def test_a_sign_in_that_is_under_way_ends_with_all_access(
+    start: Start, monkeypatch: pytest.MonkeyPatch, called: str, answers: int
+) -> None:
+    """Attack 12: show the old password while an operator ends access. Source: OWASP ASVS 5.0 7.4.5, CWE-367.
+
+    By another name than the account's, its epoch is known only afterwards: the directory is asked again.
+    """
+    server = start()
+    get_in(server, "Zoe", uid=["Zoe", "zoe-alias"])
+    authenticate = Directory.authenticate
+
+    async def end(storage: Any) -> None:
+        assert await storage.users.end_access((await storage.users.get("Zoe")).subject)
+
+    anyio.run(server.on_storage, end)
+    asked: list[str] = []
+
+    def then_end(directory: Directory, name: str, password: str) -> Any:
+        entry = authenticate(directory, name, password)
+        asked.append(name)
+        if len(asked) == answers:
+            anyio.run(server.on_storage, end)
+        return entry
+
+    monkeypatch.setattr(Directory, "authenticate", then_end)
+    person = Person(server, called)
+    assert person.sign_in(person.get("/login")).url.path == "/login"
+    assert person.get("/account").url.path == "/login"
+    assert asked == [called] * answers
+    assert person.sign_in(person.get("/login")).url.path == "/account"
+    assert list(accounts(server)) == ["Zoe"]
+
+
 def test_groups_map_to_scopes_at_each_sign_in(start: Start) -> None:
     dn = directory().person("member", PASSWORD)
     editors, admins = directory().group("editors", dn), directory().group("Admins", dn)

@@ -55,14 +55,17 @@ class Grants(ABC):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        """Consume the request and store a grant and its code; None if request, user or client is gone."""
+        """Consume the request and store a grant of the session's user, and its code.
+
+        None: request or client is gone, or the session is not alive, as `SignIns.get_session` judges it.
+        """
 
     @abstractmethod
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:

@@ -6,6 +6,7 @@ intervals ends sessions and grants of entries that are gone or disabled.
 """
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 from starlette.requests import Request
@@ -28,6 +29,7 @@ from authserver.provider import Provider
 from authserver.requests.reading import read_form
 from authserver.settings import SettingsError
 from authserver.storage.sign_ins import Bucket
+from authserver.storage.tables import FIRST_EPOCH
 from authserver.with_password.form import PasswordForm, Refused
 from authserver.with_password.pool import Pool, Visitor
 from authserver.with_password.second_factor import SecondFactor
@@ -119,17 +121,29 @@ class DirectoryLogin(Login):
         return await self._second_factor.rewrap()
 
     async def _check(self, name: str, password: str, user: User | None, visitor: Visitor) -> User:
+        entry = await self._authenticate(name, password, visitor)
+        account = await self._account(entry)
+        if user is None or user.subject != account.subject:
+            # Called by another name than the account's, so that its epoch was not read before: ask again. An
+            # account of the first epoch had that one before, too.
+            user = account
+            if account.epoch != FIRST_EPOCH:
+                again = await self._authenticate(name, password, visitor)
+                if again.id != entry.id:
+                    raise Refused
+        if account.disabled_at is not None and not await self._enable(account):
+            raise Refused(reason="an operator disabled the account")
+        await self._set_scopes(entry.name or account.name, entry)
+        return replace(account, epoch=user.epoch)
+
+    async def _authenticate(self, name: str, password: str, visitor: Visitor) -> Entry:
+        """Return the entry with that name and password; raises Refused and Busy."""
         try:
-            entry = await self._pool.run(visitor, self._directory.authenticate, name, password)
+            return await self._pool.run(visitor, self._directory.authenticate, name, password)
         except NotRight as error:
             raise Refused(reason=str(error)) from None
         except Unavailable:
             raise Refused("directory", status=503, wait=0, reason="the directory is unavailable") from None
-        account = await self._account(entry)
-        if account.disabled_at is not None and not await self._enable(account):
-            raise Refused(reason="an operator disabled the account")
-        await self._set_scopes(entry.name or account.name, entry)
-        return account
 
     async def _account(self, entry: Entry) -> User:
         """Return the account of an entry, made or renamed where it must be; raises Refused."""

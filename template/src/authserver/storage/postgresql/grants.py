@@ -84,7 +84,7 @@ class PostgreSQLGrants(Subject, Grants):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
@@ -97,11 +97,11 @@ class PostgreSQLGrants(Subject, Grants):
             SELECT
                 client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource,
                 address
-            FROM authserver.create_grant($1, $2, $3, $4, $5, $6, $7, $8)
+            FROM authserver.create_grant_by_session($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             request,
             str(uuid.uuid4()),
-            subject,
+            session,
             text(scopes),
             grant_seconds,
             code,

@@ -54,16 +54,16 @@ class RedisGrants(Kept, Grants):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        grant = {"grant_id": str(uuid.uuid4()), "subject": subject, "scopes": text(scopes)}
+        grant = {"grant_id": str(uuid.uuid4()), "scopes": text(scopes)}
         seconds = (grant_seconds, code_seconds, remember_seconds)
-        taken = await self._server.run("create_grant", request, grant, {"digest": code}, *seconds)
+        taken = await self._server.run("create_grant", request, session, grant, {"digest": code}, *seconds)
         return found(AuthorizationRequest, taken)
 
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:

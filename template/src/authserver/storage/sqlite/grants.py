@@ -98,20 +98,26 @@ class SQLiteGrants(Kept, Grants):
         now: float,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        alive = db.execute("SELECT 1 FROM users WHERE subject = ? AND disabled_at IS NULL", (subject,))
-        taken = alive.fetchone() and _taken(db, now, request)
-        if not taken:
+        alive = db.execute(
+            """
+            SELECT subject FROM sessions JOIN users USING (subject, epoch)
+            WHERE digest = ? AND expires_at > ? AND disabled_at IS NULL
+            """,
+            (session, now),
+        ).fetchone()
+        taken = _taken(db, now, request) if alive else None
+        if taken is None:
             return None
         values = asdict(taken) | {
             "grant_id": str(uuid.uuid4()),
-            "subject": subject,
+            "subject": alive["subject"],
             "scopes": text(scopes),
             "now": now,
             "expires_at": now + grant_seconds,
