@@ -61,7 +61,6 @@ def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH_TRUSTED_PROXIES", "proxy.example"),
         ("AUTH_ALLOWED_ORIGINS", "https://example.com/path"),
         ("AUTH_ALLOWED_ORIGINS", "example.com"),
-        ("AUTH_ALLOWED_ORIGINS", "https://example.com:443"),
         ("AUTH_TRUSTED_PROXIES", "fe80::1%eth0"),
         ("AUTH_REDIRECT_SCHEMES", "javascript"),
         ("AUTH_REDIRECT_SCHEMES", "https"),

@@ -1048,8 +1048,8 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
     other_name = url.replace("127.0.0.1", "localhost")
     with pytest.raises(StorageUnavailable, match="certificate verify failed"):
         await created(f"{other_name}?sslmode=verify-full&sslrootcert={own}").open()
-    with pytest.raises(StorageUnavailable, match="No such file"):
-        await created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere").open()
+    with pytest.raises(ValidationError, match="sslrootcert names no file"):
+        created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere")
 
 
 # ------------------------------------------------------------------------------------------- doctor

@@ -72,9 +72,9 @@ async def test_a_file_that_is_not_the_one_that_was_opened_is_an_error(path: Path
         case "removed":
             path.unlink()  # noqa: ASYNC240  # nothing else runs
         case "replaced":
-            other = await opened(path.parent.parent / "other" / path.name)
-            await other.close()
-            (path.parent.parent / "other" / path.name).replace(path)
+            other = path.parent / "other" / path.name
+            await (await opened(other)).close()
+            other.replace(path)
         case "emptied":
             with closing(connect(path)) as database:
                 database.execute("DELETE FROM facts")
@@ -383,6 +383,9 @@ async def test_a_start_somewhere_else_begins_no_second_store(
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: there is data in \S+/elsewhere/data, and none"):
         engine.create(engine.Settings())
+    engine.create(
+        engine.Settings(data_dir=tmp_path.parent / f"{tmp_path.name}-named")
+    )  # a second one on purpose
     # Where only the packages are installed, there is no folder but this one, or one that is named.
     monkeypatch.setattr(FOLDERS, "project", None)
     engine.create(engine.Settings())

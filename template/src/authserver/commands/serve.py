@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -43,9 +44,6 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         raise CommandError(f"--port: a port is a number from 1 to {_LAST_PORT}. Example: --port 8000")
     settings = _settings(host, port)
     _check_port(settings, port)
-    # Before anything is made or told: a busy port must not hand out a link.
-    sockets = _bound(host, port)
-    lines = asyncio.run(_prepare())
     config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
@@ -61,12 +59,16 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=limits.SILENT_WORKER_SECONDS,
     )
+    with ExitStack() as bound:
+        # Before anything is made or told: a busy port must not hand out a link.
+        sockets = [bound.enter_context(one) for one in _bound(host, port)]
+        lines = asyncio.run(_prepare())
 
-    def tell() -> None:
-        for line in lines:
-            say(line)
+        def tell() -> None:
+            for line in lines:
+                say(line)
 
-    run(config, sockets, tell)
+        run(config, sockets, tell)
 
 
 def _settings(host: str, port: int) -> "Settings":

@@ -1,7 +1,6 @@
 """`users`: the people who may sign in."""
 # ruff: noqa: PLC0415
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ from cyclopts import App
 
 from authserver import limits
 from authserver.browser.devices import describe
-from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, shown, when
+from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, when
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest, short
 
@@ -59,7 +58,7 @@ async def invite(name: str, /) -> None:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
         if not await server.storage.users.all():
-            print(shown(_NOBODY_YET), file=sys.stderr)
+            say(_NOBODY_YET, aside=True)
         say(str(await invitation(server, name)))
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from authserver import clock
-from authserver.settings import SettingsError
+from authserver.settings import FOLDERS, SettingsError
 from authserver.storage import Storage
 from authserver.storage.facts import identify
 from authserver.storage.sqlite.clients import SQLiteClients
@@ -55,11 +55,15 @@ def create(settings: Settings) -> "SQLiteStorage":
 def _refuse_a_second_store(folder: Path) -> None:
     """Raise SettingsError where a new store would begin, only since the server is started somewhere else.
 
-    Paths were relative to that place once, and still are where only the packages are installed.
+    Paths were relative to that place once, and still are where only the packages are installed. A folder
+    outside of the project was named as a whole, and is meant.
     """
     if (folder / FILE).exists():
         return
-    elsewhere = Path.cwd() / "data"
+    project = FOLDERS.project
+    elsewhere = folder
+    if project is not None and folder.is_relative_to(project):
+        elsewhere = Path.cwd() / folder.relative_to(project)
     if (elsewhere / FILE).exists():
         raise SettingsError(
             f"AUTH_DATA_DIR: there is data in {elsewhere}, and none in {folder}."
