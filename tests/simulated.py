@@ -219,7 +219,7 @@ async def _tell_postgresql(storage: Any, now: float) -> None:
 
 
 async def _tell_redis(storage: Any, now: float) -> None:
-    await storage._server.command(b"SET", "clock", repr(now).encode(), writes=True)
+    await storage._server.exchange((b"SET", b"clock", repr(now).encode()), again=True, writes=True)
 
 
 def _scripts() -> dict[str, Script]:

@@ -59,7 +59,7 @@ class Site:
         server.command("users", "scopes", "owner", "*")
 
 
-PROJECTS = effort.first(one_for_each_answer(combinations(*AXES)), effort.commit, effort.push)
+PROJECTS = effort.first(one_for_each_answer(combinations(*AXES)), effort.commit)
 
 
 @pytest.fixture(scope="module", params=PROJECTS, ids=title)

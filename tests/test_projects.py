@@ -112,7 +112,7 @@ def effort_of(answers: Answers, *, about_choices: bool) -> pytest.MarkDecorator:
     """All own tests of the default project, and of a covering set those about what was chosen."""
     if answers not in COVERING:
         return effort.release
-    return effort.commit if about_choices or answers == COVERING[0] else effort.push
+    return effort.commit if about_choices or answers == COVERING[0] else effort.release
 
 
 @effort.early

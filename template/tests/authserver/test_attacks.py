@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import logins
 import pytest
 from conftest import Live, new_person, posts, sample
 from fastmcp import FastMCP
@@ -259,7 +260,7 @@ def test_what_nobody_opened_stores_no_request(
         loaded = [http.get(client.authorization_url()), http.post("/authorize", content=query, headers=FORM)]
     assert {answer.status_code for answer in loaded} == {403}
     assert not any("set-cookie" in answer.headers for answer in loaded)
-    assert person.get(begun.headers["location"]).status_code == 200
+    assert logins.chosen().asks(person.get(begun.headers["location"]))
 
 
 def test_a_look_at_the_head_stores_no_request(
@@ -271,7 +272,7 @@ def test_a_look_at_the_head_stores_no_request(
     client, person = OAuthClient(server), Person(server)
     begun = person.browser.get(client.authorization_url())
     assert server.http().head(client.authorization_url()).status_code == 403
-    assert person.get(begun.headers["location"]).status_code == 200
+    assert logins.chosen().asks(person.get(begun.headers["location"]))
 
 
 def test_no_page_does_anything_that_nobody_opened(live: Live, alice: Person) -> None:
