@@ -5,7 +5,7 @@ import json
 import sys
 
 from authserver import logs
-from authserver.crypto.secret_values import Kind, digest
+from authserver.crypto.secret_values import Kind, digest, new_seed
 from authserver.model.clients import RegisteredClient
 from authserver.model.issued import AuthorizationRequest
 from measured import auth
@@ -40,9 +40,13 @@ async def main(count: int) -> list[dict[str, str]]:
             address=str(number),
         )
         request_id = (await auth.authorize(client, asked)).partition("request=")[2]
+        session = new_seed()
+        await auth.storage.sign_ins.add_session(
+            session, user.subject, epoch=user.epoch, device="", lifetime_seconds=1000, limit=1
+        )
         await auth.storage.grants.create(
             digest(Kind.AUTHORIZATION_REQUEST, request_id),
-            subject=user.subject,
+            session=session,
             scopes=["read"],
             grant_seconds=1000,
             code=digest(Kind.AUTHORIZATION_CODE, str(number)),

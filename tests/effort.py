@@ -46,6 +46,7 @@ MISSING = "not done here: "
 
 # How often, at a push and for a release.
 _COUNTS = {
+    "ends of access": (2, 100),
     "kill rounds": (3, 20),
     "kill rounds of the database": (2, 10),
     "cuts of connections": (15, 30),

@@ -154,7 +154,7 @@ async def known_browser(world: World, name: str) -> str:
     user = await world.storage.users.get(name)
     assert user is not None
     response = Response()
-    await start_session(world.server, posted("192.0.2.1"), response, user.subject)
+    await start_session(world.server, posted("192.0.2.1"), response, user)
     cookies = [value.partition(";")[0] for value in response.headers.getlist("set-cookie")]
     return "; ".join(cookie for cookie in cookies if not cookie.startswith("session"))
 

@@ -142,6 +142,11 @@ def test_with_passwords(serve: Serve, page: Page, axe: str, language: str, callb
     look(page, "password")
     fill(page, old_password="a wrong password", password=PASSWORD, password_again=PASSWORD)
     look(page, "password-wrong")
+    page.goto(f"{server.url}/account/secure")
+    look(page, "secure")
+    page.locator("main form button.main").click()
+    page.wait_for_url("**/account")
+    look(page, "account-secured")
     page.goto(f"{server.url}/account/sign-out")
     look(page, "sign-out")
 

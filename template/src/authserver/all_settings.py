@@ -2,14 +2,15 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from authserver import choices
-from authserver.settings import SettingsError
+from authserver.settings import ENV, FOLDERS, SettingsError, in_the_project
 
 
 class Settings(choices.login.Settings, choices.storage.Settings, choices.tokens.Settings):
@@ -19,7 +20,10 @@ class Settings(choices.login.Settings, choices.storage.Settings, choices.tokens.
 @cache
 def load_settings() -> Settings:
     """Return the settings of this process; raises SettingsError."""
-    _refuse_misspelt([*os.environ, *dotenv_values(".env")])
+    _refuse_another_env_file()
+    variables = {**_variables(in_the_project(ENV)), **os.environ}
+    _refuse_misspelt(variables)
+    _refuse_unnamed_files(variables)
     try:
         return Settings()
     except ValidationError as error:
@@ -28,15 +32,67 @@ def load_settings() -> Settings:
         if not first["loc"]:
             raise SettingsError(message) from None
         name = str(first["loc"][0])
-        example = (Settings.model_fields[name].examples or [""])[0]
-        variable = f"AUTH_{name.upper()}"
-        raise SettingsError(f"{variable}: {message}. Example: {variable}={example}") from None
+        raise SettingsError(f"{_variable(name)}: {message}. {_example(name)}") from None
 
 
-def _refuse_misspelt(variables: Iterable[str]) -> None:
-    known = [f"AUTH_{name.upper()}" for name in Settings.model_fields]
+def empty_files() -> list[str]:
+    """Return the settings that should name a file and are empty: as if they were not set."""
+    variables = {**_variables(in_the_project(ENV)), **os.environ}
+    return [_variable(name) for name in Settings.model_fields if _is_empty_file(name, variables)]
+
+
+def _variable(name: str) -> str:
+    return f"AUTH_{name.upper()}"
+
+
+def _example(name: str) -> str:
+    return f"Example: {_variable(name)}={(Settings.model_fields[name].examples or [''])[0]}"
+
+
+def _variables(file: Path) -> Mapping[str, str | None]:
+    """Return what a file of settings says, '' as '' and not as nothing; raises SettingsError."""
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        return dotenv_values(file, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise SettingsError(f"{file}: cannot be read ({reason}). Example: cp .env.example .env") from None
+
+
+def _refuse_another_env_file() -> None:
+    """Refuse settings where the server is started, which is not where the project is: they are not read."""
+    here, project = ENV.absolute(), FOLDERS.project
+    if project is None or here.parent == project or not here.exists():
+        return
+    if unread := sorted({_variable(name) for name in Settings.model_fields} & _variables(here).keys()):
+        raise SettingsError(
+            f"{unread[0]}: {here} is not read, since the project is in {project}."
+            f" Example: mv {here} {project / ENV}"
+        )
+
+
+def _refuse_misspelt(variables: Mapping[str, str | None]) -> None:
+    known = [_variable(name) for name in Settings.model_fields]
     for variable in variables:
         if variable.startswith("AUTH_") and variable not in known:
             alike = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
             if alike:
                 raise SettingsError(f"{variable}: there is no such setting. Did you mean {alike[0]}?")
+
+
+def _refuse_unnamed_files(variables: Mapping[str, str | None]) -> None:
+    """Refuse an empty name of a file with a secret where the secret is not spoken of: it was to be there."""
+    for name in Settings.model_fields:
+        secret = name.removesuffix("_file")
+        if (
+            secret != name
+            and secret in Settings.model_fields
+            and _is_empty_file(name, variables)
+            and _variable(secret) not in variables
+        ):
+            raise SettingsError(f"{_variable(name)}: it is set, but empty. {_example(name)}")
+
+
+def _is_empty_file(name: str, variables: Mapping[str, str | None]) -> bool:
+    return name.endswith("_file") and variables.get(_variable(name)) == ""

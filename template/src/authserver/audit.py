@@ -73,6 +73,9 @@ class Event(StrEnum):
     SESSIONS_ENDED = "sessions ended"
     """Somebody signed out another device, all others, or everywhere; or the operator did. Facts: subject."""
 
+    ACCOUNT_SECURED = "account secured"
+    """Its owner or an operator ended sessions, sign-ins, links, known devices and grants. Facts: subject."""
+
     # accounts
 
     LINK_MADE = "link made"

@@ -7,25 +7,29 @@ it holds.
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, TextIO, cast
 
 from authserver import clock
 from authserver.crypto.sealing import SECOND_FACTOR, SIGNING_KEY
 from authserver.storage import Storage
 from authserver.storage.facts import CHECK, IDENTITY
-from authserver.storage.tables import TABLES, Row, Value
+from authserver.storage.tables import FIRST_EPOCH, TABLES, Row, Value
 
 _FORMAT = 1
 _ACCESS = (
     "invitations",
     "sessions",
     "tickets",
+    "buckets",
     "authorization_requests",
     "codes",
     "refresh_tokens",
     "access_tokens",
 )
+
+_ADDED: Mapping[str, Row] = {"users": {"epoch": FIRST_EPOCH}, "sessions": {"epoch": FIRST_EPOCH}}
+"""Columns that a backup may lack, or have without a value."""
 
 Records = AsyncIterator[tuple[str, Row]]
 
@@ -78,7 +82,9 @@ class Backup:
     def _record(self, line: list[Any]) -> tuple[str, Row]:
         try:
             table, row = line
-            return table, {name: _value(value, TABLES[table][name]) for name, value in row.items()}
+            return table, _ADDED.get(table, {}) | {
+                name: _value(value, TABLES[table][name]) for name, value in row.items() if value is not None
+            }
         except (AttributeError, KeyError, TypeError, ValueError):
             raise BackupError(
                 f"record {self.count + 1} of the backup is damaged, or of a newer release"
@@ -88,13 +94,16 @@ class Backup:
 async def without_access(records: Records) -> Records:
     """Leave out whatever opens anything: links, sessions, requests, grants with their codes and tokens.
 
-    Of living grants a revocation stays, for tokens that are checked without the storage.
+    Of living grants a revocation stays, for tokens that are checked without the storage. Each user begins an
+    epoch that no backup, and nothing since, can have had: epochs grow by one, and this one is the time.
     """
     async for table, row in records:
         if table == "grants":
             if row.get("revoked_at") is None:
                 ended: Row = {"grant_id": row["grant_id"], "until": row["access_until"]}
                 yield "revocations", ended | {"revoked_at": clock.now()}
+        elif table == "users":
+            yield table, row | {"epoch": int(clock.now())}
         elif table not in _ACCESS:
             yield table, row
 

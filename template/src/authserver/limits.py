@@ -46,12 +46,17 @@ INVITATION_SECONDS = 3600
 """Sent and used while both talk of it. Whoever else finds the link later finds it dead."""
 
 KNOWN_DEVICE_SECONDS = 180 * 86_400
-"""Whoever comes back twice a year is not slowed by attempts of others. It lets nobody in."""
+"""Whoever comes back twice a year is not slowed by attempts of others. It lets nobody in, and ends with the
+epoch in which it was given."""
+
+SESSIONS_OF_A_USER = 20
+"""Signed-in browsers: more than one person has. The oldest goes; a right password is never refused."""
 
 # ---------------------------------------------------------------------------------------- attempts
 
 ATTEMPTS_AT_ONCE = 5
-"""People mistype; of guesses five tell nothing. For an account, over all browsers that it does not know."""
+"""People mistype; of guesses five tell nothing. For an account, over all browsers that know it together, and
+over all others."""
 
 ATTEMPT_INTERVAL_SECONDS = 60
 """After those one a minute: the owner can go on, and whoever guesses gets half a million in a year."""
@@ -166,6 +171,15 @@ DIRECTORY_ENTRIES_AT_ONCE = 50
 
 DIRECTORY_SERVER_AVOIDED_SECONDS = 60
 """A server that failed is asked last for so long."""
+
+MANY_GONE = 5
+"""Accounts that leave the directory between two looks: more, and more than a share, are looked at twice."""
+
+MANY_GONE_SHARE = 0.2
+"""Of all accounts. A whole fifth leaves seldom; a copy of the directory that is empty loses all."""
+
+GROUPS_LOOKED_AT = 50
+"""By `doctor` and at the start, each with a question or two: enough to show what is set up wrongly."""
 
 SIGNING_COMMANDS_AT_ONCE = 8
 """Each is a process, which asks an HSM or a KMS."""

@@ -64,6 +64,11 @@ def create(server: Provider) -> list[Route]:
         endpoint("/account/apps", POST=partial(account.end_app, server)),
         endpoint("/account/devices", POST=partial(account.end_devices, server)),
         endpoint(
+            "/account/secure",
+            GET=partial(account.show_securing, server),
+            POST=partial(account.secure, server),
+        ),
+        endpoint(
             "/account/sign-out",
             GET=partial(account.show_sign_out, server),
             POST=partial(account.sign_out, server),

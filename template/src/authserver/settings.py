@@ -3,36 +3,155 @@
 A choice adds its own by a class `Settings` in its module; `all_settings.py` puts them together. A wrong one
 stops the start with one line that names the variable, what is wrong and an example.
 
+A variable that is empty is one that is not set. A path that is relative is one of the project's folder,
+wherever the server is started. So is `.env`.
+
 The text below a setting is what `.env.example` says of it. A file with a secret stands with the secret.
 """
 
 import os
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from authserver.errors import OperatorError
+from authserver.uris import BEGINNING, UNSAFE_SCHEMES, fold_front, plain_origin
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
-PositiveSeconds = Annotated[int, Field(gt=0)]
+# A hundred years: whoever means "for ever" may say so, and every clock and store can count it.
+MAXIMUM_DAYS = 36_525
+MAXIMUM_SECONDS = MAXIMUM_DAYS * 86_400
+
+# More than one address can send in a minute, and than one process can have open.
+MAXIMUM_COUNT = 1_000_000
+
+PositiveSeconds = Annotated[int, Field(gt=0, le=MAXIMUM_SECONDS)]
+
+VERBATIM = "verbatim"
+"""Marks a setting whose white space counts, or does not matter: the separator of a list, JSON."""
+
+# A name by letters, digits and hyphens (RFC 1123 section 2.1), and what networks inside call theirs.
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class SettingsError(OperatorError):
     """A setting is missing or wrong. The text is one line for the operator and holds no secret."""
 
 
+class Folders:
+    """Where this code lies."""
+
+    def __init__(self) -> None:
+        self.source = Path(__file__).resolve().parents[1]
+        """The folder of `authserver` and `app`: `src`, or where they were installed."""
+        above = self.source.parent
+        is_project = self.source.name == "src" and (above / "pyproject.toml").exists()
+        self.project = above if is_project else None
+        """The folder of the whole project; None where only its packages are installed."""
+
+
+FOLDERS = Folders()
+"""One for all, so that tests move it here."""
+
+
+def in_the_project(path: Path) -> Path:
+    """Return what a relative path means: in the project, else where the server is started."""
+    return (FOLDERS.project or Path()) / path
+
+
+ENV = Path(".env")
+
+
+def _expanded(path: Path) -> Path:
+    if re.match(r"[A-Za-z]{2,}:/", str(path)):
+        raise ValueError("a path is needed, and no address")
+    try:
+        return in_the_project(path.expanduser())
+    except RuntimeError:
+        raise ValueError("~ stands for no folder here: write the whole path") from None
+
+
+ProjectPath = Annotated[Path, AfterValidator(_expanded)]
+"""A path; `~` stands for the home of the user that runs the server."""
+
+
+def check_authority(url: SplitResult) -> None:
+    """Raise ValueError unless scheme, host and port of an address are such that clients can write them so."""
+    port = url.port
+    if port == 0 or url.netloc.endswith(":"):
+        raise ValueError("a port is a number from 1 to 65535, or it is left out")
+    if port and port == _DEFAULT_PORTS.get(url.scheme):
+        raise ValueError("leave out the default port")
+    check_host(url.netloc.rpartition("@")[2].removesuffix(f":{port}"))
+
+
+def check_host(host: str) -> None:
+    """Raise ValueError unless this is the name of a host or its address, an IPv6 one in brackets."""
+    if not host.isascii():
+        raise ValueError("a name that is not ASCII is written as clients send it, beginning with xn--")
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        if str(ip_address(address)) == address.lower() and (":" in address) == (address != host):
+            return
+    except ValueError:
+        labels = host.split(".")
+        if all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit():
+            return
+    raise ValueError("this is no host name, and no IP address as clients write it")
+
+
+def check_files(query: Mapping[str, Sequence[str]], *names: str) -> None:
+    """Raise ValueError where an option of an address names a file that is none."""
+    for name in names:
+        for file in query.get(name, ()):
+            if not Path(file).is_file():
+                raise ValueError(f"{name} names no file that is there")
+
+
+def _unclean(value: str) -> str:
+    """Return what is about a value that nobody means, '' for nothing."""
+    if value != value.strip():
+        return "white space at its ends"
+    if not value.isprintable():
+        return "control characters or odd spaces"
+    # Shells and `.env` take them away, the lists of Docker and systemd may not.
+    return "quotes around it" if value[:1] in ("'", '"') and value[:1] == value[-1:] else ""
+
+
 class CoreSettings(BaseSettings):
     """What can be set in every project. Lists are separated by commas."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AUTH_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix="AUTH_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return what is asked for values: the environment, then `.env`, wherever the server is started."""
+        # With a mark at its beginning, too, as Windows writes it.
+        env = DotEnvSettingsSource(settings_cls, env_file=in_the_project(ENV), env_file_encoding="utf-8-sig")
+        return init_settings, env_settings, env
 
     public_url: str = Field(default="http://127.0.0.1:8000", examples=["https://mcp.example.com"])
     """The address by which clients and browsers reach the server: https, or http on a loopback address.
@@ -44,14 +163,14 @@ class CoreSettings(BaseSettings):
     Make one: openssl rand -base64 32. Either the key or a file with it.
     """
 
-    secret_key_file: Path | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
+    secret_key_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/auth_secret_key"])
 
     secret_key_previous: SecretStr | None = Field(default=None, examples=["the key before the rotation"])
     """To change the key: set the new one above and the last one here, restart every node, run `keys rewrap`,
     and take the last one out a minute later. Nobody has to sign in again.
     """
 
-    secret_key_previous_file: Path | None = Field(default=None, examples=["/run/secrets/previous_key"])
+    secret_key_previous_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/previous_key"])
 
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
     """Who may register an app: open (any app may, a person still has to allow it), approval (an operator
@@ -64,7 +183,7 @@ class CoreSettings(BaseSettings):
     refresh_token_seconds: PositiveSeconds = Field(default=2_592_000, examples=["2592000"])
     """How long a refresh token lasts: an app that was not used for so long has to be allowed again."""
 
-    refresh_replay_seconds: int = Field(default=60, ge=0, examples=["60"])
+    refresh_replay_seconds: int = Field(default=60, ge=0, le=MAXIMUM_SECONDS, examples=["60"])
     """For how long a refresh token that was just used gets the same answer again, since answers get lost.
     Used later, it counts as stolen, and its grant ends. Longer: apps of which several processes share a token
     sign in less often, and a thief who comes second is noticed later.
@@ -75,7 +194,7 @@ class CoreSettings(BaseSettings):
     again.
     """
 
-    remember_consent_days: int = Field(default=0, ge=0, examples=["30"])
+    remember_consent_days: int = Field(default=0, ge=0, le=MAXIMUM_DAYS, examples=["30"])
     """For how many days people may have an app remembered that they allowed, so that they need not be asked
     when it connects again. Only an app that opens the browser itself profits, not a link on a web page.
     Another program on the same computer could pass for the app. 0: everybody is asked each time.
@@ -84,13 +203,13 @@ class CoreSettings(BaseSettings):
     session_seconds: PositiveSeconds = Field(default=43_200, examples=["43200"])
     """How long a browser stays signed in."""
 
-    limit_registrations_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    limit_registrations_per_minute: int = Field(default=20, ge=0, le=MAXIMUM_COUNT, examples=["20"])
     """How many apps an address may register in a minute; 0 is off."""
 
-    limit_sign_ins_per_minute: int = Field(default=20, ge=0, examples=["20"])
+    limit_sign_ins_per_minute: int = Field(default=20, ge=0, le=MAXIMUM_COUNT, examples=["20"])
     """How many failed sign-ins an address may have in a minute; 0 is off."""
 
-    limit_refreshes_per_hour: int = Field(default=120, ge=0, examples=["120"])
+    limit_refreshes_per_hour: int = Field(default=120, ge=0, le=MAXIMUM_COUNT, examples=["120"])
     """How often the tokens of one login may be refreshed in an hour, and at least twice in the lifetime of an
     access token; 0 is off.
     """
@@ -125,10 +244,23 @@ class CoreSettings(BaseSettings):
     on a loopback address. A scheme alone (cursor) allows all that apps do by it, such as installing things.
     """
 
-    idle_client_days: int | None = Field(default=None, gt=0, examples=["365"])
+    idle_client_days: int | None = Field(default=None, gt=0, le=MAXIMUM_DAYS, examples=["365"])
     """After so many days without use a registered app is forgotten. Empty: never. Some apps do not register
     again by themselves (VS Code, Claude Code, Codex): their users have to clear them first.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse what no value holds on purpose: nobody sees it, and nothing would ever match it."""
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if field is None or not isinstance(value, str) or VERBATIM in field.metadata:
+                continue
+            if wrong := _unclean(value):
+                variable, example = f"AUTH_{name.upper()}", (field.examples or [""])[0]
+                raise ValueError(f"{variable}: it has {wrong}. Example: {variable}={example}")
+        return values
 
     @field_validator("public_url")
     @classmethod
@@ -141,14 +273,13 @@ class CoreSettings(BaseSettings):
             raise ValueError("only scheme, host and port are allowed, without a slash at the end")
         if value != value.lower():
             raise ValueError("write it in lower case, as clients compare it letter by letter")
-        if url.port in (80, 443) and f"{url.scheme}:{url.port}" in ("http:80", "https:443"):
-            raise ValueError("leave out the default port")
+        check_authority(url)
         return value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        return tuple(ip_network(item) for item in split(value))
+        return tuple(networks(split(value)))
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -165,15 +296,16 @@ class CoreSettings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             url = urlsplit(origin)
-            if f"{url.scheme}://{url.netloc}" != origin or not url.netloc:
+            if f"{url.scheme}://{url.netloc}" != origin or not url.netloc or "@" in url.netloc:
                 raise ValueError(f"{origin!r} is no origin (scheme, host and port, no path)")
+            check_authority(url)
         return value
 
     @field_validator("redirect_schemes")
     @classmethod
     def _schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for item in value:
-            if not _BEGINNING.fullmatch(item):
+            if not BEGINNING.fullmatch(item):
                 raise ValueError(f"{item!r} is no URI scheme, and no scheme with the beginning of a path")
             if item.partition(":")[0] in (*UNSAFE_SCHEMES, "http", "https"):
                 raise ValueError(f"{item!r} is never allowed here")
@@ -227,35 +359,13 @@ def forget_secrets(settings: CoreSettings) -> None:
         del os.environ[variable]
 
 
-UNSAFE_SCHEMES = (
-    "javascript",
-    "data",
-    "file",
-    "filesystem",
-    "vbscript",
-    "view-source",
-    "blob",
-    "about",
-    "intent",
-    "ftp",
-    "ws",
-    "wss",
-)
-# A scheme, or more: then a whole authority, and as much of the path as wanted.
-_BEGINNING = re.compile(r"[a-z][a-z0-9+.-]*(?::(?://[a-z0-9._~-]+)?/[A-Za-z0-9._~/-]*)?")
-_FRONT = re.compile(r"[^:/]*(?:://[^/?#]*)?")
-
-
-def fold_front(uri: str) -> str:
-    """Return a URI with scheme and authority in lower case: there, case does not count (RFC 3986 6.2.2.1)."""
-    return _FRONT.sub(lambda front: front[0].lower(), uri, count=1)
-
-
-def plain_origin(origin: str) -> str:
-    """Return an origin as browsers write it: in lower case, without the default port (RFC 6454 6.2)."""
-    lower = origin.lower()
-    default = {"http": ":80", "https": ":443"}.get(lower.partition("://")[0])
-    return lower.removesuffix(default) if default else lower
+def networks(items: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
+    """Yield the networks that are written so; raises ValueError."""
+    for item in items:
+        network = ip_network(item)
+        if "%" in item:
+            raise ValueError(f"{item!r} has a zone, by which no peer is known: leave it out")
+        yield network
 
 
 def split(value: Any) -> list[str]:

@@ -6,9 +6,12 @@ but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from socket import socket
 from typing import Any
 
+import uvicorn
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
 from fastmcp.server.providers.addressing import parse_hashed_backend_name
@@ -22,6 +25,7 @@ from starlette._utils import get_route_path
 from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
 from starlette.types import Receive
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
@@ -38,8 +42,8 @@ __all__ = [
     "is_tested",
     "local_components",
     "other_providers",
+    "run",
     "socket_peer",
-    "use_patient_workers",
     "without_cause",
 ]
 
@@ -216,6 +220,45 @@ class PatientWorker(multiprocess.Process):
         return True
 
 
-def use_patient_workers() -> None:
-    """Let uvicorn start such workers, from this process."""
-    multiprocess.Process = PatientWorker  # type: ignore[misc]  # a class in place of its parent
+class _Workers(multiprocess.Multiprocess):
+    """Processes that answer requests; `say` is called once, when all of them do."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket], say: Callable[[], None]) -> None:
+        super().__init__(config, sockets=sockets)
+        self._say: Callable[[], None] | None = say
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if self._say and all(getattr(process, "_started", False) for process in self.processes):
+            self._say()
+            self._say = None
+
+
+class _Server(uvicorn.Server):
+    """A server of one process; `say` is called when it listens."""
+
+    def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._say = say
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._say()
+
+
+def run(config: uvicorn.Config, sockets: list[socket], say: Callable[[], None]) -> None:
+    """Serve on these sockets until a signal comes; call `say` when requests are answered.
+
+    `uvicorn.run` binds late and tells nobody but its log. Ends the process with uvicorn's code 3 where one
+    process did not start.
+    """
+    if config.workers > 1:
+        multiprocess.Process = PatientWorker  # type: ignore[misc]  # a class in place of its parent
+        _Workers(config, sockets, say).run()
+        return
+    server = _Server(config, say)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)

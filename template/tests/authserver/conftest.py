@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +30,7 @@ from ports import free_port
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.all_settings import Settings, load_settings
 from authserver.crypto.secret_values import Kind, digest, new
+from authserver.settings import FOLDERS
 from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
@@ -67,6 +69,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterato
         if name.startswith("AUTH_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FOLDERS, "project", tmp_path)
     load_settings.cache_clear()
     yield
     load_settings.cache_clear()
@@ -220,7 +223,8 @@ class Command(Live):
         self._environment = os.environ | {f"AUTH_{name.upper()}": value for name, value in store.items()}
 
     def start(self, build: object = None) -> "Command":
-        program = "from authserver.cli import main; main()"
+        # No `.env` of the developer's reaches it.
+        program = "from authserver import cli, settings; settings.FOLDERS.project = None; cli.main()"
         with self.output.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, "serve", "--port", str(self.port)],
@@ -278,6 +282,30 @@ def ended(server: Live, access_token: str) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+@contextmanager
+def meanwhile(server: Live, name: str, reading: str) -> Iterator[None]:
+    """End the access of a user, once, as soon as the server has read something, as another process may.
+
+    `reading` is an operation of the store, such as `sign_ins.get_credential`.
+    """
+    room = getattr(server.auth.storage, reading.partition(".")[0])
+    method = reading.partition(".")[2]
+    read, users = getattr(room, method), server.auth.storage.users
+
+    async def then_end(*args: Any, **options: Any) -> Any:
+        found = await read(*args, **options)
+        patch.undo()
+        user = await users.get(name)
+        assert user is not None
+        assert await users.end_access(user.subject)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, method, then_end)
+        yield
+        assert getattr(room, method) == read, "nothing was read"
 
 
 def invite(server: Live, name: str | None, scopes: list[str] | None = None) -> str:

@@ -29,10 +29,15 @@ class Operator:
 
     def types(self, *words: str) -> str:
         """Run a command that succeeds; return what it printed."""
+        return self.warned(*words)[0]
+
+    def warned(self, *words: str) -> tuple[str, str]:
+        """Run a command that succeeds; return what it printed, and what it warned of."""
         with pytest.raises(SystemExit) as end:
             self._run(words)
         assert end.value.code in (0, None), end.value.code
-        return self._capsys.readouterr().out
+        printed = self._capsys.readouterr()
+        return printed.out, printed.err
 
     def fails(self, *words: str) -> str:
         """Run a command that fails; return its one line."""

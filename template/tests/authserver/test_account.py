@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from conftest import Live, new_person
-from oauth_client import OAuthClient, alive
+from conftest import Live, invite, meanwhile, new_person
+from oauth_client import OAuthClient, alive, answered
 from operators import Operator
 from person import Form, Person
 
@@ -40,9 +40,9 @@ def post(person: Person, path: str, **fields: str) -> httpx2.Response:
 
 
 @contextmanager
-def later() -> Iterator[None]:
-    """A while after every sign-in so far."""
-    now = time.time() + limits.FRESH_SECONDS + 1
+def later(direction: int = 1) -> Iterator[None]:
+    """A while after every sign-in so far, or before them: the clock was set back."""
+    now = time.time() + direction * (limits.FRESH_SECONDS + 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("authserver.clock.now", lambda: now)
         yield
@@ -181,11 +181,14 @@ def test_signing_out_everywhere_ends_all_sessions_and_apps_where_wanted(live: Li
 # ------------------------------------------------------------------------------- signing in again
 
 
-def test_a_dangerous_step_asks_to_sign_in_again_and_comes_back(live: Live, alice: Person) -> None:
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_dangerous_step_asks_to_sign_in_again_and_comes_back(
+    live: Live, alice: Person, direction: int
+) -> None:
     """Attack 12: use a browser that was left alone. Source: OWASP ASVS 5.0 7.5.1, 7.5.3."""
     person = another_browser(live, "alice")
     csrf = Form(person.get("/account/sign-out").text).fields["csrf"]
-    with later():
+    with later(direction):
         refused = person.browser.post("/account/sign-out", data={"csrf": csrf})
         assert refused.headers["location"] == "/login"
         asked = person.browser.get("/account/sign-out")
@@ -222,6 +225,67 @@ def test_every_form_of_the_account_is_taken_only_from_a_page_of_ours(live: Live,
     assert is_in(alice)
 
 
+# ---------------------------------------------------------------------------- somebody else may be in
+
+
+def test_the_owner_ends_all_that_others_began(live: Live) -> None:
+    """Attack 12, 13: stay in an account whose owner noticed. Source: OWASP ASVS 5.0 7.4.3, 7.4.4."""
+    owner = new_person(live, "worried")
+    thief = another_browser(live, "worried")
+    client = OAuthClient(live)
+    tokens = client.tokens(thief)
+    link = invite(live, "worried")
+    page = owner.get("/account/secure")
+    done = owner.submit(page, "csrf")
+    assert "All other devices are signed out and all apps are disconnected" in done.text
+    assert (is_in(owner), is_in(thief)) == (True, False)
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert owner.browser.get(link).status_code in (404, 410)
+    with later():
+        assert owner.browser.get("/account/secure").headers["location"] == "/login"
+        refused = owner.browser.post("/account/secure", data=Form(page.text).fields)
+        assert refused.headers["location"] == "/login"
+
+
+def test_a_consent_page_of_before_is_shown_again(live: Live) -> None:
+    """Attack 7, 12: allow by a page that lay open while access was ended. Source: OWASP ASVS 5.0 7.4.3."""
+    person = new_person(live, "open")
+    page = person.get(OAuthClient(live).authorization_url())
+    assert 'name="decision"' in page.text
+    post(person, "/account/devices")  # ends all that was begun but this session
+    again = person.submit(page, "decision", decision="allow")
+    assert again.url.path == "/consent"
+    assert "code" in answered(person.submit(again, "decision", decision="allow").headers["location"])
+
+
+@pytest.mark.parametrize("doing", ["grants.get_request", "sign_ins.get_session"])
+def test_a_consent_that_is_given_while_access_ends_gives_no_code(live: Live, doing: str) -> None:
+    """Attack 12, 13: post a consent while the account is recovered. Source: OWASP ASVS 5.0 7.4.3."""
+    person = new_person(live, f"posting-{doing[0]}")
+    page = person.get(OAuthClient(live).authorization_url())
+    form = Form(page.text, "decision")
+    with meanwhile(live, person.name, doing):
+        answer = person.browser.post(form.action, data={**form.fields, "decision": "allow"})
+    assert answer.headers["location"].startswith("/login?request=")  # the request waits for who signs in
+    assert anyio.run(live.on_storage, grants_of(person.name)) == []
+
+
+def grants_of(name: str) -> Any:
+    async def grants(storage: Any) -> Any:
+        user = await storage.users.get(name)
+        return await storage.grants.all(user.subject)
+
+    return grants
+
+
+def test_sessions_of_a_user_are_bounded(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 22: sign in a thousand times with a right password. Source: threat model."""
+    monkeypatch.setattr(limits, "SESSIONS_OF_A_USER", 3)
+    first = new_person(live, "many")
+    others = [another_browser(live, "many") for _ in range(4)]
+    assert [is_in(person) for person in (first, *others)] == [False, False, True, True, True]
+
+
 # ---------------------------------------------------------------------------------------- commands
 
 
@@ -241,6 +305,37 @@ def test_operators_list_and_end_sessions(start: Callable[..., Live], operator: O
     operator.types("users", "sign-out", "alice", "--apps")
     time.sleep(server.auth.tokens.revoked_within_seconds)
     assert not alive(server, tokens["access_token"])
+
+
+def test_operators_secure_an_account(start: Callable[..., Live], operator: Operator) -> None:
+    """Attack 12, 13: stay in an account whose password or device was stolen. Source: OWASP ASVS 5.0 7.4.5."""
+    server = start()
+    person = new_person(server, "alice")
+    other = another_browser(server, "alice")
+    client = OAuthClient(server)
+    tokens = client.tokens(person)
+    link = invite(server, "alice")
+
+    async def add(storage: Any) -> None:
+        user = await storage.users.get("alice")
+        for kind in ("second-factor", "passkey:1", "passkey:2"):
+            assert await storage.sign_ins.put_credential(user.subject, kind, b"x", counter=0)
+
+    def kinds() -> set[str]:
+        return {row["kind"] for row in operator.rows("users", "credentials", "alice")}
+
+    anyio.run(server.on_storage, add)
+    everything = kinds()
+    assert "alice: all sessions" in operator.types("users", "secure", "Alice")
+    assert not is_in(person)
+    assert not is_in(other)
+    assert client.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert person.browser.get(link).status_code in (404, 410)
+    assert kinds() == everything
+    operator.types("users", "secure", "alice", "--factors")
+    assert kinds() == everything - {"second-factor"}
+    operator.types("users", "secure", "alice", "--passkeys")
+    assert not any(kind.startswith("passkey:") for kind in kinds())
 
 
 def test_operators_take_credentials_away(start: Callable[..., Live], operator: Operator) -> None:
@@ -263,5 +358,5 @@ def test_operators_take_credentials_away(start: Callable[..., Live], operator: O
         assert kinds() == others | left
     assert not is_in(person)
     assert "has no lost" in operator.fails("users", "remove-credential", "alice", "lost")
-    for command in ("sessions", "sign-out", "credentials"):
+    for command in ("sessions", "sign-out", "secure", "credentials"):
         assert "no user nobody" in operator.fails("users", command, "nobody")

@@ -1,6 +1,7 @@
 """`backup` and `restore`: what was valid stays valid, whole or not at all, and never by mistake."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,53 @@ def test_with_revoke_all_only_accounts_and_clients_come_back(
         assert answer.json()["error"] == "invalid_grant"
     assert person.browser.get("/account").is_redirect  # not signed in
     assert alive(moved, client.tokens(Person(moved))["access_token"])
+    moved.stop()
+
+
+def test_with_revoke_all_every_user_begins_an_epoch_that_never_was(
+    stores: Stores, operator: Operator, tmp_path: Path
+) -> None:
+    """Attack 26: use the cookie of a known browser, or a count, of before. Source: RFC 6819 5.1.4.1.3."""
+    old, new = stores
+    file, emptied = tmp_path / "backup", tmp_path / "emptied"
+    used(old)[0].stop()
+    operator.at(old).types("users", "sign-out", "alice")
+
+    def epochs(lines: str) -> list[int]:
+        return [row["epoch"] for table, row in map(json.loads, lines.splitlines()[1:-1]) if table == "users"]
+
+    operator.at(old).types("backup", str(file))
+    lines = file.read_text().splitlines()
+    lines.insert(-1, json.dumps(["buckets", {"key": "AAAA", "full_at": 4e9}]))
+    lines[-1] = json.dumps({"records": len(lines) - 2})
+    file.write_text("\n".join(lines))
+    new = with_key_of(old, new)
+    before = int(time.time())
+    operator.at(new).types("restore", str(file), "--revoke-all")
+    operator.at(new).types("backup", str(emptied))
+    assert epochs(file.read_text()) == [1]
+    [epoch] = epochs(emptied.read_text())
+    assert epoch >= before - 1
+    assert '["buckets"' not in emptied.read_text()
+
+
+def test_a_backup_of_an_older_release_begins_with_the_first_epoch(
+    stores: Stores, operator: Operator, tmp_path: Path
+) -> None:
+    old, new = stores
+    server, client, tokens, person = used(old)
+    file = tmp_path / "backup"
+    operator.at(old).types("backup", str(file))
+    server.stop()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[1:-1]:
+        line[1].pop("epoch", None)
+    file.write_text("\n".join(map(json.dumps, lines)))
+    new = with_key_of(old, new)
+    operator.at(new).types("restore", str(file))
+    moved = Live(new, server.port).start()
+    assert alive(moved, tokens["access_token"])
+    assert 'name="decision"' in person.get(client.authorization_url()).text  # still signed in
     moved.stop()
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 import structlog
 from conftest import ADDRESS
@@ -16,6 +19,7 @@ from ports import free_port
 from authserver.all_settings import Settings
 from authserver.commands.serve import _check_port
 from authserver.doctor.manifest import load_manifest
+from authserver.storage import Storage
 
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
@@ -89,6 +93,61 @@ def test_a_port_that_the_public_url_does_not_name_is_one_warning(
     lines = [line["event"] for line in logged if line["log_level"] == "warning"]
     assert len(lines) == warned
     assert all(line.startswith(f"AUTH_PUBLIC_URL says {public_url}, ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words", [["--port", "0"], ["--port", "70000"], ["--workers", "0"], ["--host", "a..b"]]
+)
+def test_an_option_that_cannot_work_is_one_line(operator: Operator, words: list[str]) -> None:
+    line = operator.fails("serve", *words)
+    assert line.startswith(f"my-server: {words[0]}")
+    assert re.search(r" Example: --\S+ \S+", line)
+    assert "\n" not in line
+
+
+def serving(store: dict[str, str], folder: Path, *words: str) -> tuple["subprocess.Popen[bytes]", Path]:
+    """Start the command on a port, without a public URL; return it, and the file with what it prints."""
+    printed = folder / "printed"
+    program = "from authserver import cli, settings; settings.FOLDERS.project = None; cli.main()"
+    with printed.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, "serve", *words],
+            env=os.environ | {f"AUTH_{name.upper()}": value for name, value in store.items()},
+            stdout=file,
+            stderr=file,
+        )
+    return process, printed
+
+
+@pytest.mark.anyio
+async def test_a_busy_port_is_one_line_and_nothing_is_said_or_made(
+    store: dict[str, str], storage: Storage, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        process, printed = serving(store, tmp_path, "--port", str(port))
+        assert process.wait(120) == 1
+    [line] = printed.read_text().splitlines()
+    assert re.search(rf"--port {port}: the server cannot listen there \(.*\)\. Example: ", line)
+    assert await storage.facts.all("secret key") == {}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_says_that_it_serves_when_it_does_and_where(
+    store: dict[str, str], tmp_path: Path, workers: str
+) -> None:
+    port = free_port()
+    process, printed = serving(store, tmp_path, "--port", str(port), "--workers", workers)
+    try:
+        while f"Serving {ADDRESS}:{port}/mcp" not in printed.read_text():
+            assert process.poll() is None, printed.read_text()
+            time.sleep(0.05)
+        metadata = httpx2.get(f"http://127.0.0.1:{port}/.well-known/oauth-authorization-server")
+        # Whoever made no port known has links that lead here all the same.
+        assert metadata.status_code == 421 or metadata.json()["issuer"] == f"{ADDRESS}:{port}"
+    finally:
+        process.terminate()
+        assert process.wait(60) in (0, -15)
 
 
 def test_a_command_that_does_not_exist_is_one_line(operator: Operator) -> None:

@@ -57,6 +57,7 @@ class User:
 
     subject: str
     may: set[str]
+    epoch: int = 0
     enabled: bool = True
 
 
@@ -174,10 +175,17 @@ class GrantLife(RuleBasedStateMachine):
         )
         [request] = parse_qs(urlsplit(location).query)["request"]
         code = secret_values.new(Kind.AUTHORIZATION_CODE)
+        session = secret_values.new_seed()
+        signed_in = self.run(
+            self.server.storage.sign_ins.add_session(
+                session, who.subject, epoch=who.epoch, device="", lifetime_seconds=100, limit=3
+            )
+        )
+        assert signed_in == who.enabled
         taken = self.run(
             self.server.storage.grants.create(
                 digest(Kind.AUTHORIZATION_REQUEST, request),
-                subject=who.subject,
+                session=session,
                 scopes=sorted(scopes),
                 grant_seconds=1000,
                 code=digest(Kind.AUTHORIZATION_CODE, code),
@@ -296,6 +304,7 @@ class GrantLife(RuleBasedStateMachine):
         """The operator disables a user: their grants end for good, even if the user may come back."""
         self.run(self.server.storage.users.disable(name))
         self.users[name].enabled = False
+        self.users[name].epoch += 1
         for grant in self.grants:
             grant.revoked = grant.revoked or grant.user is self.users[name]
         if back:

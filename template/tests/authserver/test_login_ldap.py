@@ -27,6 +27,7 @@ from authserver import AuthorizationServer, limits
 from authserver.all_settings import Settings, load_settings
 from authserver.login import ldap as login
 from authserver.login.ldap.directory import Directory, NotRight, Unavailable
+from authserver.login.ldap.survey import survey
 from authserver.settings import SettingsError
 
 Start = Callable[..., Live]
@@ -547,6 +548,40 @@ def test_what_the_directory_says_reaches_neither_page_nor_log(start: Start) -> N
 # -------------------------------------------------------------------------------------------- groups
 
 
+@pytest.mark.parametrize(("called", "answers"), [("Zoe", 1), ("zoe-alias", 2)])
+def test_a_sign_in_that_is_under_way_ends_with_all_access(
+    start: Start, monkeypatch: pytest.MonkeyPatch, called: str, answers: int
+) -> None:
+    """Attack 12: show the old password while an operator ends access. Source: OWASP ASVS 5.0 7.4.5, CWE-367.
+
+    By another name than the account's, its epoch is known only afterwards: the directory is asked again.
+    """
+    server = start()
+    get_in(server, "Zoe", uid=["Zoe", "zoe-alias"])
+    authenticate = Directory.authenticate
+
+    async def end(storage: Any) -> None:
+        assert await storage.users.end_access((await storage.users.get("Zoe")).subject)
+
+    anyio.run(server.on_storage, end)
+    asked: list[str] = []
+
+    def then_end(directory: Directory, name: str, password: str) -> Any:
+        entry = authenticate(directory, name, password)
+        asked.append(name)
+        if len(asked) == answers:
+            anyio.run(server.on_storage, end)
+        return entry
+
+    monkeypatch.setattr(Directory, "authenticate", then_end)
+    person = Person(server, called)
+    assert person.sign_in(person.get("/login")).url.path == "/login"
+    assert person.get("/account").url.path == "/login"
+    assert asked == [called] * answers
+    assert person.sign_in(person.get("/login")).url.path == "/account"
+    assert list(accounts(server)) == ["Zoe"]
+
+
 def test_groups_map_to_scopes_at_each_sign_in(start: Start) -> None:
     dn = directory().person("member", PASSWORD)
     editors, admins = directory().group("editors", dn), directory().group("Admins", dn)
@@ -794,6 +829,54 @@ def test_large_numbers_are_looked_at_in_batches(start: Start, monkeypatch: pytes
     assert disabled == {"many0", "many3"}
 
 
+def many(server: Live, other: OpenLDAP, number: int) -> None:
+    """Let so many people sign in, once each."""
+    for one in range(number):
+        other.person(f"many{one}", PASSWORD)
+        assert sign_in(server, f"many{one}").url.path == "/account"
+
+
+def disabled(server: Live) -> set[str]:
+    return {name for name, user in accounts(server).items() if user.disabled_at is not None}
+
+
+@pytest.mark.parametrize("other", [""], indirect=True)
+def test_a_directory_that_shows_nobody_disables_nobody_before_a_second_look(
+    start: Start, other: OpenLDAP
+) -> None:
+    """Attack 18: have the directory answered by an empty copy. Source: CWE-754."""
+    server = start(**at(other))
+    many(server, other, 7)
+    for number in range(6):
+        other.remove(named(f"many{number}"))
+    with structlog.testing.capture_logs() as logged:
+        check(server)
+    assert disabled(server) == set()
+    [line] = [entry for entry in logged if entry["log_level"] == "error"]
+    assert (line["gone"], line["accounts"]) == (6, 7)
+    assert "AUTH_LDAP_MANY_GONE=agree" in line["event"]
+    other.person("many0", PASSWORD)  # a new entry; the account is of the one that is gone
+    other.remove(named("many6"))
+    check(server)
+    # Those who were gone twice, and not who is gone since.
+    assert disabled(server) == {f"many{number}" for number in range(6)}
+    check(server)
+    assert len(disabled(server)) == 7
+
+
+@pytest.mark.parametrize("other", [""], indirect=True)
+@pytest.mark.parametrize(("answer", "gone"), [("agree", {0, 1, 2, 3, 4, 5}), ("hold", set[int]())])
+def test_the_operator_may_agree_or_hold(start: Start, other: OpenLDAP, answer: str, gone: set[int]) -> None:
+    server = start(**at(other), ldap_many_gone=answer)
+    many(server, other, 6)
+    for number in range(6):
+        other.remove(named(f"many{number}"))
+    check(server)
+    if not gone:
+        check(server)
+    assert disabled(server) == {f"many{number}" for number in gone}
+
+
 @pytest.mark.anyio
 async def test_of_several_nodes_one_checks_and_again_later(
     store: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -879,12 +962,13 @@ def test_the_first_start_says_where_accounts_come_from(store: dict[str, str], tm
         ("AUTH_LDAP_BASE", "people"),
         ("AUTH_LDAP_FILTER", "objectClass=person"),
         ("AUTH_LDAP_FILTER", "(objectClass=person)(cn=x)"),
-        ("AUTH_LDAP_FILTER", ""),
         ("AUTH_LDAP_NAME_ATTRIBUTE", "uid)(cn=*"),
-        ("AUTH_LDAP_ID_ATTRIBUTE", ""),
         ("AUTH_LDAP_GROUPS_ATTRIBUTE", "member of"),
         ("AUTH_LDAP_GROUPS_BASE", "groups"),
         ("AUTH_LDAP_GROUPS_FILTER", "member={dn}"),
+        ("AUTH_LDAP_GROUPS_FILTER", "(objectClass=groupOfNames)"),
+        ("AUTH_LDAP_MANY_GONE", "perhaps"),
+        ("AUTH_LDAP_SERVERS", "ldaps://bücher.example"),
         ("AUTH_LDAP_GROUP_SCOPES", "editors=write"),
         ("AUTH_LDAP_GROUP_SCOPES", '{"editors": "write"}'),
         ("AUTH_LDAP_GROUP_SCOPES", '{"cn=editors,dc=x": ["write"]}'),
@@ -969,18 +1053,65 @@ def test_doctor_says_who_gets_in_and_how_late_they_are_shut_out(
     assert [finding.about for finding in login.checks(login.Settings.model_validate(settings))] == said
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({}, []),
-        ({"ldap_servers": "ldaps://localhost:9"}, ["ldaps://localhost:9 gives no answer ("]),
-        ({"ldap_bind_password": "wrong"}, ["the service account is refused"]),
-    ],
-)
-def test_doctor_says_which_servers_do_not_answer(
-    store: dict[str, str], changes: dict[str, str], told: list[str]
+# ------------------------------------------------------------------------------ what the directory shows
+
+
+def shown(**settings: Any) -> list[str]:
+    """Return what doctor says of the directory with these settings."""
+    judged = login.Settings.model_validate(directory().settings() | settings)
+    return [finding.about + ": " + finding.what for finding in survey(judged, Directory(judged))]
+
+
+@pytest.mark.parametrize("other", [""], indirect=True)
+def test_a_status_that_the_service_account_may_not_read_is_told(
+    store: dict[str, str], other: OpenLDAP, tmp_path: Path
 ) -> None:
-    server = AuthorizationServer(SCOPES, Settings.model_validate(store | changes))
-    found = anyio.run(server.login.examine)
-    assert len(found) == len(told)
-    assert all(text in finding.what for text, finding in zip(told, found, strict=True))
+    """Attack 11c: keep access by an account that is closed where nobody looks. Source: CWE-636."""
+    settings = at(other) | {"ldap_id_attribute": "objectGUID"}
+    other.person("ann", PASSWORD, objectGUID=b"0123456789abcdef")
+    [said] = shown(**settings)
+    assert said.startswith("AUTH_LDAP_BIND_DN: the service account sees no userAccountControl")
+    server = Command(store | settings, tmp_path / "printed").start()
+    server.stop()
+    assert "unsafe: AUTH_LDAP_BIND_DN: the service account sees no" in (tmp_path / "printed").read_text()
+    other.change(named("ann"), userAccountControl="512")
+    assert shown(**settings) == []
+
+
+@pytest.mark.parametrize("other", [""], indirect=True)
+def test_groups_that_match_nobody_are_told(other: OpenLDAP) -> None:
+    inner = other.group("inner", other.person("ann", PASSWORD))
+    outer = other.group("outer", inner)
+    scopes = {inner: "read", outer: "read", f"cn=nowhere,{GROUPS}": "read"}
+    said = shown(**at(other), ldap_group_scopes=scopes)
+    assert said == [
+        f"AUTH_LDAP_GROUP_SCOPES: {outer} holds the group {inner}, whose members are not its own here",
+        f"AUTH_LDAP_GROUP_SCOPES: there is no cn=nowhere,{GROUPS}",
+    ]
+    nested = f"(|(uid=*)(memberOf:1.2.840.113556.1.4.1941:={outer}))"
+    [told] = shown(**at(other), ldap_filter=nested)
+    assert told.startswith("AUTH_LDAP_FILTER: only Active Directory knows 1.2.840.113556.1.4.1941")
+
+
+@pytest.mark.parametrize("other", [""], indirect=True)
+def test_each_server_that_cannot_be_reached_is_told(other: OpenLDAP) -> None:
+    other.person("ann", PASSWORD)
+    settings = at(other)
+    both = settings | {"ldap_servers": f"{settings['ldap_servers']},ldaps://localhost:1"}
+    assert shown(**both) == ["AUTH_LDAP_SERVERS: ldaps://localhost:1 gave no answer that can be used"]
+    other.stop()
+    assert len(shown(**both)) == 2
+    other.start()
+
+
+def test_a_name_that_nobody_resolves_is_waited_for_as_long_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver is the one thing here that a test cannot let hang for real."""
+    settings = directory().settings() | {"ldap_timeout_seconds": "1"}
+    let_go = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: let_go.wait(20) and [])
+    asked = Directory(login.Settings.model_validate(settings))
+    with structlog.testing.capture_logs() as logged, pytest.raises(Unavailable):
+        asked.look_up([b"x"])
+    assert not let_go.is_set()
+    assert [entry["reason"] for entry in logged] == ["its name is not found in time"]
+    let_go.set()

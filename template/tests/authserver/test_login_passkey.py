@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 import structlog
-from conftest import ADDRESS, Live, invite, new_person
+from conftest import ADDRESS, Live, invite, meanwhile, new_person
 from httpx2 import Response
 from logins.passkey import (
     BACKED_UP,
@@ -376,6 +376,31 @@ def test_a_disabled_user_cannot_sign_in(live: Live) -> None:
     assert was_refused(answer(live, person))
     anyio.run(live.on_storage, lambda storage: storage.users.enable("disabled"))
     assert is_in(answer(live, person))
+
+
+@pytest.mark.parametrize(
+    "reading", ["users.get_by_subject", "sign_ins.get_credential", "sign_ins.put_credential"]
+)
+def test_a_sign_in_that_is_under_way_ends_with_all_access(live: Live, reading: str) -> None:
+    """Attack 12: use a passkey while the account is recovered. Source: OWASP ASVS 5.0 7.4.3, CWE-367."""
+    name = "racer-" + reading.replace(".", "-")
+    person = new_person(live, name)
+    with meanwhile(live, name, reading):
+        assert answer(live, person).url.path == "/login"
+    assert is_in(answer(live, person))
+
+
+def test_a_passkey_that_is_being_added_ends_with_all_access(live: Live) -> None:
+    """Attack 12: add a passkey of one's own while the account is recovered. Source: OWASP ASVS 5.0 7.4.3."""
+    person = new_person(live, "adder")
+    page = person.get("/account/passkeys")
+    made = Key(decode(options_of(page)["user"]["id"])).made(options_of(page), person.url)
+    with meanwhile(live, "adder", "sign_ins.take_ticket"):
+        assert WAY.send(person, page, made, passkey_name="Mine").status_code == 400
+    assert person.get("/account").url.path == "/login"
+    subject = key_of(person).user_handle.decode()
+    kept = anyio.run(live.on_storage, lambda storage: storage.sign_ins.list_credentials(subject))
+    assert len(kept) == 1
 
 
 def test_wrong_unknown_and_disabled_answer_alike(live: Live, alice: Person) -> None:

@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from urllib.parse import urlsplit
 
 import pytest
 from argon2 import PasswordHasher
-from conftest import Live, invite, new_person
+from conftest import Live, invite, meanwhile, new_person
 from httpx2 import Response
 from oauth_client import OAuthClient, alive
 from operators import Operator
@@ -282,6 +283,82 @@ def test_a_forged_device_escapes_no_limit(start: Callable[..., Live]) -> None:
             guesser.submit(page, "password", username="alice", password="a wrong password").status_code
         )
     assert statuses == [401] * 5 + [429] * 2
+    stranger = Person(server, "alice", "a wrong password")
+    assert stranger.sign_in(stranger.get("/login")).status_code == 429  # they counted together
+
+
+def known_to(server: Live, name: str) -> Person:
+    """Return a browser of somebody's who is signed out again: their password is unknown to it now."""
+    person = Person(server, name)
+    assert person.sign_in(person.get("/login")).url.path == "/account"
+    person.submit(person.get("/account"), "csrf")  # signs out
+    person.password = "a wrong password"
+    return person
+
+
+def test_stolen_devices_guess_no_faster_together(start: Callable[..., Live]) -> None:
+    """Attack 10: guess with twenty cookies of known browsers. Source: NIST SP 800-63B 5.2.2."""
+    server = start()
+    new_person(server, "alice")
+    stolen = [known_to(server, "alice") for _ in range(8)]
+    statuses = [thief.sign_in(thief.get("/login")).status_code for thief in stolen]
+    assert statuses == [401] * 5 + [429] * 3
+    stranger = Person(server, "alice", "a wrong password")
+    assert stranger.sign_in(stranger.get("/login")).status_code == 401  # they have a count of their own
+
+
+def test_a_device_is_not_known_any_more_when_access_has_ended(
+    start: Callable[..., Live], operator: Operator
+) -> None:
+    """Attack 10: guess by the cookie of a browser that was signed out. Source: OWASP ASVS 5.0 7.4.3."""
+    server = start()
+    owner = new_person(server, "alice")
+    stolen = known_to(server, "alice")
+    operator.types("users", "sign-out", "alice")
+    assert owner.sign_in(owner.get("/login")).url.path == "/account"
+    guesser = Person(server, "alice", "a wrong password")
+    assert [guesser.sign_in(guesser.get("/login")).status_code for _ in range(6)][4:] == [401, 429]
+    assert stolen.sign_in(stolen.get("/login")).status_code == 429  # counts among strangers
+    owner.submit(owner.get("/account"), "csrf")
+    assert owner.sign_in(owner.get("/login")).url.path == "/account"
+
+
+@pytest.mark.parametrize("reading", ["users.get", "sign_ins.get_credential"])
+def test_a_sign_in_that_is_under_way_ends_with_all_access(live: Live, reading: str) -> None:
+    """Attack 12: show the old password while it is changed. Source: OWASP ASVS 5.0 7.4.3, CWE-367."""
+    new_person(live, f"racer-{reading[0]}")
+    person = Person(live, f"racer-{reading[0]}")
+    page = person.get("/login")
+    with meanwhile(live, person.name, reading):
+        assert person.sign_in(page).url.path == "/login"
+    assert person.get("/account").url.path == "/login"
+    assert person.sign_in(person.get("/login")).url.path == "/account"
+
+
+@pytest.mark.parametrize("reading", ["sign_ins.get_session", "sign_ins.get_credential"])
+def test_a_change_of_the_password_that_is_under_way_ends_with_all_access(live: Live, reading: str) -> None:
+    """Attack 12: change the password while the account is recovered. Source: CWE-367."""
+    person = new_person(live, f"changer-{reading[9]}")
+    page = person.get("/account/password")
+    with meanwhile(live, person.name, reading):
+        fields = {"old_password": PASSWORD, "password": NEW, "password_again": NEW}
+        person.submit(page, "old_password", **fields)
+    assert person.get("/account").url.path == "/login"
+    assert person.sign_in(person.get("/login")).url.path == "/account"  # with the old one
+
+
+def test_the_first_link_is_not_ended_silently(start: Callable[..., Live], operator: Operator) -> None:
+    server = start()
+    first = invite(server, None, ["*"])
+    _, warning = operator.warned("users", "invite", "bob")
+    assert "Nobody has an account yet" in warning
+    assert Person(server).browser.get(first).status_code == 200
+    link, _ = operator.warned("users", "invite", "bob")
+    assert Person(server, "bob").join(server.url + urlsplit(link.strip()).path).status_code == 200
+    gone = Person(server).browser.get(first)
+    assert gone.status_code == 410
+    assert "the link of the first start ends when anybody has an account" in gone.text
+    assert operator.warned("users", "invite", "carol")[1] == ""
 
 
 def test_guessing_is_slowed_for_each_address_too(start: Callable[..., Live]) -> None:

@@ -17,7 +17,7 @@ import httpx2
 import pyotp
 import pytest
 import structlog
-from conftest import Live, invite, new_person, new_store
+from conftest import Live, invite, meanwhile, new_person, new_store
 from engines import Engine
 from oauth_client import OAuthClient, answered
 from operators import Operator
@@ -173,13 +173,13 @@ def test_one_code_in_several_browsers_lets_one_in(live: Live, of_app: bool) -> N
     browsers = [half_way(live, f"gina-{of_app}") for _ in range(4)]
     together = threading.Barrier(4)
 
-    def enter(browser: tuple[Person, httpx2.Response]) -> int:
+    def enter(browser: tuple[Person, httpx2.Response]) -> bool:
         person, page = browser
         together.wait()
-        return person.submit(page, "code", code=code).status_code
+        return person.submit(page, "code", code=code).url.path == "/account"
 
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(enter, browsers)) == [200, 401, 401, 401]
+        assert sorted(pool.map(enter, browsers)) == [False] * 3 + [True]
 
 
 def test_old_and_future_codes_are_refused(live: Live) -> None:
@@ -240,9 +240,51 @@ def test_a_recovery_code_signs_in_once(live: Live) -> None:
     _, codes = set_up(owner)
     person, page = half_way(live, "lena")
     assert person.submit(page, "code", code=codes[3].upper().replace("-", " ")).url.path == "/account"
-    assert "Recovery codes left: 9" in owner.get("/account").text
+    assert "Recovery codes left: 9" in person.get("/account").text
+    assert owner.get("/account").url.path == "/login"  # it may be the slip of paper that was found
     thief, page = half_way(live, "lena")
     assert thief.submit(page, "code", code=codes[3]).status_code == 401
+
+
+def end_access(live: Live, name: str) -> None:
+    async def end(storage: Any) -> None:
+        user = await storage.users.get(name)
+        assert await storage.users.end_access(user.subject)
+
+    anyio.run(live.on_storage, end)
+
+
+def test_half_a_sign_in_ends_with_all_access(live: Live) -> None:
+    """Attack 11, 12: give the password, and the code after the recovery. Source: OWASP ASVS 5.0 7.4.3."""
+    app, codes = set_up(new_person(live, "half"))
+    person, page = half_way(live, "half")
+    other, _ = half_way(live, "half")
+    end_access(live, "half")
+    assert person.submit(page, "code", code=app.code()).url.path == "/login"
+    assert other.get("/login/second-factor").url.path == "/login"
+    for browser in (person, other):
+        assert browser.get("/account").url.path == "/login"
+    person, page = half_way(live, "half")
+    assert person.submit(page, "code", code=codes[0]).url.path == "/account"  # that began afterwards
+
+
+@pytest.mark.parametrize(
+    "reading", ["users.get_by_subject", "sign_ins.get_credential", "sign_ins.put_credential"]
+)
+def test_a_code_that_is_under_way_ends_with_all_access(live: Live, reading: str) -> None:
+    """Attack 11, 12: give the code while the account is recovered. Source: OWASP ASVS 5.0 7.4.3, CWE-367."""
+    name = "moment-" + reading.replace(".", "-")
+    app, codes = set_up(new_person(live, name))
+    person, page = half_way(live, name)
+    with meanwhile(live, name, reading):
+        person.submit(page, "code", code=app.code())
+    assert person.get("/account").url.path == "/login"
+    if reading == "sign_ins.put_credential":
+        return  # a recovery code does not go there
+    person, page = half_way(live, name)
+    with meanwhile(live, name, reading):
+        person.submit(page, "code", code=codes[0])
+    assert person.get("/account").url.path == "/login"
 
 
 def test_new_recovery_codes_end_the_old_ones(live: Live) -> None:
@@ -426,3 +468,30 @@ def test_doctor_says_when_a_password_is_enough() -> None:
     [finding] = second_factor.checks(second_factor.Settings())
     assert finding.about == "AUTH_SECOND_FACTOR"
     assert list(second_factor.checks(second_factor.Settings(second_factor="required"))) == []
+
+
+@pytest.mark.parametrize("reading", [None, "users.get_by_subject", "sign_ins.get_credential"])
+def test_half_a_sign_in_of_before_enrols_nobodys_factor(
+    start: Callable[..., Live], reading: str | None
+) -> None:
+    """Attack 11, 12: enrol a factor of one's own where one is demanded, after the recovery.
+    Source: OWASP ASVS 5.0 7.4.3.
+    """
+    server = start(second_factor="required")
+    owner = Person(server)
+    page = owner.follow(owner.browser.get(invite(server, "alice")))
+    page = owner.submit(page, "password", password=owner.password, password_again=owner.password)
+    assert "/login/second-factor" in str(page.url)
+    if reading:
+        with meanwhile(server, "alice", reading):
+            owner.submit(page, "seed", code=App(page).code())
+    else:
+        end_access(server, "alice")
+        assert owner.submit(page, "seed", code=App(page).code()).url.path == "/login"
+
+    async def kinds(storage: Any) -> list[str]:
+        user = await storage.users.get("alice")
+        return list(await storage.sign_ins.list_credentials(user.subject))
+
+    assert SECOND_FACTOR not in anyio.run(server.on_storage, kinds)
+    assert owner.get("/account").url.path == "/login"

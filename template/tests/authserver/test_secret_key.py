@@ -87,7 +87,7 @@ async def test_a_short_previous_key_is_refused(store: dict[str, str], storage: S
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"too short", None], ids=["empty", "line", "short", "folder"]
+    "content", [b"", b"\n", b"too short", bytes(44), None], ids=["empty", "line", "short", "zeros", "folder"]
 )
 async def test_a_key_file_that_holds_no_key_stops_the_start(
     store: dict[str, str],
@@ -109,6 +109,33 @@ async def test_a_key_file_that_holds_no_key_stops_the_start(
     ):
         await load_keys(settings, storage)
     assert await storage.facts.all("") == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [b"", b"\n", bytes(44), b"\xff" * 44, None])
+async def test_a_given_file_that_holds_no_key_stops_the_start(
+    store: dict[str, str], storage: Storage, tmp_path: Path, content: bytes | None
+) -> None:
+    """Attack 34: a mount that failed, a disk that was full. Source: CWE-1188."""
+    file = tmp_path / "given"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    without = {name: store[name] for name in store.keys() - {"secret_key"}}
+    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY_FILE: [^\n]*Example: "):
+        await load_keys(Settings.model_validate(without | {"secret_key_file": file}), storage)
+    assert await storage.facts.all("") == {}
+
+
+@pytest.mark.anyio
+async def test_a_key_that_cannot_be_made_is_one_line(
+    store: dict[str, str], storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Settings, "made_key_path", tmp_path / "nowhere" / "secret.key")
+    settings = Settings.model_validate({name: store[name] for name in store.keys() - {"secret_key"}})
+    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY: [^\n]* cannot be made [^\n]*Example: "):
+        await load_keys(settings, storage)
 
 
 def test_what_is_sealed_opens_with_its_key_and_for_its_purpose_only() -> None:

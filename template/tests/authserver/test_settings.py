@@ -31,7 +31,14 @@ def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH_PUBLIC_URL", "http://example.com"),
         ("AUTH_PUBLIC_URL", "ftp://example.com"),
         ("AUTH_PUBLIC_URL", "example.com"),
-        ("AUTH_PUBLIC_URL", ""),
+        ("AUTH_PUBLIC_URL", "https://bücher.example"),
+        ("AUTH_PUBLIC_URL", "https://example.com:"),
+        ("AUTH_PUBLIC_URL", "https://example.com:0"),
+        ("AUTH_PUBLIC_URL", "https://[0:0::1]"),
+        ("AUTH_PUBLIC_URL", " https://example.com"),
+        ("AUTH_PUBLIC_URL", '"https://example.com"'),
+        ("AUTH_SECRET_KEY_FILE", ""),
+        ("AUTH_ACCESS_TOKEN_SECONDS", "9" * 30),
         ("AUTH_PUBLIC_URL", "https://"),
         ("AUTH_PUBLIC_URL", "https://example.com/"),
         ("AUTH_PUBLIC_URL", "https://example.com/path"),
@@ -54,6 +61,7 @@ def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH_TRUSTED_PROXIES", "proxy.example"),
         ("AUTH_ALLOWED_ORIGINS", "https://example.com/path"),
         ("AUTH_ALLOWED_ORIGINS", "example.com"),
+        ("AUTH_TRUSTED_PROXIES", "fe80::1%eth0"),
         ("AUTH_REDIRECT_SCHEMES", "javascript"),
         ("AUTH_REDIRECT_SCHEMES", "https"),
         ("AUTH_REDIRECT_SCHEMES", "not a scheme"),
@@ -71,6 +79,8 @@ def test_a_wrong_setting_is_named_with_an_example(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
     monkeypatch.setenv(variable, value)
+    if variable == "AUTH_SECRET_KEY_FILE":
+        monkeypatch.delenv("AUTH_SECRET_KEY", raising=False)
     with pytest.raises(SettingsError) as refusal:
         load_settings()
     line = str(refusal.value)
@@ -103,6 +113,60 @@ def test_lists_are_separated_by_commas_and_env_files_are_read(
     settings = load_settings()
     assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "192.0.2.1/32"]
     assert settings.redirect_schemes == ("foo", "bar", "baz://host/Path")
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Compose makes them of `${VAR:-}`."""
+    Path(".env").write_text("AUTH_REGISTRATION=static\nAUTH_SESSION_SECONDS=\n")
+    for variable in ("AUTH_IDLE_CLIENT_DAYS", "AUTH_PUBLIC_URL", "AUTH_REGISTRATION", "AUTH_TRUSTED_PROXIES"):
+        monkeypatch.setenv(variable, "")
+    settings = load_settings()
+    assert settings.idle_client_days is None
+    assert settings.public_url == Settings.model_fields["public_url"].default
+    assert settings.registration == "static"  # of `.env`
+
+
+def test_a_file_with_settings_that_cannot_be_read_is_one_line() -> None:
+    Path(".env").write_bytes(b"AUTH_REGISTRATION=\xff\n")
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read \(it is no text\)\. Example: "):
+        load_settings()
+    Path(".env").unlink()
+    Path(".env").mkdir()  # as Docker makes it of a mount of what is not there
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read \(it is a folder\)\. Example: "):
+        load_settings()
+
+
+def test_a_file_of_settings_as_windows_writes_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_bytes("\ufeffAUTH_REGISTRATION=static\r\n".encode())
+    assert load_settings().registration == "static"
+
+
+def test_env_and_relative_files_are_those_of_the_project_wherever_it_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("AUTH_REGISTRATION=static\nAUTH_SECRET_KEY_PREVIOUS_FILE=keys/last\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = load_settings()
+    assert settings.registration == "static"
+    assert settings.secret_key_previous_file == tmp_path / "keys" / "last"
+    Path(".env").write_text("OTHER=1\n")
+    load_settings.cache_clear()
+    assert load_settings().registration == "static"
+    Path(".env").write_text("AUTH_SESSION_SECONDS=60\n")
+    load_settings.cache_clear()
+    with pytest.raises(SettingsError, match=r"^AUTH_SESSION_SECONDS: .*elsewhere.* is not read.*mv "):
+        load_settings()
+
+
+def test_home_is_found_or_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AUTH_SECRET_KEY_PREVIOUS_FILE", "~/key")
+    assert load_settings().secret_key_previous_file == tmp_path / "home" / "key"
+    load_settings.cache_clear()
+    monkeypatch.setenv("AUTH_SECRET_KEY_PREVIOUS_FILE", "~nobody-of-that-name/key")
+    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY_PREVIOUS_FILE: ~ stands .*Example: "):
+        load_settings()
 
 
 def test_a_secret_never_stands_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ from storage import (
     redeem,
     rotate,
     round_trips,
+    sign_in,
     test_grants,
     test_refresh_tokens,
     test_sign_ins,
@@ -56,17 +57,18 @@ from storage import (
 
 from authserver import clock
 from authserver.crypto.secret_values import new_seed
-from authserver.model.records import Client
+from authserver.model.records import Client, User
 from authserver.settings import SettingsError
 from authserver.storage import postgresql as engine
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.postgresql import connections, functions
+from authserver.storage.users import NewCredential
 from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 
 pytestmark = pytest.mark.anyio
 
 # The number of the functions, and the SHA-256 of their files.
-FUNCTIONS = (1, "772966306e73a012680a12b027b1c8b15c8f3142f11248eb457f4daec6e244ab")
+FUNCTIONS = (1, "a6ebdf240f2f3ed4ec610c14cea7c2a688ddb13c4b3df4e87f2c1655f20ab7f3")
 
 UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
 
@@ -680,7 +682,7 @@ async def test_a_deadlock_with_a_stranger_is_survived(
     monkeypatch.setattr(connections, "_OPERATION_SECONDS", 60.0)
     async with opened(url) as storage, connected(url) as third:
         user, _ = await granted(storage)
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=99)
+        await sign_in(storage, user, seconds=99)
         async with other.transaction():
             await other.execute("SET LOCAL deadlock_timeout = '1min'")
             await other.execute("SELECT FROM authserver.sessions FOR UPDATE")
@@ -724,13 +726,13 @@ async def test_a_grant_that_races_its_users_end_is_dead_for_good(
     """The user is found alive, then the grant waits for its client, and meanwhile the user is disabled."""
     await add_client(storage)
     user = await add_user(storage)
-    request = await add_request(storage)
+    request, session = await add_request(storage), await sign_in(storage, user)
     async with opened(url) as second:
         async with other.transaction():
             await other.execute("SELECT FROM authserver.clients FOR UPDATE")
             creating = asyncio.ensure_future(
                 storage.grants.create(
-                    request, subject=user.subject, scopes=(), grant_seconds=99, code=request, code_seconds=99
+                    request, session=session, scopes=(), grant_seconds=99, code=request, code_seconds=99
                 )
             )
             await waiting(other)
@@ -742,10 +744,37 @@ async def test_a_grant_that_races_its_users_end_is_dead_for_good(
     assert await redeem(storage, request) == Gone()
 
 
+@pytest.mark.parametrize("what", ["session", "grant", "credential"])
+async def test_what_was_begun_waits_for_the_end_of_access_and_is_not_stored(
+    storage: engine.PostgreSQLStorage, other: Connection, what: str
+) -> None:
+    """Access is ended, but not committed yet, when it goes on."""
+    await add_client(storage)
+    user = await add_user(storage)
+    session, request = await sign_in(storage, user), await add_request(storage)
+    begun: dict[str, Callable[[], Awaitable[object]]] = {
+        "session": lambda: storage.sign_ins.add_session(
+            b"begun", user.subject, epoch=0, device="", lifetime_seconds=99, limit=9
+        ),
+        "grant": lambda: storage.grants.create(
+            request, session=session, scopes=(), grant_seconds=99, code=b"begun", code_seconds=99
+        ),
+        "credential": lambda: storage.users.end_access(
+            user.subject, epoch=0, put=NewCredential("second-factor", b"", 0)
+        ),
+    }
+    async with other.transaction():
+        ended = "SELECT authserver.end_access($1, NULL, NULL, false, NULL, NULL, NULL, '{}', NULL, false)"
+        assert await other.fetchval(ended, user.subject) == 1
+        going_on = asyncio.ensure_future(begun[what]())
+        await waiting(other)
+    assert not await going_on
+
+
 async def test_purges_at_once_delete_each_record_once(url: str, storage: engine.PostgreSQLStorage) -> None:
     user = await add_user(storage)
     for _ in range(100):
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=0)
+        await sign_in(storage, user, seconds=0)
     async with opened(url) as two, opened(url) as three:
         counts = await asyncio.gather(
             *(purge(purging, limit=30) for purging in [storage, two, three] for _ in range(3))
@@ -770,13 +799,14 @@ async def test_everything_at_once_never_deadlocks(
         asked = replace(REQUEST, client_id=client.client_id)
         await storage.grants.add_request(request, asked, lifetime_seconds=99, limit=99)
         lifetime = dice.choice([0, 99])
+        await add_session(storage, user, request)
         await storage.grants.create(
-            request, subject=user, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
+            request, session=request, scopes=(), grant_seconds=lifetime, code=request, code_seconds=99
         )
         tokens = new_tokens()
         for _ in range(2):
             verdict = await redeem(storage, request, tokens)
-            await storage.sign_ins.add_session(new_seed(), user, device="", lifetime_seconds=lifetime)
+            await add_session(storage, user, new_seed(), lifetime)
             for _ in range(3):
                 await rotate(storage, tokens.refresh or b"", replay_seconds=dice.choice([0, 60]))
             if isinstance(verdict, Redeemed):
@@ -784,7 +814,13 @@ async def test_everything_at_once_never_deadlocks(
                     new_seed(), grant_id=verdict.issued.grant_id, scopes=(), expires_at=time.time()
                 )
 
+    async def end_access(storage: engine.PostgreSQLStorage) -> None:
+        if user := await storage.users.get(dice.choice(names)):
+            put = NewCredential("password", b"", dice.choice([0, 1, 2]))
+            await storage.users.end_access(user.subject, put=put, delete=["other"], grants=True)
+
     ends: list[Callable[[engine.PostgreSQLStorage], Awaitable[Any]]] = [
+        end_access,
         lambda storage: storage.users.disable(dice.choice(names)),
         lambda storage: storage.users.enable(dice.choice(names)),
         lambda storage: storage.users.delete(dice.choice(names)),
@@ -804,11 +840,18 @@ async def test_everything_at_once_never_deadlocks(
     server.check(store)
 
 
-async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> str | None:
+async def add_user_again(storage: engine.PostgreSQLStorage, name: str) -> User | None:
     link = new_seed()
     await storage.users.add_invitation(link, name, scopes=None, lifetime_seconds=100)
-    user = await storage.users.claim_invitation(link, name=name, credential=("password", b"secret"))
-    return None if user is None else user.subject
+    return await storage.users.claim_invitation(link, name=name, credential=("password", b"secret"))
+
+
+async def add_session(
+    storage: engine.PostgreSQLStorage, user: User, digest: bytes, seconds: float = 99
+) -> None:
+    await storage.sign_ins.add_session(
+        digest, user.subject, epoch=user.epoch, device="", lifetime_seconds=seconds, limit=3
+    )
 
 
 # --------------------------------------------------------------------------------------- text, clock
@@ -852,7 +895,7 @@ async def test_time_is_the_servers(
 ) -> None:
     user = await add_user(storage)
     monkeypatch.setattr(time, "time", lambda: 0.0)
-    await storage.sign_ins.add_session(b"session", user.subject, device="", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     monkeypatch.setattr(time, "time", lambda: 1e11)
     found = await storage.sign_ins.get_session(b"session")
     monkeypatch.undo()
@@ -1005,8 +1048,8 @@ async def test_the_certificate_of_the_server_is_checked(server: Server, url: str
     other_name = url.replace("127.0.0.1", "localhost")
     with pytest.raises(StorageUnavailable, match="certificate verify failed"):
         await created(f"{other_name}?sslmode=verify-full&sslrootcert={own}").open()
-    with pytest.raises(StorageUnavailable, match="No such file"):
-        await created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere").open()
+    with pytest.raises(ValidationError, match="sslrootcert names no file"):
+        created(f"{url}?sslmode=verify-full&sslrootcert=/nowhere")
 
 
 # ------------------------------------------------------------------------------------------- doctor

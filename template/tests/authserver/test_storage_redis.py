@@ -37,6 +37,7 @@ from storage import (
     redeem,
     rotate,
     round_trips,
+    sign_in,
 )
 
 from authserver import clock
@@ -677,7 +678,7 @@ async def test_what_is_purged_leaves_nothing_behind(
         [grant] = await storage.grants.all()
         await storage.grants.revoke(grant.grant_id)
         await add_request(storage, seconds=MOMENT)
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
+        await sign_in(storage, user, seconds=MOMENT)
         await storage.sign_ins.add_ticket(new_seed(), b"", lifetime_seconds=MOMENT)
         await storage.sign_ins.take_attempt([Bucket(new_seed(), 1, MOMENT)])
         await storage.users.add_invitation(new_seed(), new_seed().hex(), scopes=None, lifetime_seconds=MOMENT)
@@ -697,7 +698,7 @@ async def test_purges_of_several_nodes_delete_each_record_once(
 ) -> None:
     user = await add_user(storage)
     for _ in range(100):
-        await storage.sign_ins.add_session(new_seed(), user.subject, device="", lifetime_seconds=MOMENT)
+        await sign_in(storage, user, seconds=MOMENT)
     await asyncio.sleep(2 * MOMENT)
     async with opened(server, name) as one, opened(server, name) as other:
         deleted = await asyncio.gather(*(purge(node, limit=15) for node in (storage, one, other) * 4))

@@ -1,8 +1,10 @@
 """What is SQLite's own: durability, several processes, trouble with the disk."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
+import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any
 
 import anyio
 import pytest
+from pydantic import ValidationError
 from storage import add_client, granted, new_client, rotate
 
 from authserver.crypto.keys import load_keys
-from authserver.settings import SettingsError
+from authserver.settings import FOLDERS, SettingsError
 from authserver.storage import sqlite as engine
 from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.sqlite import doctor as judgement
@@ -69,9 +72,9 @@ async def test_a_file_that_is_not_the_one_that_was_opened_is_an_error(path: Path
         case "removed":
             path.unlink()  # noqa: ASYNC240  # nothing else runs
         case "replaced":
-            other = await opened(path.parent.parent / "other" / path.name)
-            await other.close()
-            (path.parent.parent / "other" / path.name).replace(path)
+            other = path.parent / "other" / path.name
+            await (await opened(other)).close()
+            other.replace(path)
         case "emptied":
             with closing(connect(path)) as database:
                 database.execute("DELETE FROM facts")
@@ -334,3 +337,59 @@ def test_doctor_names_a_disk_that_fills_or_does_not_last(path: Path, monkeypatch
         assert said in doctor(path.parent)
     lasting = engine.checks(engine.Settings(data_dir=path.parent))
     assert any("lies on tmpfs" in finding.what for finding in lasting)
+
+
+# ------------------------------------------------------------------------------------ the data folder
+
+
+@pytest.mark.parametrize("folder", [".", "src", "src/app/data", "file:///var/lib/x", "checkout", "/"])
+def test_a_folder_that_holds_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "checkout" / ".git").mkdir(parents=True)
+    monkeypatch.setattr(FOLDERS, "source", tmp_path / "src")
+    monkeypatch.setenv("AUTH_DATA_DIR", folder)
+    with pytest.raises(ValidationError):
+        engine.Settings()
+
+
+def test_data_inside_a_checkout_is_kept_out_of_git(tmp_path: Path) -> None:
+    """Attack 31: find the key of a server in a public repository. Source: CWE-538."""
+    git = ("git", "-C", str(tmp_path))
+    subprocess.run([*git, "init", "-q"], check=True)
+    engine.create(engine.Settings(data_dir=tmp_path / "store"))
+    for name in ("secret.key", "authserver.sqlite", "authserver.sqlite-wal"):
+        (tmp_path / "store" / name).write_text("secret")
+    status = [*git, "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(status, check=True, capture_output=True).stdout == b""
+    (tmp_path / "store" / ".gitignore").write_text("mine\n")
+    engine.create(engine.Settings(data_dir=tmp_path / "store"))
+    assert (tmp_path / "store" / ".gitignore").read_text() == "mine\n"
+
+
+async def test_a_start_somewhere_else_begins_no_second_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 34: lose key and data by a start in another folder. Source: CWE-1188."""
+    before = engine.create(engine.Settings())
+    await before.open()
+    await before.close()
+    assert (tmp_path / "data" / "authserver.sqlite").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = engine.create(engine.Settings())
+    assert again._file.path == before._file.path
+    # As a project that was always started from there has it, from when paths followed the folder.
+    shutil.move(tmp_path / "data", tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: there is data in \S+/elsewhere/data, and none"):
+        engine.create(engine.Settings())
+    engine.create(
+        engine.Settings(data_dir=tmp_path.parent / f"{tmp_path.name}-named")
+    )  # a second one on purpose
+    # Where only the packages are installed, there is no folder but this one, or one that is named.
+    monkeypatch.setattr(FOLDERS, "project", None)
+    engine.create(engine.Settings())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: no data is in .*Example: "):
+        engine.create(engine.Settings())
+    engine.create(engine.Settings(data_dir=tmp_path / "named"))

@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from authserver.model.records import Revocation
 from authserver.settings import SettingsError
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
-from authserver.storage.grants import Grants
+from authserver.storage.verdicts import Issued
 from authserver.tokens import jwt as chosen
 from authserver.tokens.jwt import parsing, signing
 from authserver.tokens.jwt.stored_keys import StoredKeys
@@ -476,29 +476,98 @@ def test_without_the_storage_tokens_hold_for_two_seconds_and_then_are_answered_5
     assert alive(server, token)
 
 
-@pytest.mark.anyio
-async def test_what_was_missed_in_a_long_outage_is_learned_after_it(
+class Following:
+    """A node that follows the store `storage`, what it asks, and the clocks, which tests set."""
+
+    def __init__(self, storage: Storage, store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.steady, self.wall, self.of_the_store = 1000.0, time.time(), 0.0
+        self.asked: list[float | None] = []
+        self.told: list[float] = []
+        self.ended: list[Revocation] = []
+        monkeypatch.setattr("authserver.clock.elapsed", lambda: self.steady)
+        monkeypatch.setattr("authserver.clock.now", lambda: self.wall)
+        monkeypatch.setattr(storage.grants, "list_revocations", self._list)
+        self.tokens = chosen.create(Settings.model_validate(store))
+        self.tokens.open(storage, SEAL)
+
+    async def _list(self, since: float | None) -> tuple[float, list[Revocation]]:
+        self.asked.append(since)
+        return self.of_the_store, self.ended
+
+    async def token(self) -> str:
+        """Return a token of the grant `grant`, for an hour from now."""
+        resource = "https://example.com/mcp"
+        issued = Issued("grant", "client", "subject", "ann", ("read",), resource, self.wall, self.wall + 3600)
+        return await self.tokens.encode(b"seed", issued)
+
+
+@pytest.fixture
+async def following(
     storage: Storage, store: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Following]:
+    node = Following(storage, store, monkeypatch)
+    node.of_the_store = node.wall + 7
+    yield node
+    await node.tokens.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seconds", [1, 20, 3600])
+async def test_a_node_asks_from_where_the_store_was_whatever_its_own_clocks_say(
+    following: Following, seconds: float
 ) -> None:
-    """Attack 19: hope that a node forgot what happened while it was cut off. Source: threat model."""
-    asked: list[float | None] = []
-    list_revocations = type(storage.grants).list_revocations
+    """Attack 19: pause the machine of a node, whose clocks stand still, and disable a user meanwhile.
+    Source: clock_gettime(2), CLOCK_MONOTONIC.
+    """
+    await following.tokens.catch_up()
+    heard = following.of_the_store
+    following.of_the_store += seconds
+    await following.tokens.catch_up()
+    assert following.asked == [None, heard - limits.REVOCATIONS_AGAIN_SECONDS]
 
-    async def recorded(self: Grants, within_seconds: float | None) -> list[Revocation]:
-        if self is storage.grants:  # servers of other tests ask, too
-            asked.append(within_seconds)
-        return await list_revocations(self, within_seconds)
 
-    monkeypatch.setattr(type(storage.grants), "list_revocations", recorded)
-    now = [1000.0]
-    monkeypatch.setattr("authserver.clock.elapsed", lambda: now[0])
-    tokens = chosen.create(Settings.model_validate(store))
-    tokens.open(storage, SEAL)
-    for seconds in (0, 1, 14, 16, 1, 3600):
-        now[0] += seconds
-        await tokens.catch_up()
-    assert asked == [None, 30, 30, None, 30, None]
-    await tokens.close()
+@pytest.mark.anyio
+async def test_where_the_clock_of_the_store_was_set_back_everything_is_read_again(
+    following: Following,
+) -> None:
+    """Attack 19: what is revoked after a failover bears the time of a clock that is behind.
+    Source: threat model.
+    """
+    await following.tokens.catch_up()
+    following.of_the_store -= 300
+    await following.tokens.catch_up()
+    await following.tokens.catch_up()
+    again = following.of_the_store - limits.REVOCATIONS_AGAIN_SECONDS
+    assert following.asked == [None, again + 300, None, again]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("clock", ["steady", "wall"])
+async def test_a_node_that_slept_asks_before_it_believes_a_token(
+    following: Following, monkeypatch: pytest.MonkeyPatch, clock: str
+) -> None:
+    """Attack 19: use a revoked token on a machine that wakes: one of its clocks stood still.
+    Source: clock_gettime(2), CLOCK_MONOTONIC.
+    """
+    token = await following.token()
+    assert await following.tokens.load(token)
+    following.ended = [Revocation("grant", following.wall + 3600)]
+    setattr(following, clock, getattr(following, clock) + limits.REVOKED_WITHIN_SECONDS + 0.1)
+    assert await following.tokens.load(token) is None
+
+
+@pytest.mark.anyio
+async def test_a_clock_that_was_set_forward_by_mistake_forgets_no_revocation(following: Following) -> None:
+    """Attack 19: use a revoked token after the clock of a node was a day ahead for a while.
+    Source: threat model.
+    """
+    following.ended = [Revocation("grant", following.wall + 3600)]
+    await following.tokens.catch_up()
+    following.ended = []
+    for seconds in (86_400, -86_400):
+        following.wall += seconds
+        await following.tokens.catch_up()
+    assert await following.tokens.load(await following.token()) is None
 
 
 # ------------------------------------------------------------------------------------- what is cached

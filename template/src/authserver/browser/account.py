@@ -1,5 +1,7 @@
 """The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,7 +12,13 @@ from authserver.browser.apps import connected, disconnect
 from authserver.browser.cookies import delete_cookie, get_cookie, set_cookie
 from authserver.browser.devices import describe
 from authserver.browser.forms import check_form, form_page, posted_form
-from authserver.browser.sessions import current_session, end_session, required_session
+from authserver.browser.sessions import (
+    current_session,
+    end_other_access,
+    end_session,
+    know_device,
+    required_session,
+)
 from authserver.crypto.secret_values import derive
 from authserver.model.records import Session
 from authserver.pages.elsewhere import see_other
@@ -51,11 +59,33 @@ async def show(server: Provider, request: Request) -> Response:
     return response
 
 
-def back(server: Provider, done: str) -> Response:
-    """Return to the account page, which says what was done (`account.done.<done>` of the strings)."""
+def back(server: Provider, done: str, session: Session | None = None) -> Response:
+    """Return to the account page, which says what was done (`account.done.<done>` of the strings).
+
+    `session` is that of the browser where it ended all others.
+    """
     response = see_other("/account")
     set_cookie(server, response, "done", done, limits.DONE_SECONDS)
+    if session is not None:
+        know_device(server, response, session)
     return response
+
+
+async def end_others(
+    server: Provider,
+    session: Session,
+    done: str,
+    event: Event,
+    *,
+    delete: Sequence[str] = (),
+    grants: bool = False,
+) -> Response:
+    """End all that was begun with the account but this session, and return to the account page."""
+    kept = await end_other_access(server, session, delete=delete, grants=grants)
+    if kept is None:  # it was ended first
+        return see_other("/account")
+    audit(event, subject=session.subject)
+    return back(server, done, kept)
 
 
 async def end_app(server: Provider, request: Request) -> Response:
@@ -70,12 +100,26 @@ async def end_devices(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     device = form.get("device")
     if device is None:
-        await server.storage.sign_ins.end_sessions(session.subject, keep=session.digest)
+        return await end_others(server, session, "devices", Event.SESSIONS_ENDED)
     for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
             await server.storage.sign_ins.end_session(one.digest)
     audit(Event.SESSIONS_ENDED, subject=session.subject)
-    return back(server, "devices" if device is None else "device")
+    return back(server, "device")
+
+
+async def show_securing(server: Provider, request: Request) -> Response:
+    """Say what somebody can do whose password or device another person may have."""
+    session = await required_session(server, request)
+    sign_in.require_fresh_sign_in(server, request, session)
+    return form_page(server, request, "secure", subject=session.subject)
+
+
+async def secure(server: Provider, request: Request) -> Response:
+    """End all that was begun with the account, but in this browser, and disconnect all apps."""
+    _, session = await posted_form(server, request)
+    sign_in.require_fresh_sign_in(server, request, session)
+    return await end_others(server, session, "secure", Event.ACCOUNT_SECURED, grants=True)
 
 
 async def show_sign_out(server: Provider, request: Request) -> Response:
@@ -89,10 +133,14 @@ async def sign_out(server: Provider, request: Request) -> Response:
     """End all sessions of the user and, if they want it, disconnect all apps."""
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
-    await server.storage.sign_ins.end_sessions(session.subject)
+    ended = await server.storage.users.end_access(
+        session.subject, session=session.digest, grants="apps" in form
+    )
+    if ended is None:  # this session was ended first
+        return see_other("/account")
     audit(Event.SESSIONS_ENDED, subject=session.subject)
     if "apps" in form:
-        await disconnect(server, session.subject)
+        audit(Event.APP_DISCONNECTED, subject=session.subject)
     response = pages.message(request, "signed_out_everywhere", status=200)
     await end_session(server, request, response)
     return response

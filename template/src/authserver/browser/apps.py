@@ -32,10 +32,10 @@ async def connected(server: Provider, session: Session) -> list[App]:
     return [await _app(server, session, grants) for grants in by_client.values()]
 
 
-async def disconnect(server: Provider, subject: str, client_id: str | None = None) -> None:
-    """Revoke all grants of a user, or those to one client; what was remembered goes with them."""
+async def disconnect(server: Provider, subject: str, client_id: str) -> None:
+    """Revoke all grants of a user to one client; what was remembered goes with them."""
     for grant in await server.storage.grants.all(subject):
-        if client_id in (None, grant.client_id):
+        if client_id == grant.client_id:
             await server.storage.grants.revoke(grant.grant_id)
     audit(Event.APP_DISCONNECTED, client=client_id, subject=subject)
 

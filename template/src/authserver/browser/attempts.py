@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from authserver import limits
-from authserver.browser.sessions import known_device
+from authserver.browser.sessions import Begun, is_known_device
 from authserver.crypto.counters import network_buckets
 from authserver.crypto.secret_values import derive
 from authserver.provider import Provider
@@ -12,18 +12,19 @@ from authserver.storage.sign_ins import Bucket
 
 
 def buckets(
-    server: Provider, request: Request, what: str, *, account: str, subject: str | None
+    server: Provider, request: Request, what: str, *, account: str, user: Begun | None
 ) -> list[Bucket]:
-    """Return what an attempt counts against: the known browser, or the account and where it comes from.
+    """Return what an attempt counts against: all browsers that know the user; or all others, and the address.
 
-    `what` is guessed, `account` is its name, whether it exists or not; `subject` is None where it does not.
+    `what` is guessed, `account` is its name, whether it exists or not; `user` is None where it does not.
     """
     names = server.keys.names
-    device = subject and known_device(server, request, subject)
-    key = derive(names, what, "device", device) if device else derive(names, what, "account", account)
-    bucket = Bucket(key, limits.ATTEMPTS_AT_ONCE, limits.ATTEMPT_INTERVAL_SECONDS)
-    # A browser that this user knows guesses at nobody else, and strangers nearby must not stop it.
-    return [bucket] if device else [bucket, *address_buckets(server, request)]
+    rate = limits.ATTEMPTS_AT_ONCE, limits.ATTEMPT_INTERVAL_SECONDS
+    if user and is_known_device(server, request, user):
+        # One for all of them: whoever stole some cookies guesses no faster than with one. They guess at
+        # nobody else, and strangers nearby must not stop the owner.
+        return [Bucket(derive(names, what, "devices", user.subject, str(user.epoch)), *rate)]
+    return [Bucket(derive(names, what, "account", account), *rate), *address_buckets(server, request)]
 
 
 def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:

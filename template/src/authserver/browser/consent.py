@@ -11,9 +11,10 @@ from authserver import limits, refused_scopes
 from authserver.audit import Event, audit
 from authserver.browser.authorize import redirect_to_client, tell_error
 from authserver.browser.binding import is_bound, is_direct, unbind_request
+from authserver.browser.cookies import is_sealed, seal
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.problems import Refusal
-from authserver.browser.sessions import current_session
+from authserver.browser.sessions import current_session, sign_in_path
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.clients import RegisteredClient, destination, is_loopback
@@ -21,6 +22,7 @@ from authserver.model.records import AuthorizationRequest, Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
+from authserver.storage.tables import FIRST_EPOCH
 
 _TICKED = "also:"
 """What the field of a scope begins with that the client did not ask for."""
@@ -54,6 +56,7 @@ async def show(server: Provider, request: Request) -> Response:
         request,
         "consent",
         subject=session.subject,
+        shown=seal(server, *_shown(request_id, session)),
         # The post ends at the client, and Chromium applies form-action to every redirect on the way.
         form_action=None,
         request_id=request_id,
@@ -80,6 +83,12 @@ async def decide(server: Provider, request: Request) -> Response:
     session = await _signed_in(server, request, request_id)
     # The form names the user who saw it: another one, who signed in meanwhile, did not.
     check_form(server, request, form, subject=session.subject)
+    # In the first epoch nothing is of one before, and pages of nodes of 0.2.0 say nothing of it.
+    shown = session.epoch == FIRST_EPOCH or is_sealed(
+        server, form.get("shown", ""), *_shown(request_id, session)
+    )
+    if not shown:
+        raise Elsewhere(see_other(f"/consent?{urlencode({'request': request_id})}"))
     match form.get("decision"):
         case "allow":
             offered = await _offered(server, pending, session)
@@ -138,7 +147,7 @@ async def _allow(
     code = secret_values.new(Kind.AUTHORIZATION_CODE)
     taken = await server.storage.grants.create(
         digest(Kind.AUTHORIZATION_REQUEST, request_id),
-        subject=session.subject,
+        session=session.digest,
         scopes=granted,
         grant_seconds=server.settings.grant_seconds,
         code=digest(Kind.AUTHORIZATION_CODE, code),
@@ -146,6 +155,7 @@ async def _allow(
         remember_seconds=remember_days * 86_400,
     )
     if taken is None:
+        await _signed_in(server, request, request_id)  # where it is the session that is gone
         raise Refusal("expired", status=400)
     audit(event, client=taken.client_id, subject=session.subject, scope=" ".join(granted))
     response = redirect_to_client(server, taken.redirect_uri, taken.state, code=code)
@@ -216,5 +226,10 @@ async def _signed_in(server: Provider, request: Request, request_id: str) -> Ses
     """Return who is signed in; raises Elsewhere, to sign in."""
     session = await current_session(server, request)
     if session is None:
-        raise Elsewhere(see_other(f"/login?{urlencode({'request': request_id})}"))
+        raise Elsewhere(see_other(sign_in_path(request_id)))
     return session
+
+
+def _shown(request_id: str, session: Session) -> tuple[str, ...]:
+    """Return what the page was shown for: whose epoch has moved since is shown it again."""
+    return "consent", request_id, session.subject, str(session.epoch)

@@ -17,13 +17,21 @@ async def find(server: Provider, request: Request) -> Invitation:
 
 
 async def claim(
-    server: Provider, request: Request, *, name: str, credential: tuple[str, bytes] | None
+    server: Provider,
+    request: Request,
+    *,
+    name: str,
+    credential: tuple[str, bytes] | None,
+    grants: bool = False,
 ) -> User:
     """Use the link up: make or recover the account, with this credential (kind and value).
 
-    Raises Refusal where the link is gone, or its user is disabled.
+    Recovery ends all that was begun with the account before, with `grants` all grants, too. Raises Refusal
+    where the link is gone, or its user is disabled.
     """
-    user = await server.storage.users.claim_invitation(_digest(request), name=name, credential=credential)
+    user = await server.storage.users.claim_invitation(
+        _digest(request), name=name, credential=credential, grants=grants
+    )
     if user is None:
         raise Refusal("invite_gone", status=410)
     return user

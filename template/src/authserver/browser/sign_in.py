@@ -10,7 +10,7 @@ from authserver import clock, limits
 from authserver.audit import Event, audit
 from authserver.browser.consent import find_request
 from authserver.browser.cookies import get_cookie, is_sealed, seal, set_cookie
-from authserver.browser.sessions import current_session, start_session
+from authserver.browser.sessions import Begun, current_session, start_session
 from authserver.model.records import AuthorizationRequest, Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
@@ -47,11 +47,14 @@ async def client_name(server: Provider, beginning: Beginning) -> str | None:
     return (client.client_name or client.client_id) if client else None
 
 
-async def finish(server: Provider, request: Request, *, subject: str, request_id: str) -> Response:
-    """Sign the user in and send the browser to the consent page, the page it came from, or the account."""
+async def finish(server: Provider, request: Request, begun: Begun, request_id: str) -> Response:
+    """Sign the user in and send the browser to the consent page, the page it came from, or the account.
+
+    Raises Elsewhere where the user's epoch is another one now.
+    """
     response = see_other(onward(server, request, request_id))
-    await start_session(server, request, response, subject)
-    audit(Event.SIGNED_IN, subject=subject)
+    await start_session(server, request, response, begun, request_id)
+    audit(Event.SIGNED_IN, subject=begun.subject)
     return response
 
 
@@ -60,7 +63,8 @@ def require_fresh_sign_in(server: Provider, request: Request, session: Session) 
 
     A GET comes back to its own page after that, a post to the account page.
     """
-    if clock.now() - session.created_at < limits.FRESH_SECONDS:
+    # Either way: a clock that was set back must not make an old sign-in a recent one.
+    if abs(clock.now() - session.created_at) < limits.FRESH_SECONDS:
         return
     response = see_other("/login")
     _keep_way_back(

@@ -57,7 +57,7 @@ async def opened(*, needs_app: bool = False) -> AsyncIterator["AuthorizationServ
         except AppError as error:
             if needs_app:
                 raise
-            print(f"{shown(error)}. Going on without it.", file=sys.stderr)
+            say(f"{error}. Going on without it.", aside=True)
             server = without_app()
         await server.open()
         try:
@@ -91,9 +91,12 @@ def quoted(value: object) -> str:
     return safe if text == safe and not {" ", "="} & {*text} else f'"{safe}"'
 
 
-def say(text: str) -> None:
-    """Print a line: the way of all commands, so that nothing that a stranger chose acts on the terminal."""
-    print(shown(text), flush=True)
+def say(text: str, *, aside: bool = False) -> None:
+    """Print a line: the way of all commands, so that nothing that a stranger chose acts on the terminal.
+
+    `aside` is what no program reads: it goes to the standard error.
+    """
+    print(shown(text), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

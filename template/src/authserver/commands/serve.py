@@ -2,18 +2,24 @@
 # ruff: noqa: PLC0415
 
 import asyncio
+import os
+import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from authserver import limits
-from authserver.commands import opened, say
+from authserver.commands import CommandError, opened, say
 from authserver.commands.app import load_app
 from authserver.commands.users import invitation
 
 if TYPE_CHECKING:
     from authserver.all_settings import Settings
+
+
+_LAST_PORT = 65_535
 
 
 def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
@@ -30,14 +36,15 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
-    from authserver.all_settings import load_settings
-    from authserver.upstream import use_patient_workers
+    from authserver.upstream import run
 
-    settings = load_settings()
+    if workers < 1:
+        raise CommandError("--workers: at least one process is needed. Example: --workers 4")
+    if not 0 < port <= _LAST_PORT:
+        raise CommandError(f"--port: a port is a number from 1 to {_LAST_PORT}. Example: --port 8000")
+    settings = _settings(host, port)
     _check_port(settings, port)
-    asyncio.run(_prepare())
-    use_patient_workers()
-    uvicorn.run(
+    config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
         host=host,
@@ -52,6 +59,55 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=limits.SILENT_WORKER_SECONDS,
     )
+    with ExitStack() as bound:
+        # Before anything is made or told: a busy port must not hand out a link.
+        sockets = [bound.enter_context(one) for one in _bound(host, port)]
+        lines = asyncio.run(_prepare())
+
+        def tell() -> None:
+            for line in lines:
+                say(line)
+
+        run(config, sockets, tell)
+
+
+def _settings(host: str, port: int) -> "Settings":
+    """Return the settings; the public URL, where none is set, is where the server listens on this machine."""
+    from authserver.all_settings import load_settings
+
+    settings = load_settings()
+    default = urlsplit(settings.public_url)
+    if "public_url" in settings.model_fields_set or (host != "::1" and default.port == port):
+        return settings
+    name = "[::1]" if host == "::1" else default.hostname
+    # For the processes that answer, too.
+    os.environ["AUTH_PUBLIC_URL"] = f"http://{name}:{port}"
+    load_settings.cache_clear()
+    return load_settings()
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that are bound to all addresses of a name and do not listen yet; raises CommandError."""
+    bound: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            one = socket.socket(family, kind, protocol)
+            bound.append(one)
+            if os.name == "posix":
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+    except (OSError, UnicodeError) as error:
+        for one in bound:
+            one.close()
+        reason = getattr(error, "strerror", None) or "no such name"
+        raise CommandError(
+            f"--host {host} --port {port}: the server cannot listen there ({reason})."
+            " Example: --host 127.0.0.1 --port 8001"
+        ) from None
+    return bound
 
 
 def _check_port(settings: "Settings", port: int) -> None:
@@ -69,23 +125,35 @@ def _check_port(settings: "Settings", port: int) -> None:
         )
 
 
-async def _prepare() -> None:
-    """Make schema and keys before any worker starts, and the link for the first account."""
-    from authserver import components
+async def _prepare() -> list[str]:
+    """Make schema and keys before any worker starts; return what to say when they answer.
 
+    That is where the server is, and the link for the first account. Raises OperatorError.
+    """
+    import structlog
+
+    from authserver import choices, components
+    from authserver.all_settings import empty_files
+
+    log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
         mcp, _ = load_app()
+        for variable in empty_files():
+            log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
         await components.check(mcp, server.scopes)
-        say(f"Serving {server.resource}")
+        # Also where there are accounts: the login reads its settings here.
+        elsewhere = server.login.accounts_elsewhere
+        # What goes wrong outside of this server says nothing by itself: a directory that hides what it knows.
+        for finding in getattr(choices.login, "checks", lambda _: ())(server.settings):
+            if not finding.harmless:
+                log.warning(str(finding))
+        lines = [f"Serving {server.resource}"]
         if await server.storage.users.all():
-            return
-        if server.login.accounts_elsewhere:
-            say(f"No account yet. {server.login.accounts_elsewhere}")
-            return
+            return lines
+        if elsewhere:
+            return [*lines, f"No account yet. {elsewhere}"]
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
-            say(f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME")
-            return
+            return [*lines, f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME"]
         link = await invitation(server, None)
-        for line in ("No account yet. Create the first one here, within an hour:", "", f"  {link}", ""):
-            say(line)
+        return [*lines, "No account yet. Create the first one here, within an hour:", "", f"  {link}", ""]

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 users = App(name="users", help="The people who may sign in.")
 
+_NOBODY_YET = (
+    "Nobody has an account yet. Whoever uses a link first, this one or that of the start, may grant every"
+    " scope, and ends the link of the start: use that one first."
+)
+
 
 async def invitation(server: "AuthorizationServer", name: str | None) -> str | None:
     """Store an invitation; return its one-time link, or None where a first account is there already."""
@@ -52,6 +57,8 @@ async def invite(name: str, /) -> None:
     async with opened() as server:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
+        if not await server.storage.users.all():
+            say(_NOBODY_YET, aside=True)
         say(str(await invitation(server, name)))
 
 
@@ -165,15 +172,41 @@ async def sign_out(name: str, /, *, apps: bool = False) -> None:
         Disconnect all their apps, too.
     """
     from authserver.audit import Event, audit
-    from authserver.browser.apps import disconnect
 
     async with opened() as server:
         user = await _user(server, name)
-        await server.storage.sign_ins.end_sessions(user.subject)
+        await server.storage.users.end_access(user.subject, grants=apps)
         audit(Event.SESSIONS_ENDED, subject=user.subject)
         if apps:
-            await disconnect(server, user.subject)
+            audit(Event.APP_DISCONNECTED, subject=user.subject)
     say(f"{quoted(name)} is signed out of all browsers{', and all apps are disconnected' if apps else ''}.")
+
+
+@users.command
+async def secure(name: str, /, *, factors: bool = False, passkeys: bool = False) -> None:
+    """End all that was begun with an account: somebody else may have its password or a device.
+
+    Sessions, half sign-ins, one-time links, known devices and grants end in one step. The password stays.
+
+    Parameters
+    ----------
+    name
+        Whose.
+    factors
+        Take the second factor with its recovery codes away, too.
+    passkeys
+        Take all passkeys away, too: `users invite` makes a link for a new one.
+    """
+    from authserver.audit import Event, audit
+    from authserver.crypto.sealing import SECOND_FACTOR
+
+    async with opened() as server:
+        user = await _user(server, name)
+        kinds = [*[SECOND_FACTOR] * factors, *["passkey:"] * passkeys]
+        await server.storage.users.end_access(user.subject, delete=kinds, grants=True)
+        audit(Event.ACCOUNT_SECURED, subject=user.subject)
+    say(f"{quoted(user.name)}: all sessions, sign-ins, links, known devices and grants have ended.")
+    say(f"Their password, if any, still works. A link for a new one: users invite {quoted(user.name)}")
 
 
 @users.command
@@ -206,10 +239,9 @@ async def remove_credential(name: str, kind: str, /) -> None:
             if kind in (one, one.partition(":")[0])
         ]
         require(bool(found), f"{quoted(name)} has no {quoted(kind)}")
+        await server.storage.users.end_access(user.subject, delete=found)
         for one in found:
-            await server.storage.sign_ins.delete_credential(user.subject, one)
             audit(Event.CREDENTIAL_REMOVED, subject=user.subject, credential=one)
-        await server.storage.sign_ins.end_sessions(user.subject)
     say(f"{quoted(name)} is without {', '.join(map(quoted, found))}, and signed out everywhere.")
 
 

@@ -13,10 +13,12 @@ import base64
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from pydantic import SecretStr
 
 from authserver import limits
@@ -26,6 +28,8 @@ from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.facts import CHECK, IDENTITY
+
+_log = structlog.get_logger("authserver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +156,19 @@ def configured_key(variable: str, value: SecretStr | None, file: Path | None) ->
             ) from None
     else:
         return None
-    if len(text) < limits.MINIMUM_SECRET_KEY_CHARACTERS:
+    if problem := _problem(text):
         raise SettingsError(
-            f"{variable}: at least {limits.MINIMUM_SECRET_KEY_CHARACTERS} characters are needed."
-            f" Example: {variable.removesuffix('_FILE')}=$(openssl rand -base64 32)"
+            f"{variable}: {problem}. Example: {variable.removesuffix('_FILE')}=$(openssl rand -base64 32)"
         )
     return text.encode()
+
+
+def _problem(text: str) -> str:
+    """Return why a text is no key, '' where it can be one."""
+    if len(text) < limits.MINIMUM_SECRET_KEY_CHARACTERS:
+        return f"at least {limits.MINIMUM_SECRET_KEY_CHARACTERS} characters are needed"
+    # What a crash or a failed mount leaves of a file may be as long as it was, and empty.
+    return "" if text.isprintable() else "it holds control characters"
 
 
 def _made(path: Path | None, *, new_allowed: bool) -> bytes:
@@ -174,19 +185,25 @@ def _made(path: Path | None, *, new_allowed: bool) -> bytes:
             " Example: restore the file from a backup, or set AUTH_SECRET_KEY to the key"
         )
     key = base64.b64encode(new_seed())
-    # Written aside and linked into place: of several processes one wins, and none reads half a key.
-    draft = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
     try:
-        os.link(draft, path)
+        # Written aside and linked into place: of several processes one wins, and none reads half a key.
+        descriptor, draft = tempfile.mkstemp(prefix="secret.", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)
+        finally:
+            Path(draft).unlink()
     except FileExistsError:
         return _made(path, new_allowed=False)
-    finally:
-        draft.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"AUTH_SECRET_KEY: {path} cannot be made ({error.strerror})."
+            " Example: AUTH_SECRET_KEY=$(openssl rand -base64 32)"
+        ) from None
+    _log.warning("a new secret key is made, since no data was there", file=str(path))
     return key
 
 
@@ -201,7 +218,7 @@ def _read(path: Path) -> bytes | None:
             f"AUTH_SECRET_KEY: {path} cannot be read ({error.strerror})."
             f" Example: let the user that runs the server own {path}"
         ) from None
-    if len(key) < limits.MINIMUM_SECRET_KEY_CHARACTERS:
+    if _problem(key.decode(errors="replace")):
         raise SettingsError(
             f"AUTH_SECRET_KEY: {path} holds no whole key."
             " Example: restore the file from a backup, or delete it if nothing was stored yet"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import authserver
 from authserver import choices
 from authserver.findings import Finding, note
+from authserver.settings import Folders
 
 MANIFEST = "src/authserver/manifest.json"
 
@@ -42,9 +42,8 @@ class Project:
 
 def this_project() -> Project:
     """Return the project that runs."""
-    source = Path(authserver.__file__).parents[1]
-    is_project = source.name == "src" and (source.parent / "pyproject.toml").exists()
-    return Project(source, source.parent if is_project else None)
+    folders = Folders()
+    return Project(folders.source, folders.project)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
 from authserver.findings import Finding, note, unsafe
 from authserver.private_files import open_to_others
-from authserver.settings import LOOPBACK_HOSTS, CoreSettings, secrets_among
+from authserver.settings import ENV, LOOPBACK_HOSTS, CoreSettings, in_the_project, secrets_among
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400
@@ -120,7 +119,7 @@ def _secrets(settings: CoreSettings) -> Iterator[Finding]:
             "AUTH_SECRET_KEY_PREVIOUS", "it is still set", "Run keys rewrap, and take it out a minute later"
         )
     secret = secrets_among(settings)
-    env = Path(".env")
+    env = in_the_project(ENV)
     held = {f"AUTH_{name.upper()}" for name in secret} & dotenv_values(env).keys()
     if held and open_to_others(env):
         yield unsafe(".env", f"others can read it, and it holds {min(held)}", "chmod 600 .env")

@@ -19,14 +19,13 @@ class Readiness:
     """Whether the storage answers. It is asked once a second at most: each probe is a durable write."""
 
     def __init__(self) -> None:
-        self._asked_at = 0.0
+        self._asked = clock.moment()
         self._asking: asyncio.Task[None] | None = None
 
     async def readyz(self, server: Provider, request: Request) -> Response:
         """Return 200 while the storage can write; StorageUnavailable otherwise, which becomes a 503."""
-        now = clock.elapsed()
-        if self._asking is None or (self._asking.done() and now - self._asked_at >= limits.PROBE_SECONDS):
-            self._asked_at = now
+        if self._asking is None or (self._asking.done() and self._asked.age() >= limits.PROBE_SECONDS):
+            self._asked = clock.moment()
             self._asking = asyncio.create_task(server.storage.ping())
         asking = self._asking
         await asyncio.wait([asking])

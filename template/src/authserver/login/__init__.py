@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import pages
-from authserver.findings import Finding
 from authserver.model.records import Session
 from authserver.pages.elsewhere import see_other
 
@@ -47,10 +46,6 @@ class Login(Protocol):
     async def watch(self) -> None:
         """Do what has to be done beside the requests, until cancelled. Runs in each process."""
         await anyio.sleep_forever()
-
-    async def examine(self) -> list[Finding]:
-        """Return what doctor finds by asking what this login depends on."""
-        return []
 
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the user's credentials."""

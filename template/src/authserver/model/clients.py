@@ -12,7 +12,7 @@ from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 from authserver import limits
 from authserver.model.records import Client
 from authserver.model.scopes import Scopes
-from authserver.settings import UNSAFE_SCHEMES, fold_front
+from authserver.uris import UNSAFE_SCHEMES, fold_front
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")

@@ -35,7 +35,9 @@ class Client:
 class User:
     """A person with an account. `scopes` is what they may grant: None for the default scopes.
 
-    `disabled_by` is "operator" or whatever else keeps accounts, such as a directory.
+    `disabled_by` is "operator" or whatever else keeps accounts, such as a directory. `epoch` is a number that
+    grows with each new, changed or removed credential, each recovery, sign-out everywhere and disabling: what
+    was begun under a lower one opens nothing.
     """
 
     subject: str
@@ -44,6 +46,7 @@ class User:
     created_at: float
     disabled_at: float | None
     disabled_by: str | None
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +132,14 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A browser in which a user is signed in. `device` is what it says of itself."""
+    """A browser in which a user is signed in. `device` is what it says of itself; `epoch` is the user's."""
 
     digest: bytes
     device: str
     subject: str
     user_name: str
     entitlement: tuple[str, ...] | None
+    epoch: int
     created_at: float
     expires_at: float
 

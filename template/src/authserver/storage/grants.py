@@ -55,14 +55,17 @@ class Grants(ABC):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        """Consume the request and store a grant and its code; None if request, user or client is gone."""
+        """Consume the request and store a grant of the session's user, and its code.
+
+        None: request or client is gone, or the session is not alive, as `SignIns.get_session` judges it.
+        """
 
     @abstractmethod
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
@@ -145,8 +148,11 @@ class Grants(ABC):
         """Revoke a grant with all its tokens; False if there was none alive."""
 
     @abstractmethod
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        """Return the grants that ended before their access tokens did, in that time (None: ever).
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        """Return the store's time, and the grants that ended before their access tokens did.
+
+        Those that ended since a point in the store's time, in seconds since 1970 (None: ever). Whoever asks
+        again from a point that the store told misses nothing, however long their own clocks stood still.
 
         However they ended: revoked, reused, replayed, their user disabled or deleted, their client removed.
         For token formats that are checked without the storage.

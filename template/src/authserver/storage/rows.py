@@ -6,6 +6,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
+from authserver.storage.tables import FIRST_EPOCH
 from authserver.storage.verdicts import Gone, Issued, Limited, Redeemed, Replayed, Reused, Rotated
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ def _reading(kind: type) -> list[tuple[str, Callable[[Any], Any] | None]]:
         "entitlement": _scopes,
         "metadata": json.loads,
         "redirect_uri_explicit": bool,  # SQLite has no booleans
+        "epoch": lambda epoch: epoch or FIRST_EPOCH,  # Redis keeps it from the first change on
     }
     return [(field.name, special.get(field.name)) for field in fields(kind)]
 

@@ -25,18 +25,14 @@ class SignIns(ABC):
 
     @abstractmethod
     async def put_credential(self, subject: str, kind: str, value: bytes, *, counter: int) -> bool:
-        """Replace the credential if its counter is still `counter` (0: there is none)."""
+        """Replace the credential if its counter is still `counter` (0: there is none).
+
+        For what is kept of its use; a credential that is another one now goes through `Users.end_access`.
+        """
 
     @abstractmethod
     async def list_credentials(self, subject: str) -> dict[str, Credential]:
         """Return all credentials of the user, by kind."""
-
-    @abstractmethod
-    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
-        """Delete the user's credential of that kind; False if there is none.
-
-        With `beside`, only where the user has another one whose kind begins so: else False.
-        """
 
     @abstractmethod
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
@@ -59,12 +55,18 @@ class SignIns(ABC):
         """Take back one attempt from each bucket: it succeeded."""
 
     @abstractmethod
-    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
-        """Store a session."""
+    async def add_session(
+        self, digest: bytes, subject: str, *, epoch: int, device: str, lifetime_seconds: float, limit: int
+    ) -> bool:
+        """Store a session, and end the oldest of the user's beyond `limit`.
+
+        False: there is no such user, they are disabled, or their epoch, read before whatever they showed was
+        looked at, has moved.
+        """
 
     @abstractmethod
     async def get_session(self, digest: bytes) -> Session | None:
-        """Return the session if it and its user are alive."""
+        """Return the session if it and its user are alive, and their epoch is the same."""
 
     @abstractmethod
     async def end_session(self, digest: bytes) -> None:
@@ -73,7 +75,3 @@ class SignIns(ABC):
     @abstractmethod
     async def list_sessions(self, subject: str) -> list[Session]:
         """Return the living sessions of the user, oldest first."""
-
-    @abstractmethod
-    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
-        """End all sessions of the user, but the one with the digest `keep`."""

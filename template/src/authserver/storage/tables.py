@@ -28,6 +28,7 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "created_at": float,
             "disabled_at": float,
             "disabled_by": str,
+            "epoch": int,
         },
         "invitations": {
             "digest": bytes,
@@ -44,6 +45,7 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
             "device": str,
             "created_at": float,
             "expires_at": float,
+            "epoch": int,
         },
         "tickets": {"digest": bytes, "value": bytes, "expires_at": float},
         "buckets": {"key": bytes, "full_at": float},
@@ -97,6 +99,9 @@ TABLES: Mapping[str, Mapping[str, type]] = MappingProxyType(
     }
 )
 """What a backup holds, in the order in which it can be restored. Any column but the first may be None."""
+
+FIRST_EPOCH = 0
+"""Of whatever has none: nothing has changed since, or it was written by release 0.1.0 or 0.2.0."""
 
 EXPIRING: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -2,11 +2,21 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from authserver.model.records import Invitation, User
 
 OPERATOR = "operator"
 """Who disables and enables users, unless a login does."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential to store in place of the one whose counter is `counter` (0: there is none)."""
+
+    kind: str
+    value: bytes = field(repr=False)
+    counter: int
 
 
 class Users(ABC):
@@ -41,7 +51,7 @@ class Users(ABC):
 
     @abstractmethod
     async def disable(self, name: str, *, by: str = OPERATOR) -> bool:
-        """Disable a user, end their sessions and one-time links, revoke their grants.
+        """Disable a user, move their epoch, end their sessions and one-time links, revoke their grants.
 
         Returns False if there is no such user.
 
@@ -60,6 +70,30 @@ class Users(ABC):
         """Delete a user with all that is theirs; False if there is no such user.
 
         The user is disabled first. What hangs off their grants goes in batches, so that nobody waits for it.
+        """
+
+    @abstractmethod
+    async def end_access(
+        self,
+        subject: str,
+        *,
+        epoch: int | None = None,
+        session: bytes | None = None,
+        keep: bool = False,
+        put: NewCredential | None = None,
+        delete: Sequence[str] = (),
+        beside: str | None = None,
+        grants: bool = False,
+    ) -> int | None:
+        """Move the user's epoch, and with it end whatever was begun before; return the new epoch.
+
+        Ended are sessions and one-time links, with `grants` all grants; half sign-ins, consent forms and
+        known devices end by what they carry. In the same step a credential may change: `put` is stored, those
+        of the kinds `delete` are deleted, where a kind with a colon at its end stands for all that begin so.
+
+        None, and nothing is done: there is no such user; their epoch is not `epoch`; `session`, in whose name
+        this is done, is not alive; the credential of `put` has another counter. With `beside` also: there is
+        nothing to delete, or no other credential whose kind begins so. With `keep` the session goes on.
         """
 
     @abstractmethod
@@ -83,10 +117,10 @@ class Users(ABC):
 
     @abstractmethod
     async def claim_invitation(
-        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None, grants: bool = False
     ) -> User | None:
         """Consume the link: create the account or recover it, and set its credential (kind and value).
 
-        `name` is used for the first account. Recovery ends the account's sessions.
+        `name` is used for the first account. Recovery ends the account's access, as `end_access` does.
         None: the link is gone, or its user is disabled.
         """

@@ -13,7 +13,7 @@ from authserver.browser import sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.forms import check_form, form_page
 from authserver.browser.handling import endpoint
-from authserver.browser.sessions import known_device
+from authserver.browser.sessions import is_known_device
 from authserver.browser.sign_in import Beginning
 from authserver.model.records import User
 from authserver.provider import Provider
@@ -41,7 +41,11 @@ class Refused(Exception):
 
 
 Check = Callable[[str, str, User | None, Visitor], Awaitable[User]]
-"""Takes name, password, the account of that name, who asks; returns who it is, raises Refused and Busy."""
+"""Takes name, password, the account of that name, who asks; returns who it is, raises Refused and Busy.
+
+The account was read before the password is looked at, and who is returned is of the epoch of then: what
+ends the account's access meanwhile ends this sign-in, too.
+"""
 
 
 class Finish(Protocol):
@@ -69,14 +73,13 @@ class PasswordForm:
         """Return the user with that name and password; counts the attempt. Raises Refused."""
         storage = self._server.storage
         user = await storage.users.get(username)
-        subject = user.subject if user else None
-        counted = buckets(self._server, request, "password", account=username.casefold(), subject=subject)
+        counted = buckets(self._server, request, "password", account=username.casefold(), user=user)
         wait = await storage.sign_ins.take_attempt(counted)
         if wait > 0:
             audit(Event.SIGN_IN_SLOWED)
             raise Refused("slow", status=429, wait=wait)
         try:
-            found = await self._check(username, password, user, self._visitor(request, username, subject))
+            found = await self._check(username, password, user, self._visitor(request, username, user))
         except Busy:
             await storage.sign_ins.return_attempt(counted)
             raise Refused("busy", status=503, wait=0) from None
@@ -88,11 +91,11 @@ class PasswordForm:
         await storage.sign_ins.return_attempt(counted)
         return found
 
-    def _visitor(self, request: Request, username: str, subject: str | None) -> Visitor:
+    def _visitor(self, request: Request, username: str, user: User | None) -> Visitor:
         """Return who asks, in the queue for slow work."""
-        known = bool(subject and known_device(self._server, request, subject))
+        known = user is not None and is_known_device(self._server, request, user)
         address = client_address(request, self._server.settings)
-        return Visitor(networks(address), subject or username.casefold(), known=known)
+        return Visitor(networks(address), user.subject if user else username.casefold(), known=known)
 
     async def _show(self, request: Request) -> Response:
         request_id = parse_parameters(request.scope["query_string"]).get("request", "")

@@ -85,6 +85,23 @@ async def add_user(storage: Storage, name: str = "alice") -> User:
     return user
 
 
+async def sign_in(
+    storage: Storage,
+    user: User,
+    digest: bytes | None = None,
+    *,
+    device: str = "Firefox",
+    seconds: float = 100,
+) -> bytes:
+    """Sign a user in, whatever epoch of theirs it is; return the digest of the session."""
+    now, digest = await storage.users.get_by_subject(user.subject), digest or new_seed()
+    assert now is not None
+    assert await storage.sign_ins.add_session(
+        digest, now.subject, epoch=now.epoch, device=device, lifetime_seconds=seconds, limit=1000
+    )
+    return digest
+
+
 REQUEST = AuthorizationRequest(
     client_id="client",
     redirect_uri="http://127.0.0.1:1234/cb",
@@ -108,16 +125,17 @@ async def add_request(
 async def new_code(
     storage: Storage, user: User, *, code_seconds: float = 100, grant_seconds: float = 5000
 ) -> bytes:
-    code = new_seed()
+    code, session = new_seed(), await sign_in(storage, user)
     taken = await storage.grants.create(
         await add_request(storage),
-        subject=user.subject,
+        session=session,
         scopes=("read",),
         grant_seconds=grant_seconds,
         code=code,
         code_seconds=code_seconds,
     )
     assert taken == REQUEST
+    await storage.sign_ins.end_session(session)
     return code
 
 
@@ -160,19 +178,23 @@ async def round_trips(storage: Storage, sent: Callable[[], int]) -> list[int]:
     await add_client(storage)
     user = await add_user(storage)
     counts: list[int] = []
-    for _ in range(2):  # the first time, statements are prepared and scripts made known
+    for epoch in range(
+        2
+    ):  # disabling moves it; the first time, statements are prepared and scripts made known
         counts.clear()
         request, session, code, tokens = new_seed(), new_seed(), new_seed(), new_tokens()
         for operation in (
             storage.clients.get("client"),
             storage.grants.add_request(request, REQUEST, lifetime_seconds=100, limit=100),
             storage.sign_ins.take_attempt([Bucket(b"bucket", 10, 1)]),
-            storage.sign_ins.add_session(session, user.subject, device="", lifetime_seconds=100),
+            storage.sign_ins.add_session(
+                session, user.subject, epoch=epoch, device="", lifetime_seconds=100, limit=10
+            ),
             storage.sign_ins.get_session(session),
             storage.grants.recall_consent(REQUEST, subject=user.subject),
             storage.grants.create(
                 request,
-                subject=user.subject,
+                session=session,
                 scopes=("read",),
                 grant_seconds=100,
                 code=code,
@@ -183,7 +205,7 @@ async def round_trips(storage: Storage, sent: Callable[[], int]) -> list[int]:
             storage.grants.get_access_token(tokens.access or b""),
             storage.grants.get_refresh_token(tokens.refresh or b""),
             rotate(storage, tokens.refresh or b""),
-            storage.users.disable("alice"),
+            storage.users.disable("alice"),  # moves the epoch
             storage.users.enable("alice"),
         ):
             before = sent()
@@ -221,7 +243,7 @@ async def full(storage: Storage) -> NewTokens:
     await storage.facts.remember("fact", b"\x00\xff")
     await add_client(storage, Client("odd", {"redirect_uris": ODD_TEXTS}, b"\x00", "::", 0, None, None))
     await storage.users.add_invitation(b"first", "bob", scopes=("*",), lifetime_seconds=100)
-    await storage.sign_ins.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     await storage.sign_ins.add_ticket(b"ticket", b"value", lifetime_seconds=100)
     await storage.sign_ins.take_attempt([Bucket(b"bucket", 5, 100)])
     await add_request(storage)

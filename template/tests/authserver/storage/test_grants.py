@@ -21,6 +21,7 @@ from storage import (
     new_code,
     new_tokens,
     redeem,
+    sign_in,
 )
 
 pytestmark = pytest.mark.anyio
@@ -29,12 +30,13 @@ pytestmark = pytest.mark.anyio
 async def test_consent_is_recalled_for_the_same_and_for_less(storage: Storage) -> None:
     await add_client(storage)
     user = await add_user(storage)
+    session = await sign_in(storage, user)
     for seconds in (0, MOMENT, 100):
         assert not await storage.grants.recall_consent(REQUEST, subject=user.subject)
         code = new_seed()
         assert await storage.grants.create(
             await add_request(storage),
-            subject=user.subject,
+            session=session,
             scopes=("read", "write"),
             grant_seconds=1000,
             code=code,
@@ -79,12 +81,12 @@ async def test_a_request_is_read_often_and_taken_once(storage: Storage) -> None:
 async def test_consent_given_and_refused_at_once_has_one_outcome(storage: Storage) -> None:
     """Attack 7: answer one consent both ways at once. Source: threat model."""
     await add_client(storage)
-    user = await add_user(storage)
+    session = await sign_in(storage, await add_user(storage))
     for _ in range(10):
         digest = await add_request(storage)
         give = storage.grants.create(
             digest,
-            subject=user.subject,
+            session=session,
             scopes=("read",),
             grant_seconds=100,
             code=new_seed(),

@@ -6,7 +6,7 @@ import pytest
 
 from authserver.storage import Storage
 from authserver.storage.sign_ins import Bucket
-from storage import MOMENT, add_user
+from storage import MOMENT, add_user, sign_in
 
 pytestmark = pytest.mark.anyio
 
@@ -30,10 +30,13 @@ async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -
     found = await storage.sign_ins.list_credentials(subject)
     assert list(found) == ["passkey:one", "passkey:two", "password"]
     assert found["passkey:two"].value == b"passkey:two"
-    assert await storage.sign_ins.delete_credential(subject, "passkey:one")
-    assert not await storage.sign_ins.delete_credential(subject, "passkey:one")
-    assert not await storage.sign_ins.delete_credential("nobody", "password")
+    assert await storage.users.end_access(subject, delete=["passkey:one"]) == 1
+    assert await storage.users.end_access(subject, delete=["passkey:one"]) == 2  # there is none
     assert list(await storage.sign_ins.list_credentials(subject)) == ["passkey:two", "password"]
+    assert await storage.sign_ins.put_credential(subject, "passkeys", b"", counter=0)
+    assert await storage.users.end_access(subject, delete=["other", "passkey:", "pass"]) == 3
+    assert list(await storage.sign_ins.list_credentials(subject)) == ["passkeys", "password"]
+    assert await storage.users.end_access("nobody", delete=["password"]) is None
 
 
 async def test_of_credentials_that_are_deleted_only_beside_others_one_is_left(storage: Storage) -> None:
@@ -41,12 +44,13 @@ async def test_of_credentials_that_are_deleted_only_beside_others_one_is_left(st
     kinds = [f"passkey:{number}" for number in range(10)]
     for kind in kinds:
         assert await storage.sign_ins.put_credential(subject, kind, b"", counter=0)
-    deletions = (storage.sign_ins.delete_credential(subject, kind, beside="passkey:") for kind in kinds)
-    assert sum(await asyncio.gather(*deletions)) == 9
+    deletions = (storage.users.end_access(subject, delete=[kind], beside="passkey:") for kind in kinds)
+    assert sum(epoch is not None for epoch in await asyncio.gather(*deletions)) == 9
     left, password = await storage.sign_ins.list_credentials(subject)
     assert (left in kinds, password) == (True, "password")
-    assert not await storage.sign_ins.delete_credential(subject, left, beside="passkey:")
-    assert await storage.sign_ins.delete_credential(subject, left, beside="password")
+    assert await storage.users.end_access(subject, delete=[left], beside="passkey:") is None
+    assert await storage.users.end_access(subject, delete=[left], beside="password") == 10
+    assert await storage.users.end_access(subject, delete=[left], beside="password") is None
 
 
 async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:
@@ -95,8 +99,8 @@ async def test_a_bucket_is_used_until_it_is_full_again(storage: Storage) -> None
 
 async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     user = await add_user(storage)
-    await storage.sign_ins.add_session(b"one", user.subject, device="Firefox", lifetime_seconds=100)
-    await storage.sign_ins.add_session(b"two", user.subject, device="Firefox", lifetime_seconds=MOMENT)
+    await sign_in(storage, user, b"one")
+    await sign_in(storage, user, b"two", seconds=MOMENT)
     found = await storage.sign_ins.get_session(b"one")
     assert found is not None
     assert found.user_name == "alice"
@@ -104,25 +108,27 @@ async def test_a_session_ends_by_sign_out_and_by_time(storage: Storage) -> None:
     await asyncio.sleep(2 * MOMENT)
     assert await storage.sign_ins.get_session(b"one") is None
     assert await storage.sign_ins.get_session(b"two") is None
-    await storage.sign_ins.add_session(b"three", "nobody", device="Firefox", lifetime_seconds=100)
+    assert not await storage.sign_ins.add_session(
+        b"three", "nobody", epoch=0, device="Firefox", lifetime_seconds=100, limit=10
+    )
     assert await storage.sign_ins.get_session(b"three") is None
 
 
 async def test_sessions_of_a_user_are_listed_and_ended_together(storage: Storage) -> None:
     user, other = await add_user(storage), await add_user(storage, "bob")
     for digest in (b"one", b"two", b"three"):
-        await storage.sign_ins.add_session(digest, user.subject, device=digest.decode(), lifetime_seconds=100)
+        await sign_in(storage, user, digest, device=digest.decode())
         await asyncio.sleep(0.002)
-    await storage.sign_ins.add_session(b"past", user.subject, device="past", lifetime_seconds=0)
-    await storage.sign_ins.add_session(b"foreign", other.subject, device="x", lifetime_seconds=100)
+    await sign_in(storage, user, b"past", device="past", seconds=0)
+    await sign_in(storage, other, b"foreign", device="x")
     listed = await storage.sign_ins.list_sessions(user.subject)
     assert [(session.digest, session.device) for session in listed] == [
         (b"one", "one"),
         (b"two", "two"),
         (b"three", "three"),
     ]
-    await storage.sign_ins.end_sessions(user.subject, keep=b"two")
+    assert await storage.users.end_access(user.subject, session=b"two", keep=True)
     assert [session.digest for session in await storage.sign_ins.list_sessions(user.subject)] == [b"two"]
-    await storage.sign_ins.end_sessions(user.subject)
+    assert await storage.users.end_access(user.subject)
     assert await storage.sign_ins.list_sessions(user.subject) == []
     assert await storage.sign_ins.get_session(b"foreign") is not None

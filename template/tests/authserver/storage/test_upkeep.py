@@ -27,6 +27,7 @@ from storage import (
     purge,
     records,
     rotate,
+    sign_in,
 )
 
 pytestmark = pytest.mark.anyio
@@ -35,9 +36,7 @@ pytestmark = pytest.mark.anyio
 async def test_purge_takes_the_expired_and_leaves_the_living(storage: Storage) -> None:
     user, tokens = await granted(storage)
     for number in range(5):
-        await storage.sign_ins.add_session(
-            str(number).encode(), user.subject, device="Firefox", lifetime_seconds=MOMENT
-        )
+        await sign_in(storage, user, str(number).encode(), seconds=MOMENT)
     await storage.sign_ins.take_attempt([Bucket(b"old", 1, MOMENT)])
     await asyncio.sleep(2 * MOMENT)
     assert await purge(storage, limit=2) == 3  # two sessions and the bucket

@@ -8,7 +8,7 @@ import pytest
 from authserver.model.records import User
 from authserver.storage import Storage
 from authserver.storage.verdicts import Gone
-from storage import MOMENT, add_request, add_user, granted, lives, new_code, redeem
+from storage import MOMENT, add_request, add_user, granted, lives, new_code, redeem, sign_in
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +17,9 @@ async def test_a_name_is_one_account_in_whatever_case(storage: Storage) -> None:
     user = await add_user(storage, "Alice")
     assert await storage.users.get("aLICE") == user
     assert await storage.users.get_by_subject(user.subject) == user
-    assert (await add_user(storage, "ALICE")).subject == user.subject
-    assert await storage.users.all() == [user]
+    again = await add_user(storage, "ALICE")
+    assert again == replace(user, epoch=1)
+    assert await storage.users.all() == [again]
 
 
 async def test_an_invitation_is_read_often_and_claimed_once(storage: Storage) -> None:
@@ -100,10 +101,10 @@ async def test_disabling_a_user_ends_their_links(storage: Storage) -> None:
 async def test_recovery_sets_the_credential_and_ends_sessions(storage: Storage) -> None:
     """Attack 12: stay signed in after the account was recovered. Source: OWASP ASVS 5.0 7.4.3."""
     user = await add_user(storage)
-    await storage.sign_ins.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     await storage.users.add_invitation(b"link", "alice", scopes=("*",), lifetime_seconds=100)
     again = await storage.users.claim_invitation(b"link", name="", credential=("password", b"new"))
-    assert again == user
+    assert again == replace(user, epoch=1)
     credential = await storage.sign_ins.get_credential(user.subject, "password")
     assert credential is not None
     assert (credential.value, credential.counter) == (b"new", 2)
@@ -118,7 +119,7 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     """
     user, tokens = await granted(storage)
     code = await new_code(storage, user)
-    await storage.sign_ins.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     await storage.users.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
     assert await storage.users.disable("Alice")
     assert await storage.sign_ins.get_session(b"session") is None
@@ -130,7 +131,7 @@ async def test_disabling_a_user_ends_sessions_and_grants_at_once_and_for_good(
     assert await storage.users.claim_invitation(b"later", name="", credential=("k", b"")) is None
     request = await add_request(storage)
     denied = await storage.grants.create(
-        request, subject=user.subject, scopes=(), grant_seconds=1, code=b"c", code_seconds=1
+        request, session=b"session", scopes=(), grant_seconds=1, code=b"c", code_seconds=1
     )
     assert denied is None
     assert await storage.users.enable("alice")
@@ -165,7 +166,7 @@ async def test_what_an_operator_disables_nobody_else_enables(storage: Storage) -
 
 async def test_deleting_a_user_deletes_what_is_theirs(storage: Storage) -> None:
     user, tokens = await granted(storage)
-    await storage.sign_ins.add_session(b"session", user.subject, device="Firefox", lifetime_seconds=100)
+    await sign_in(storage, user, b"session")
     assert await storage.users.delete("alice")
     assert await storage.users.get("alice") is None
     assert await storage.sign_ins.get_credential(user.subject, "password") is None

@@ -6,6 +6,7 @@ intervals ends sessions and grants of entries that are gone or disabled.
 """
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 from starlette.requests import Request
@@ -17,7 +18,6 @@ from authserver.audit import Event, audit
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
 from authserver.crypto.secret_values import derive
-from authserver.findings import Finding, unsafe
 from authserver.login import AccountSection, Login
 from authserver.login.ldap.directory import Directory, Entry, NotRight, Unavailable
 from authserver.login.ldap.doctor import checks
@@ -29,6 +29,7 @@ from authserver.provider import Provider
 from authserver.requests.reading import read_form
 from authserver.settings import SettingsError
 from authserver.storage.sign_ins import Bucket
+from authserver.storage.tables import FIRST_EPOCH
 from authserver.with_password.form import PasswordForm, Refused
 from authserver.with_password.pool import Pool, Visitor
 from authserver.with_password.second_factor import SecondFactor
@@ -43,6 +44,9 @@ DIRECTORY = "directory"
 
 # Facts that lead from the id of an entry to the subject of its account.
 _ACCOUNT = "account of directory entry "
+
+# The subjects of accounts that were gone at the last look, where they were too many to be believed.
+_MANY_GONE = "many gone from the directory"
 
 _MINUTE_SECONDS = 60
 
@@ -63,6 +67,7 @@ class DirectoryLogin(Login):
     def __init__(self, server: Provider, settings: Settings) -> None:
         self._server = server
         self._minutes = settings.ldap_check_minutes
+        self._many_gone = settings.ldap_many_gone
         self._directory = Directory(settings)
         self._pool = Pool(
             at_once=limits.DIRECTORY_QUESTIONS_AT_ONCE, waiting=limits.DIRECTORY_QUESTIONS_WAITING
@@ -104,14 +109,6 @@ class DirectoryLogin(Login):
 
     # ------------------------------------------------------------------------------------- sign-in
 
-    async def examine(self) -> list[Finding]:
-        """Return which servers of the directory do not answer."""
-        failures = await self._pool.run(_OURSELVES, self._directory.failures)
-        return [
-            unsafe("AUTH_LDAP_SERVERS", f"{url} gives no answer ({why})", "Nobody can sign in without one")
-            for url, why in failures.items()
-        ]
-
     async def account_section(self, request: Request, session: Session) -> AccountSection | None:
         """Return what the account page shows of the second factor."""
         return AccountSection(
@@ -124,17 +121,29 @@ class DirectoryLogin(Login):
         return await self._second_factor.rewrap()
 
     async def _check(self, name: str, password: str, user: User | None, visitor: Visitor) -> User:
+        entry = await self._authenticate(name, password, visitor)
+        account = await self._account(entry)
+        if user is None or user.subject != account.subject:
+            # Called by another name than the account's, so that its epoch was not read before: ask again. An
+            # account of the first epoch had that one before, too.
+            user = account
+            if account.epoch != FIRST_EPOCH:
+                again = await self._authenticate(name, password, visitor)
+                if again.id != entry.id:
+                    raise Refused
+        if account.disabled_at is not None and not await self._enable(account):
+            raise Refused(reason="an operator disabled the account")
+        await self._set_scopes(entry.name or account.name, entry)
+        return replace(account, epoch=user.epoch)
+
+    async def _authenticate(self, name: str, password: str, visitor: Visitor) -> Entry:
+        """Return the entry with that name and password; raises Refused and Busy."""
         try:
-            entry = await self._pool.run(visitor, self._directory.authenticate, name, password)
+            return await self._pool.run(visitor, self._directory.authenticate, name, password)
         except NotRight as error:
             raise Refused(reason=str(error)) from None
         except Unavailable:
             raise Refused("directory", status=503, wait=0, reason="the directory is unavailable") from None
-        account = await self._account(entry)
-        if account.disabled_at is not None and not await self._enable(account):
-            raise Refused(reason="an operator disabled the account")
-        await self._set_scopes(entry.name or account.name, entry)
-        return account
 
     async def _account(self, entry: Entry) -> User:
         """Return the account of an entry, made or renamed where it must be; raises Refused."""
@@ -188,22 +197,56 @@ class DirectoryLogin(Login):
     async def check(self) -> None:
         """Compare all accounts with their entries, a batch at a time.
 
-        Raises Unavailable or Busy where the directory did not answer wholly: then nobody of that batch
-        changes. Raises StorageUnavailable.
+        Raises Unavailable or Busy where the directory did not answer wholly: then nobody of that batch, and
+        of those after it, changes. Raises StorageUnavailable.
         """
         storage = self._server.storage
         facts = await storage.facts.all(_ACCOUNT)
         subjects = {bytes.fromhex(fact.removeprefix(_ACCOUNT)): facts[fact].decode() for fact in facts}
         ids = list(subjects)
-        for start in range(0, len(ids), limits.DIRECTORY_ENTRIES_AT_ONCE):
-            batch = ids[start : start + limits.DIRECTORY_ENTRIES_AT_ONCE]
-            entries = await self._pool.run(_OURSELVES, self._directory.look_up, batch)
-            for id_ in batch:
-                account = await storage.users.get_by_subject(subjects[id_])
-                if account is None:
-                    await storage.facts.forget(_ACCOUNT + id_.hex())  # an operator deleted the account
-                else:
-                    await self._settle(account, entries.get(id_))
+        seen: list[tuple[User, Entry | None]] = []
+        try:
+            for start in range(0, len(ids), limits.DIRECTORY_ENTRIES_AT_ONCE):
+                batch = ids[start : start + limits.DIRECTORY_ENTRIES_AT_ONCE]
+                entries = await self._pool.run(_OURSELVES, self._directory.look_up, batch)
+                for id_ in batch:
+                    account = await storage.users.get_by_subject(subjects[id_])
+                    if account is None:
+                        await storage.facts.forget(_ACCOUNT + id_.hex())  # an operator deleted the account
+                    else:
+                        seen.append((account, entries.get(id_)))
+        finally:
+            held_back = await self._held_back(seen)
+            for account, entry in seen:
+                if account.subject not in held_back:
+                    await self._settle(account, entry)
+
+    async def _held_back(self, seen: list[tuple[User, Entry | None]]) -> set[str]:
+        """Return the subjects of accounts that are gone, but not to be believed gone before a second look.
+
+        A copy of the directory that is empty, or that the service account may not read, looks as if everybody
+        had left; and grants that ended do not come back.
+        """
+        open_ = [(account.subject, entry) for account, entry in seen if account.disabled_at is None]
+        gone = {subject for subject, entry in open_ if entry is None or not entry.active}
+        facts = self._server.storage.facts
+        before = set((await facts.recall(_MANY_GONE) or b"").decode().split())
+        many = len(gone) > max(limits.MANY_GONE, limits.MANY_GONE_SHARE * len(open_))
+        await facts.forget(_MANY_GONE)
+        if not many or self._many_gone == "agree":
+            return set()
+        await facts.remember(_MANY_GONE, " ".join(sorted(gone)).encode())
+        held_back = gone if self._many_gone == "hold" else gone - before
+        if held_back:
+            _log.error(
+                "so many accounts are gone or disabled in the directory that they are not disabled here"
+                " before the next look finds the same. AUTH_LDAP_MANY_GONE=agree disables them at once,"
+                " AUTH_LDAP_MANY_GONE=hold never",
+                gone=len(gone),
+                accounts=len(open_),
+                minutes=self._minutes,
+            )
+        return held_back
 
     async def _settle(self, account: User, entry: Entry | None) -> None:
         """Make the account what its entry says."""

@@ -5,14 +5,14 @@ sent only where TLS with a checked certificate stands, or on loopback if the ope
 never followed: they lead to servers that nobody configured.
 """
 
-import math
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import ldap3
@@ -23,6 +23,8 @@ from ldap3.core.results import (
     RESULT_CONSTRAINT_VIOLATION,
     RESULT_INAPPROPRIATE_AUTHENTICATION,
     RESULT_INVALID_CREDENTIALS,
+    RESULT_NO_SUCH_OBJECT,
+    RESULT_SIZE_LIMIT_EXCEEDED,
     RESULT_SUCCESS,
     RESULT_UNWILLING_TO_PERFORM,
 )
@@ -44,6 +46,8 @@ _REFUSALS = (
     RESULT_INVALID_CREDENTIALS,
     RESULT_UNWILLING_TO_PERFORM,
 )
+
+_SOME = (RESULT_SIZE_LIMIT_EXCEEDED, RESULT_NO_SUCH_OBJECT)
 
 # What tells whether an entry may sign in, by product.
 _STATUS = ("userAccountControl", "accountExpires", "pwdAccountLockedTime", "nsAccountLock")
@@ -72,6 +76,10 @@ class Entry:
     groups: frozenset[str]
 
 
+Find: TypeAlias = Callable[..., list[dict[str, Any]]]
+"""Finds some of the entries below a base for which a condition holds; none where the base is not there."""
+
+
 class Directory:
     """The servers of one directory, asked in their order."""
 
@@ -86,7 +94,7 @@ class Directory:
                 "AUTH_LDAP_CA_FILE: no certificate can be read from it."
                 " Example: AUTH_LDAP_CA_FILE=/etc/ssl/certs/company-ca.pem"
             ) from None
-        self._failed_at: dict[str, float] = {}
+        self._failed: dict[str, clock.Moment] = {}
 
     @property
     def has_service_account(self) -> bool:
@@ -104,17 +112,16 @@ class Directory:
         """Return those of the entries that there are, by id; raises Unavailable if any may be missing."""
         return self._ask(lambda connection: self._look_up(connection, ids))
 
-    def failures(self) -> dict[str, str]:
-        """Return the servers that give no answer now, or none to the service account, and why."""
-        found = {}
-        for url in self._settings.ldap_servers:
-            try:
-                with self._connection(url) as connection:
-                    if self._service:
-                        self._bind_to_search(connection, "", "")
-            except Exception as error:  # noqa: BLE001  # whatever a server sends
-                found[url] = _told(error) or type(error).__name__
-        return found
+    def survey(self, url: str, look: Callable[[Find], list[T]]) -> list[T]:
+        """Return what is seen at one server, nothing without a service account; raises Unavailable."""
+
+        def question(connection: ldap3.Connection) -> list[T]:
+            if not self._service:
+                return []
+            self._bind_to_search(connection, "", "")
+            return look(partial(self._results, connection, some=True))
+
+        return self._ask(question, [url])
 
     # ----------------------------------------------------------------------------------- questions
 
@@ -195,22 +202,24 @@ class Directory:
 
     # --------------------------------------------------------------------------------- connections
 
-    def _ask(self, question: Callable[[ldap3.Connection], T]) -> T:
+    def _ask(self, question: Callable[[ldap3.Connection], T], servers: Sequence[str] = ()) -> T:
         """Return the answer of the first server that gives one; raises NotRight and Unavailable."""
-        lately = clock.elapsed() - limits.DIRECTORY_SERVER_AVOIDED_SECONDS
-        servers = self._settings.ldap_servers
-        for url in sorted(servers, key=lambda url: self._failed_at.get(url, -math.inf) > lately):
+        for url in sorted(servers or self._settings.ldap_servers, key=self._failed_lately):
             try:
                 with self._connection(url) as connection:
                     return question(connection)
             except NotRight:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever a server sends, ldap3 must not bring us down
-                self._failed_at[url] = clock.elapsed()
+                self._failed[url] = clock.moment()
                 _log.warning(
                     "directory server failed", server=url, kind=type(error).__name__, reason=_told(error)
                 )
         raise Unavailable
+
+    def _failed_lately(self, url: str) -> bool:
+        failed = self._failed.get(url)
+        return failed is not None and failed.age() < limits.DIRECTORY_SERVER_AVOIDED_SECONDS
 
     @contextmanager
     def _connection(self, url: str) -> Iterator[ldap3.Connection]:
@@ -236,6 +245,7 @@ class Directory:
             return_empty_attributes=False,
         )
         try:
+            self._find_address(server)
             connection.open(read_server_info=False)
             if server.tls and not encrypted:
                 with self._in_time(connection):
@@ -244,6 +254,17 @@ class Directory:
         finally:
             if connection.socket is not None:
                 connection.socket.close()
+
+    def _find_address(self, server: ldap3.Server) -> None:
+        """Have the name of a server looked up, in time; ldap3 then takes what was found. Raises _Trouble."""
+        found: list[object] = []
+        # A resolver that hangs lets go of the thread by itself, after half a minute or so.
+        looking = threading.Thread(target=lambda: found.extend(server.address_info), daemon=True)
+        looking.start()
+        looking.join(self._settings.ldap_timeout_seconds)
+        if not found:
+            late = looking.is_alive()
+            raise _Trouble(f"its name is not {'found in time' if late else 'known'}")
 
     @contextmanager
     def _in_time(self, connection: ldap3.Connection) -> Iterator[None]:
@@ -289,19 +310,24 @@ class Directory:
         connection: ldap3.Connection,
         base: str,
         condition: str,
-        attributes: list[str],
+        attributes: Sequence[str],
+        *,
+        scope: Literal["BASE", "SUBTREE"] = "SUBTREE",
+        some: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return what is found; raises _Trouble where something may be missing."""
+        """Return what is found; raises _Trouble where something may be missing, unless `some` is enough."""
         with self._in_time(connection):
             connection.search(
                 base,
                 condition,
+                search_scope=scope,
                 dereference_aliases=ldap3.DEREF_NEVER,
-                attributes=attributes,
+                attributes=list(attributes),
+                size_limit=limits.DIRECTORY_ENTRIES_AT_ONCE if some else 0,
                 time_limit=self._settings.ldap_timeout_seconds,
             )
         code = connection.result["result"]
-        if code != RESULT_SUCCESS:
+        if code != RESULT_SUCCESS and not (some and code in _SOME):
             raise _Trouble(f"the answer to a search was {RESULT_CODES.get(code, code)}")
         # References to other servers (searchResRef) come along, and are left alone.
         return [found for found in connection.response or [] if found["type"] == "searchResEntry"]

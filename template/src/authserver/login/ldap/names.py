@@ -42,7 +42,7 @@ def is_filter(text: str) -> bool:
     """Say whether this is a search filter (RFC 4515)."""
     try:
         parse_filter(text, None, False, False, None, False)  # type: ignore[no-untyped-call]
-    except LDAPExceptionError:
+    except (LDAPExceptionError, RecursionError):
         return False
     return True
 

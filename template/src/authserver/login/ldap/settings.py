@@ -1,15 +1,22 @@
 """The settings of the directory: where it is, how to get in, what to look for."""
 
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from authserver.login.ldap.names import is_attribute, is_dn, is_filter
-from authserver.settings import LOOPBACK_HOSTS, SettingsError, split
+from authserver.settings import (
+    LOOPBACK_HOSTS,
+    MAXIMUM_DAYS,
+    VERBATIM,
+    ProjectPath,
+    SettingsError,
+    check_authority,
+    split,
+)
 from authserver.with_password.second_factor import Settings as SecondFactorSettings
 
 _SCHEMES = ("ldap", "ldaps")
@@ -28,7 +35,7 @@ class Settings(SecondFactorSettings):
     ldap_start_tls: bool = Field(default=True, examples=["true"])
     """Whether ldap:// must be encrypted by StartTLS; false is allowed for loopback addresses only."""
 
-    ldap_ca_file: Path | None = Field(default=None, examples=["/etc/ssl/certs/company-ca.pem"])
+    ldap_ca_file: ProjectPath | None = Field(default=None, examples=["/etc/ssl/certs/company-ca.pem"])
     """A file with the certificate of the authority that vouches for the servers, in place of the system's
     own.
     """
@@ -42,7 +49,9 @@ class Settings(SecondFactorSettings):
     ldap_bind_password: SecretStr | None = Field(default=None, examples=["the password"])
     """Its password, or a file with it."""
 
-    ldap_bind_password_file: Path | None = Field(default=None, examples=["/run/secrets/ldap_bind_password"])
+    ldap_bind_password_file: ProjectPath | None = Field(
+        default=None, examples=["/run/secrets/ldap_bind_password"]
+    )
 
     ldap_bind_template: str | None = Field(default=None, examples=["uid={name},ou=people,dc=example,dc=com"])
     """Or, without a service account, the name to bind as: uid={name},ou=people,dc=example,dc=com or
@@ -75,15 +84,21 @@ class Settings(SecondFactorSettings):
     ldap_groups_filter: str = Field(default="(member={dn})", examples=["(member={dn})"])
     """Which of the entries there are groups of a person; {dn} and {name} stand for those of the person."""
 
-    ldap_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
+    ldap_group_scopes: Annotated[dict[str, str], NoDecode, VERBATIM] = Field(
         default={}, examples=['{"cn=editors,ou=groups,dc=example,dc=com": "notes:write"}']
     )
     """What the members of groups may allow, beside the default scopes: JSON, scopes separated by spaces,
     `*` for all. {"cn=editors,ou=groups,dc=example,dc=com": "notes:write"}. Empty: `users scopes` says it.
     """
 
-    ldap_check_minutes: int = Field(default=15, gt=0, examples=["15"])
+    ldap_check_minutes: int = Field(default=15, gt=0, le=MAXIMUM_DAYS * 1440, examples=["15"])
     """How often to look for accounts that are gone or disabled: their sessions and grants end."""
+
+    ldap_many_gone: Literal["wait", "agree", "hold"] = Field(default="wait", examples=["agree"])
+    """What happens where more than a few accounts, and more than a fifth, are suddenly gone or disabled in
+    the directory, as when it is an empty copy: wait (they are disabled here if the next look finds the same),
+    agree (at once: they are gone indeed), hold (nobody is, whatever the looks find).
+    """
 
     @field_validator("ldap_servers", mode="before")
     @classmethod
@@ -97,8 +112,9 @@ class Settings(SecondFactorSettings):
             url = urlsplit(server)
             if f"{url.scheme}://{url.netloc}" != server or not url.hostname or "@" in url.netloc:
                 raise ValueError(f"{server!r} is no address of a directory (scheme, host and port)")
-            if url.scheme not in _SCHEMES or url.port == 0:
-                raise ValueError(f"{server!r} must begin with ldaps:// or ldap://, and have a port or none")
+            if url.scheme not in _SCHEMES:
+                raise ValueError(f"{server!r} must begin with ldaps:// or ldap://")
+            check_authority(url)
         if not value:
             raise ValueError("at least one server is needed")
         return value
@@ -115,6 +131,13 @@ class Settings(SecondFactorSettings):
     def _filter(cls, value: str) -> str:
         if not is_filter(value):
             raise ValueError("this is no search filter (RFC 4515)")
+        return value
+
+    @field_validator("ldap_groups_filter")
+    @classmethod
+    def _of_a_person(cls, value: str) -> str:
+        if not any(of in value for of in ("{dn}", "{name}")):
+            raise ValueError("without {dn} or {name}, everybody would be in all groups")
         return value
 
     @field_validator("ldap_name_attribute", "ldap_id_attribute", "ldap_groups_attribute")

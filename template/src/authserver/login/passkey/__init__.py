@@ -22,7 +22,7 @@ from authserver.browser.attempts import address_buckets
 from authserver.browser.forms import browser_seal, check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
-from authserver.browser.sessions import required_session, start_session
+from authserver.browser.sessions import end_other_access, required_session, start_session
 from authserver.browser.sign_in import Beginning
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
@@ -38,13 +38,14 @@ from authserver.login.passkey.passkeys import (
     load,
     read_assertion,
 )
-from authserver.model.records import Invitation, Session
+from authserver.model.records import Invitation, Session, User
 from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import spoken
 from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.storage.sign_ins import Bucket
+from authserver.storage.users import NewCredential
 
 SCRIPT_PATH = "/assets/passkey.js"
 
@@ -172,20 +173,21 @@ class PasskeyLogin(Login):
         request_id = form.get("request", "")
         beginning = await sign_in.begin(self._server, request, request_id)
         try:
-            subject = await self._whose(*await self._answer(request, form, "sign in", request_id))
+            user = await self._whose(*await self._answer(request, form, "sign in", request_id))
         except Refused as refused:
             audit(Event.SIGN_IN_FAILED, reason=refused.reason)
             return await self._sign_in_page(request, request_id, beginning, error=refused.reason)
         await self._server.storage.sign_ins.return_attempt(self._buckets(request))
-        return await sign_in.finish(self._server, request, subject=subject, request_id=request_id)
+        return await sign_in.finish(self._server, request, user, request_id)
 
     def _buckets(self, request: Request) -> list[Bucket]:
         return address_buckets(self._server, request, factor=limits.PASSKEY_PAGES_FOR_AN_ATTEMPT)
 
-    async def _whose(self, answer: str, challenge: str) -> str:
-        """Return the subject whose passkey answered, and keep that it was used; raises Refused."""
+    async def _whose(self, answer: str, challenge: str) -> User:
+        """Return the user whose passkey answered, and keep that it was used; raises Refused."""
         storage = self._server.storage
         assertion = read_assertion(answer)
+        # Before the passkey is looked at: what ends the user's access from now on ends this sign-in, too.
         user = await storage.users.get_by_subject(assertion.subject)
         if user is None or user.disabled_at is not None:
             raise Refused
@@ -208,7 +210,7 @@ class PasskeyLogin(Login):
             ):
                 if is_stale(before, passkey.sign_count):
                     audit(Event.PASSKEY_COUNTER_IGNORED, **told)
-                return user.subject
+                return user
             # Used or removed somewhere else at the same moment: judged again by what is stored now.
 
     # ----------------------------------------------------------------------------------- one-time links
@@ -253,7 +255,7 @@ class PasskeyLogin(Login):
         user = await invitations.claim(self._server, request, name=name, credential=(kind, passkey.dump()))
         audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
         response = see_other("/account")
-        await start_session(self._server, request, response, user.subject)
+        await start_session(self._server, request, response, user)
         return response
 
     # ----------------------------------------------------------------------------------------- account
@@ -295,23 +297,23 @@ class PasskeyLogin(Login):
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
             return await self._adding_page(request, session, error=refused.reason)
-        if not await self._server.storage.sign_ins.put_credential(
-            session.subject, kind, passkey.dump(), counter=0
-        ):
+        kept = await end_other_access(self._server, session, put=NewCredential(kind, passkey.dump(), 0))
+        if kept is None:
             return await self._adding_page(request, session, error="wrong")
         audit(Event.PASSKEY_ADDED, subject=session.subject)
-        return account.back(self._server, "passkey_added")
+        return account.back(self._server, "passkey_added", kept)
 
     async def _remove(self, request: Request) -> Response:
         form, session = await posted_form(self._server, request)
         sign_in.require_fresh_sign_in(self._server, request, session)
         kind = form.get("passkey", "")
-        if kind.startswith(KIND):
-            if await self._server.storage.sign_ins.delete_credential(session.subject, kind, beside=KIND):
-                audit(Event.PASSKEY_REMOVED, subject=session.subject)
-            elif kind in await self._passkeys(session.subject):
-                raise Refusal("last_passkey", status=400)
-        return account.back(self._server, "passkey_removed")
+        known = await self._passkeys(session.subject)
+        kept = kind in known and await end_other_access(self._server, session, delete=[kind], beside=KIND)
+        if kept:
+            audit(Event.PASSKEY_REMOVED, subject=session.subject)
+        elif kind in await self._passkeys(session.subject):
+            raise Refusal("last_passkey", status=400)
+        return account.back(self._server, "passkey_removed", kept or None)
 
 
 async def _script(request: Request) -> Response:

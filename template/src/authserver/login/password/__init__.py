@@ -1,6 +1,7 @@
 """Sign-in with user name and password. Plain HTML forms that work without JavaScript."""
 
 import contextlib
+from dataclasses import replace
 
 from pydantic import Field
 from starlette.requests import Request
@@ -10,7 +11,6 @@ from starlette.routing import Route
 from authserver import limits
 from authserver.audit import Event, audit
 from authserver.browser import account, invitations, sign_in
-from authserver.browser.apps import disconnect
 from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
 from authserver.browser.problems import Refusal
@@ -22,6 +22,7 @@ from authserver.model.records import Credential, Invitation, Session, User
 from authserver.pages import server_name
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
+from authserver.storage.users import NewCredential
 from authserver.with_password.form import PasswordForm, Refused
 from authserver.with_password.pool import Busy, Visitor
 from authserver.with_password.second_factor import SecondFactor, checks
@@ -138,22 +139,22 @@ class PasswordLogin(Login):
             return self._change_page(request, session, error=refused.error, status=status, wait=refused.wait)
         except Busy:
             return self._change_page(request, session, error="busy", status=503, wait=0)
-        changed = credential is not None and await self._server.storage.sign_ins.put_credential(
-            session.subject, KIND, value, counter=credential.counter
+        ends_grants = "apps" in form or self._settings.new_password_ends_grants
+        counter = credential.counter if credential else 0
+        epoch = await self._server.storage.users.end_access(
+            session.subject,
+            session=session.digest,
+            put=NewCredential(KIND, value, counter),
+            grants=ends_grants,
         )
-        if not changed:  # by somebody else, a moment ago
+        if epoch is None:  # changed by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")
         audit(Event.PASSWORD_CHANGED, subject=session.subject)
-        await self._server.storage.sign_ins.end_sessions(session.subject)
-        await self._end_grants(session.subject, wanted="apps" in form)
+        if ends_grants:
+            audit(Event.APP_DISCONNECTED, subject=session.subject)
         response = account.back(self._server, "password")
-        await start_session(self._server, request, response, session.subject)
+        await start_session(self._server, request, response, replace(session, epoch=epoch))
         return response
-
-    async def _end_grants(self, subject: str, *, wanted: bool = False) -> None:
-        """Disconnect all apps where the user wants it, or the operator."""
-        if wanted or self._settings.new_password_ends_grants:
-            await disconnect(self._server, subject)
 
     async def _show_invitation(self, request: Request) -> Response:
         return self._invitation_page(request, await invitations.find(self._server, request))
@@ -186,9 +187,13 @@ class PasswordLogin(Login):
             value = await self._passwords.hash(password, Visitor((), invitation.subject, known=True))
         except Busy:
             raise Refusal("busy", status=503, wait=0) from None
-        user = await invitations.claim(self._server, request, name=name, credential=(KIND, value))
+        ends_grants = self._settings.new_password_ends_grants
+        user = await invitations.claim(
+            self._server, request, name=name, credential=(KIND, value), grants=ends_grants
+        )
         audit(Event.ACCOUNT_CLAIMED, subject=user.subject, invitation=invitations.label(request))
-        await self._end_grants(user.subject)
+        if ends_grants:
+            audit(Event.APP_DISCONNECTED, subject=user.subject)
         # The link stands for the password, and not for the second factor.
         return await self._second_factor.finish(request, user=user, request_id="")
 

@@ -72,7 +72,7 @@ class ProxyLogin(Login):
         if person is None:
             raise Refusal("proxy_nobody", status=403)
         user = await self._user(person)
-        return await sign_in.finish(self._server, request, subject=user.subject, request_id=request_id)
+        return await sign_in.finish(self._server, request, user, request_id)
 
     async def _user(self, person: Identity) -> User:
         """Return the account of the person, made at the first visit."""
@@ -154,7 +154,7 @@ class ProxyLogin(Login):
             invitation=invitations.label(request),
         )
         response = see_other("/account")
-        session = await start_session(self._server, request, response, user.subject)
+        session = await start_session(self._server, request, response, user)
         storage = self._server.storage
         kept = await storage.sign_ins.get_credential(user.subject, _WITHOUT_PROXY)
         counter = kept.counter if kept else 0

@@ -2,18 +2,24 @@
 
 import json
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from authserver.settings import CoreSettings, split
+from authserver.settings import VERBATIM, CoreSettings, ProjectPath, check_authority, networks, split
 
 # No underscore: proxies drop such names, or hand on those of anybody.
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+
+# What browsers and programs send by themselves, and what is read for something else.
+_OF_EVERYBODY = {
+    *("accept", "accept-encoding", "accept-language", "authorization", "connection", "content-length"),
+    *("content-type", "cookie", "host", "origin", "referer", "user-agent"),
+    *("auth-proxy-secret", "x-forwarded-for"),
+}
 
 
 class Settings(CoreSettings):
@@ -34,15 +40,15 @@ class Settings(CoreSettings):
     address. Either the secret or a file with it.
     """
 
-    proxy_secret_file: Path | None = Field(default=None, examples=["/run/secrets/auth_proxy_secret"])
+    proxy_secret_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/auth_proxy_secret"])
 
     proxy_groups_header: str = Field(default="Remote-Groups", examples=["Remote-Groups"])
     """The header in which the proxy names the groups of a person."""
 
-    proxy_groups_separator: str = Field(default=",", min_length=1, examples=[","])
+    proxy_groups_separator: Annotated[str, VERBATIM] = Field(default=",", min_length=1, examples=[","])
     """What stands between two groups in that header."""
 
-    proxy_group_scopes: Annotated[dict[str, str], NoDecode] = Field(
+    proxy_group_scopes: Annotated[dict[str, str], NoDecode, VERBATIM] = Field(
         default={}, examples=['{"staff": "notes:read", "admins": "*"}']
     )
     """What people may let apps do, by their groups: {"staff": "notes:read", "admins": "*"}. Empty: groups
@@ -55,7 +61,7 @@ class Settings(CoreSettings):
     @field_validator("proxy_peers", mode="before")
     @classmethod
     def _peers(cls, value: Any) -> Any:
-        peers = tuple(ip_network(item) for item in split(value))
+        peers = tuple(networks(split(value)))
         if not peers:
             raise ValueError("it must be set to the address of the proxy that signs people in")
         return peers
@@ -65,6 +71,15 @@ class Settings(CoreSettings):
     def _header(cls, value: str) -> str:
         if not _HEADER.fullmatch(value):
             raise ValueError("the name of a header has letters, digits and hyphens")
+        if value.lower() in _OF_EVERYBODY:
+            raise ValueError("this header comes from every visitor, or says something else")
+        return value
+
+    @field_validator("proxy_groups_separator")
+    @classmethod
+    def _separator(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable():
+            raise ValueError("what stands in a header is visible ASCII, or spaces")
         return value
 
     @field_validator("proxy_group_scopes", mode="before")
@@ -74,7 +89,9 @@ class Settings(CoreSettings):
             groups = json.loads(value) if isinstance(value, str) else value
         except ValueError:
             groups = None
-        if not isinstance(groups, dict) or not all(groups):
+        if not isinstance(groups, dict) or not all(
+            name and name == name.strip() and name.isprintable() for name in groups
+        ):
             raise ValueError("a JSON object is needed, from names of groups to scopes")
         return groups
 
@@ -85,10 +102,19 @@ class Settings(CoreSettings):
         here = not url.scheme and not url.netloc and url.path.startswith("/")
         if value and not here and not (url.scheme in ("http", "https") and url.netloc):
             raise ValueError("an address is needed, or a path on this host")
+        if value and not (value.isascii() and not re.search(r"[\s\\]", value)):
+            raise ValueError("what is not ASCII, and spaces, are percent-encoded")
+        if value and not here:
+            check_authority(url)
         return value or None
 
     @model_validator(mode="after")
     def _guarded(self) -> "Settings":
+        if self.proxy_user_header.lower() == self.proxy_groups_header.lower():
+            raise ValueError(
+                "AUTH_PROXY_GROUPS_HEADER: it must be another header than AUTH_PROXY_USER_HEADER."
+                " Example: AUTH_PROXY_GROUPS_HEADER=Remote-Groups"
+            )
         anybody = any(network.prefixlen == 0 for network in self.proxy_peers)
         if anybody and self.proxy_secret is None and self.proxy_secret_file is None:
             raise ValueError(

@@ -13,7 +13,7 @@ from authserver.model.records import (
 )
 from authserver.storage.grants import Grants
 from authserver.storage.postgresql.connections import Subject
-from authserver.storage.rows import redemption, rotation, text
+from authserver.storage.rows import record, redemption, rotation, text
 from authserver.storage.sign_ins import Bucket
 from authserver.storage.verdicts import (
     Gone,
@@ -84,7 +84,7 @@ class PostgreSQLGrants(Subject, Grants):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
@@ -97,11 +97,11 @@ class PostgreSQLGrants(Subject, Grants):
             SELECT
                 client_id, redirect_uri, redirect_uri_explicit, state, scopes, code_challenge, resource,
                 address
-            FROM authserver.create_grant($1, $2, $3, $4, $5, $6, $7, $8)
+            FROM authserver.create_grant_by_session($1, $2, $3, $4, $5, $6, $7, $8)
             """,
             request,
             str(uuid.uuid4()),
-            subject,
+            session,
             text(scopes),
             grant_seconds,
             code,
@@ -269,14 +269,16 @@ class PostgreSQLGrants(Subject, Grants):
     async def revoke(self, grant_id: str) -> bool:
         return await self._said("SELECT authserver.revoke_grant($1)", grant_id)
 
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        return await self._records(
-            Revocation,
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        # A row with the time even where nothing was revoked.
+        rows = await self._run(
             """
-            SELECT grant_id, until
-            FROM authserver.revocations
-            WHERE until > authserver.now()
-            AND revoked_at >= authserver.now() - coalesce($1, 'Infinity'::double precision)
+            SELECT told.now, grant_id, until
+            FROM (SELECT authserver.now() AS now) AS told
+            LEFT JOIN authserver.revocations
+            ON until > told.now AND revoked_at >= coalesce($1, '-Infinity'::double precision)
             """,
-            within_seconds,
+            since,
+            repeatable=True,
         )
+        return rows[0]["now"], [record(Revocation, row) for row in rows if row["grant_id"] is not None]

@@ -5,9 +5,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings
+from authserver.settings import CoreSettings, check_authority, check_files
 
 _SCHEMES = {"postgresql", "postgres"}
+
+# More than a database of one server allows to all of its clients by far.
+MAXIMUM_CONNECTIONS = 1000
 _HOST = re.compile(r"([^:\[\]@]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
@@ -21,10 +24,10 @@ class Settings(CoreSettings):
     percent-encoded. sslmode=verify-full&sslrootcert=FILE lets nobody listen or answer in its place.
     """
 
-    storage_pooler: bool = Field(default=False, examples=["True"])
+    storage_pooler: bool = Field(default=False, examples=["true"])
     """Whether a pooler such as PgBouncer stands between, in transaction mode."""
 
-    storage_connections: int = Field(default=10, gt=0, examples=["10"])
+    storage_connections: int = Field(default=10, gt=0, le=MAXIMUM_CONNECTIONS, examples=["10"])
     """How many connections each process may hold."""
 
     @field_validator("storage_url")
@@ -39,4 +42,7 @@ class Settings(CoreSettings):
                 "it must name a host and a database, and special characters of the password must be"
                 " percent-encoded (@ as %40)"
             )
+        for host in filter(None, hosts):
+            check_authority(urlsplit(f"//{host}"))
+        check_files(parse_qs(url.query), "sslrootcert", "sslcert", "sslkey", "sslcrl")
         return value

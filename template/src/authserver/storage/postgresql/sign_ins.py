@@ -42,9 +42,6 @@ class PostgreSQLSignIns(Subject, SignIns):
         )
         return {row["kind"]: record(Credential, row) for row in rows}
 
-    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
-        return await self._said("SELECT authserver.delete_credential($1, $2, $3)", subject, kind, beside)
-
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         await self._run(
             """
@@ -95,19 +92,17 @@ class PostgreSQLSignIns(Subject, SignIns):
             [bucket.interval_seconds for bucket in buckets],
         )
 
-    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
-        await self._run(
-            """
-            INSERT INTO authserver.sessions (digest, subject, device, created_at, expires_at)
-            SELECT $1, subject, $3, authserver.now(), authserver.now() + $4
-            FROM authserver.users
-            WHERE subject = $2 AND disabled_at IS NULL FOR SHARE
-            ON CONFLICT DO NOTHING
-            """,
+    async def add_session(
+        self, digest: bytes, subject: str, *, epoch: int, device: str, lifetime_seconds: float, limit: int
+    ) -> bool:
+        return await self._said(
+            "SELECT authserver.add_session($1, $2, $3, $4, $5, $6)",
             digest,
             subject,
+            epoch,
             device,
             lifetime_seconds,
+            limit,
             repeatable=True,
         )
 
@@ -116,11 +111,12 @@ class PostgreSQLSignIns(Subject, SignIns):
             Session,
             """
             SELECT
-                s.digest, s.device, s.subject, u.name AS user_name, u.scopes AS entitlement, s.created_at,
-                s.expires_at
+                s.digest, s.device, s.subject, u.name AS user_name, u.scopes AS entitlement, s.epoch,
+                s.created_at, s.expires_at
             FROM authserver.sessions AS s
             JOIN authserver.users AS u USING (subject)
             WHERE s.digest = $1 AND s.expires_at > authserver.now() AND u.disabled_at IS NULL
+            AND s.epoch = u.epoch
             """,
             digest,
             repeatable=True,
@@ -134,20 +130,13 @@ class PostgreSQLSignIns(Subject, SignIns):
             Session,
             """
             SELECT
-                s.digest, s.device, s.subject, u.name AS user_name, u.scopes AS entitlement, s.created_at,
-                s.expires_at
+                s.digest, s.device, s.subject, u.name AS user_name, u.scopes AS entitlement, s.epoch,
+                s.created_at, s.expires_at
             FROM authserver.sessions AS s
             JOIN authserver.users AS u USING (subject)
             WHERE s.subject = $1 AND s.expires_at > authserver.now() AND u.disabled_at IS NULL
+            AND s.epoch = u.epoch
             ORDER BY s.created_at
             """,
             subject,
-        )
-
-    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
-        await self._run(
-            "DELETE FROM authserver.sessions WHERE subject = $1 AND digest IS DISTINCT FROM $2",
-            subject,
-            keep,
-            repeatable=True,
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from authserver.model.records import Invitation, User
 from authserver.storage.postgresql.connections import Subject
 from authserver.storage.rows import folded, record, text
-from authserver.storage.users import OPERATOR, Users
+from authserver.storage.users import OPERATOR, NewCredential, Users
 
 
 class PostgreSQLUsers(Subject, Users):
@@ -16,7 +16,7 @@ class PostgreSQLUsers(Subject, Users):
         return await self._record(
             User,
             """
-            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by, epoch
             FROM authserver.users
             WHERE folded_name = $1
             """,
@@ -28,7 +28,7 @@ class PostgreSQLUsers(Subject, Users):
         return await self._record(
             User,
             """
-            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by, epoch
             FROM authserver.users
             WHERE subject = $1
             """,
@@ -40,7 +40,7 @@ class PostgreSQLUsers(Subject, Users):
         return await self._records(
             User,
             """
-            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by, epoch
             FROM authserver.users
             ORDER BY created_at
             """,
@@ -52,7 +52,7 @@ class PostgreSQLUsers(Subject, Users):
             INSERT INTO authserver.users AS stored (subject, folded_name, name, scopes, created_at)
             VALUES ($1, $2, $3, $4, authserver.now())
             ON CONFLICT (folded_name) DO UPDATE SET name = stored.name
-            RETURNING subject, name, scopes, created_at, disabled_at, disabled_by
+            RETURNING subject, name, scopes, created_at, disabled_at, disabled_by, epoch
             """,
             str(uuid.uuid4()),
             folded(name),
@@ -103,6 +103,32 @@ class PostgreSQLUsers(Subject, Users):
             await self._sweep(subject=user.subject)
         return await self._said("SELECT authserver.delete_user($1)", folded(name))
 
+    async def end_access(
+        self,
+        subject: str,
+        *,
+        epoch: int | None = None,
+        session: bytes | None = None,
+        keep: bool = False,
+        put: NewCredential | None = None,
+        delete: Sequence[str] = (),
+        beside: str | None = None,
+        grants: bool = False,
+    ) -> int | None:
+        moved: int | None = await self._value(
+            "SELECT authserver.end_access($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            subject,
+            epoch,
+            session,
+            keep,
+            *((put.kind, put.value, put.counter) if put else (None, None, None)),
+            delete,
+            beside,
+            grants,
+            repeatable=epoch is None and session is None and put is None and beside is None,
+        )
+        return moved
+
     async def add_invitation(
         self,
         digest: bytes,
@@ -137,16 +163,17 @@ class PostgreSQLUsers(Subject, Users):
         )
 
     async def claim_invitation(
-        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None, grants: bool = False
     ) -> User | None:
         return await self._record(
             User,
             """
-            SELECT subject, name, scopes, created_at, disabled_at, disabled_by
-            FROM authserver.claim_invitation($1, $2, $3, $4, $5)
+            SELECT subject, name, scopes, created_at, disabled_at, disabled_by, epoch
+            FROM authserver.claim_link($1, $2, $3, $4, $5, $6)
             """,
             digest,
             folded(name),
             name,
             *(credential or (None, None)),
+            grants,
         )

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 from authserver import clock
+from authserver.settings import check_authority
 
 _OPTIONS = ("prefix", "db", "username", "password", "client_name")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -72,6 +73,8 @@ def parse_address(url: str) -> Address:
         raise ValueError("after the host only the number of a database may follow")
     if not (parts.path if unix else parts.hostname):
         raise ValueError("it names no server")
+    if not unix:
+        check_authority(parts)
     unknown = [name for name in query if name not in _OPTIONS and not name.startswith("ssl_")]
     if unknown or any(len(values) > 1 for values in query.values()):
         raise ValueError(f"its options are {', '.join(_OPTIONS)} and ssl_..., each once")

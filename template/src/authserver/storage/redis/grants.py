@@ -54,16 +54,16 @@ class RedisGrants(Kept, Grants):
         self,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        grant = {"grant_id": str(uuid.uuid4()), "subject": subject, "scopes": text(scopes)}
+        grant = {"grant_id": str(uuid.uuid4()), "scopes": text(scopes)}
         seconds = (grant_seconds, code_seconds, remember_seconds)
-        taken = await self._server.run("create_grant", request, grant, {"digest": code}, *seconds)
+        taken = await self._server.run("create_grant", request, session, grant, {"digest": code}, *seconds)
         return found(AuthorizationRequest, taken)
 
     async def recall_consent(self, request: AuthorizationRequest, *, subject: str) -> bool:
@@ -139,5 +139,6 @@ class RedisGrants(Kept, Grants):
     async def revoke(self, grant_id: str) -> bool:
         return bool(await self._server.run("revoke_grant", grant_id))
 
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        return each(Revocation, await self._server.run("list_revocations", within_seconds))
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        at, ended = await self._server.run("list_revocations", since)
+        return float(at), each(Revocation, ended)

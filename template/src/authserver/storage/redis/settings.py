@@ -1,10 +1,11 @@
 """What can be set of this storage."""
 
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings
+from authserver.settings import CoreSettings, check_files
 from authserver.storage.redis.address import parse_address
 
 
@@ -22,11 +23,13 @@ class Settings(CoreSettings):
     accept-loss, after which a crash may end logins and bring back what was revoked.
     """
 
-    storage_replicas: int = Field(default=0, ge=0, examples=["1"])
+    storage_replicas: int = Field(default=0, ge=0, le=100, examples=["1"])
     """How many replicas must have each change before it is answered. Without, a failover may lose some."""
 
     @field_validator("storage_url")
     @classmethod
     def _storage_url(cls, value: SecretStr) -> SecretStr:
-        parse_address(value.get_secret_value())
+        url = value.get_secret_value()
+        parse_address(url)
+        check_files(parse_qs(urlsplit(url).query), "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
         return value

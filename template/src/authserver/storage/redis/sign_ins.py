@@ -23,10 +23,6 @@ class RedisSignIns(Kept, SignIns):
         rows = map(decode, await self._server.run("list_credentials", subject))
         return {row["kind"]: record(Credential, row) for row in rows}
 
-    async def delete_credential(self, subject: str, kind: str, *, beside: str | None = None) -> bool:
-        row = {"subject": subject, "kind": kind}
-        return bool(await self._server.run("delete_credential", row, beside))
-
     async def add_ticket(self, digest: bytes, value: bytes, *, lifetime_seconds: float) -> None:
         await self._server.run("add_ticket", {"digest": digest, "value": value}, lifetime_seconds)
 
@@ -45,9 +41,11 @@ class RedisSignIns(Kept, SignIns):
         parts = [part for one in buckets for part in (one.key, one.interval_seconds)]
         await self._server.run("return_attempt", len(buckets), *parts)
 
-    async def add_session(self, digest: bytes, subject: str, *, device: str, lifetime_seconds: float) -> None:
-        row = {"digest": digest, "subject": subject, "device": device}
-        await self._server.run("add_session", row, lifetime_seconds, again=True)
+    async def add_session(
+        self, digest: bytes, subject: str, *, epoch: int, device: str, lifetime_seconds: float, limit: int
+    ) -> bool:
+        row = {"digest": digest, "subject": subject, "epoch": epoch or None, "device": device}
+        return bool(await self._server.run("add_session", row, lifetime_seconds, limit, again=True))
 
     async def get_session(self, digest: bytes) -> Session | None:
         return found(Session, await self._server.run("get_session", digest))
@@ -58,6 +56,3 @@ class RedisSignIns(Kept, SignIns):
     async def list_sessions(self, subject: str) -> list[Session]:
         sessions = each(Session, await self._server.run("list_sessions", subject))
         return sorted(sessions, key=lambda session: session.created_at)
-
-    async def end_sessions(self, subject: str, *, keep: bytes | None = None) -> None:
-        await self._server.run("end_sessions", subject, keep, again=True)

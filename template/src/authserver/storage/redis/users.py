@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from authserver.model.records import Invitation, User
 from authserver.storage.redis.server import Kept
 from authserver.storage.redis.values import Argument, decode, each, found
 from authserver.storage.rows import folded, record, text
-from authserver.storage.users import OPERATOR, Users
+from authserver.storage.users import OPERATOR, NewCredential, Users
 
 
 class RedisUsers(Kept, Users):
@@ -43,6 +44,23 @@ class RedisUsers(Kept, Users):
             await self._server.sweep(subject=user.subject)
         return bool(await self._server.run("delete_user", folded(name)))
 
+    async def end_access(
+        self,
+        subject: str,
+        *,
+        epoch: int | None = None,
+        session: bytes | None = None,
+        keep: bool = False,
+        put: NewCredential | None = None,
+        delete: Sequence[str] = (),
+        beside: str | None = None,
+        grants: bool = False,
+    ) -> int | None:
+        known = {"epoch": epoch, "session": session, "keep": keep, "beside": beside, "grants": grants}
+        credential = {"subject": subject, **asdict(put)} if put else {}
+        moved = await self._server.run("end_access", subject, known, credential, delete)
+        return None if moved is None else int(moved)
+
     async def add_invitation(
         self,
         digest: bytes,
@@ -58,11 +76,12 @@ class RedisUsers(Kept, Users):
         return found(Invitation, await self._server.run("get_invitation", digest))
 
     async def claim_invitation(
-        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None
+        self, digest: bytes, *, name: str, credential: tuple[str, bytes] | None, grants: bool = False
     ) -> User | None:
         first = {"folded_name": folded(name), "name": name}
         kind, value = credential or (None, None)
-        made = await self._server.run("claim_invitation", digest, first, {"kind": kind, "value": value})
+        changed = {"kind": kind, "value": value}
+        made = await self._server.run("claim_invitation", digest, first, changed, grants)
         return found(User, made)
 
 

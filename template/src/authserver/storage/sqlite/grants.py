@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from authserver import clock
 from authserver.model.records import (
     AccessToken,
     AuthorizationCode,
@@ -97,20 +98,26 @@ class SQLiteGrants(Kept, Grants):
         now: float,
         request: bytes,
         *,
-        subject: str,
+        session: bytes,
         scopes: Sequence[str],
         grant_seconds: float,
         code: bytes,
         code_seconds: float,
         remember_seconds: float = 0,
     ) -> AuthorizationRequest | None:
-        alive = db.execute("SELECT 1 FROM users WHERE subject = ? AND disabled_at IS NULL", (subject,))
-        taken = alive.fetchone() and _taken(db, now, request)
-        if not taken:
+        alive = db.execute(
+            """
+            SELECT subject FROM sessions JOIN users USING (subject, epoch)
+            WHERE digest = ? AND expires_at > ? AND disabled_at IS NULL
+            """,
+            (session, now),
+        ).fetchone()
+        taken = _taken(db, now, request) if alive else None
+        if taken is None:
             return None
         values = asdict(taken) | {
             "grant_id": str(uuid.uuid4()),
-            "subject": subject,
+            "subject": alive["subject"],
             "scopes": text(scopes),
             "now": now,
             "expires_at": now + grant_seconds,
@@ -343,14 +350,15 @@ class SQLiteGrants(Kept, Grants):
     def revoke(self, db: sqlite3.Connection, now: float, grant_id: str) -> bool:
         return revoke(db, now, grant_id=grant_id)
 
-    async def list_revocations(self, within_seconds: float | None) -> list[Revocation]:
-        return self._file.all(
+    async def list_revocations(self, since: float | None) -> tuple[float, list[Revocation]]:
+        at = clock.now()
+        return at, self._file.all(
             Revocation,
             """
             SELECT grant_id, until FROM revocations
-            WHERE until > :now AND (:within IS NULL OR revoked_at >= :now - :within)
+            WHERE until > :now AND (:since IS NULL OR revoked_at >= :since)
             """,
-            within=within_seconds,
+            since=since,
         )
 
 

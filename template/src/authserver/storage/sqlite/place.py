@@ -1,6 +1,24 @@
-"""Which file system a folder lies on."""
+"""The folder of the data: which file system it lies on, and that git takes nothing of it."""
 
+from contextlib import suppress
 from pathlib import Path
+
+FILE = "authserver.sqlite"
+"""The database."""
+
+_IGNORED = """\
+# What authserver keeps here: never in git.
+/authserver.*
+/secret.*
+/.gitignore
+"""
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Have git leave out what is kept in a folder inside a checkout; raises OSError."""
+    if any((above / ".git").exists() for above in folder.resolve().parents):
+        with suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="utf-8") as file:
+            file.write(_IGNORED)
 
 
 def file_system(path: Path) -> str:

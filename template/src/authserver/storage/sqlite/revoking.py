@@ -1,4 +1,4 @@
-"""How grants end, and how what is left of them is deleted."""
+"""How grants, and all that was begun with an account, end before their time; and what is left is deleted."""
 
 import asyncio
 import sqlite3
@@ -57,6 +57,24 @@ def revoke(
         [row for row in revoked if row["access_until"] > now],
     )
     return bool(revoked)
+
+
+def end_access(
+    db: sqlite3.Connection, now: float, subject: str, *, keep: bytes | None = None, grants: bool = False
+) -> int:
+    """Move a user's epoch; end their links, their sessions but `keep`, and if wanted their grants.
+
+    Returns the new epoch.
+    """
+    [epoch, folded_name] = db.execute(
+        "UPDATE users SET epoch = epoch + 1 WHERE subject = ? RETURNING epoch, folded_name", (subject,)
+    ).fetchone()
+    db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded_name,))
+    db.execute("DELETE FROM sessions WHERE subject = ? AND digest IS NOT ?", (subject, keep))
+    db.execute("UPDATE sessions SET epoch = ? WHERE digest = ?", (epoch, keep))
+    if grants:
+        revoke(db, now, subject=subject)
+    return int(epoch)
 
 
 async def sweep(file: File, limit: int, *, client_id: str | None = None, subject: str | None = None) -> int:

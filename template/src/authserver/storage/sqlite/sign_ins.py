@@ -14,7 +14,7 @@ _SESSIONS = """
     SELECT s.*, u.name AS user_name, u.scopes AS entitlement
     FROM sessions AS s JOIN users AS u USING (subject)
     WHERE (s.digest = :digest OR s.subject = :subject)
-    AND s.expires_at > :now AND u.disabled_at IS NULL
+    AND s.expires_at > :now AND u.disabled_at IS NULL AND s.epoch = u.epoch
     ORDER BY s.created_at
 """
 
@@ -59,23 +59,6 @@ class SQLiteSignIns(Kept, SignIns):
         return {row["kind"]: record(Credential, row) for row in found}
 
     @written
-    def delete_credential(
-        self, db: sqlite3.Connection, now: float, subject: str, kind: str, *, beside: str | None = None
-    ) -> bool:
-        deleted = db.execute(
-            """
-            DELETE FROM credentials WHERE subject = :subject AND kind = :kind
-            AND (:beside IS NULL OR EXISTS (
-                SELECT 1 FROM credentials AS other
-                WHERE other.subject = :subject AND other.kind <> :kind
-                AND substr(other.kind, 1, length(:beside)) = :beside
-            ))
-            """,
-            {"subject": subject, "kind": kind, "beside": beside},
-        )
-        return deleted.rowcount > 0
-
-    @written
     def add_ticket(
         self, db: sqlite3.Connection, now: float, digest: bytes, value: bytes, *, lifetime_seconds: float
     ) -> None:
@@ -111,16 +94,29 @@ class SQLiteSignIns(Kept, SignIns):
         digest: bytes,
         subject: str,
         *,
+        epoch: int,
         device: str,
         lifetime_seconds: float,
-    ) -> None:
+        limit: int,
+    ) -> bool:
+        added = db.execute(
+            """
+            INSERT INTO sessions (digest, subject, device, created_at, expires_at, epoch)
+            SELECT ?, subject, ?, ?, ?, epoch FROM users
+            WHERE subject = ? AND disabled_at IS NULL AND epoch = ?
+            """,
+            (digest, device, now, now + lifetime_seconds, subject, epoch),
+        )
         db.execute(
             """
-            INSERT INTO sessions (digest, subject, device, created_at, expires_at)
-            SELECT ?, subject, ?, ?, ? FROM users WHERE subject = ? AND disabled_at IS NULL
+            DELETE FROM sessions WHERE digest IN (
+                SELECT digest FROM sessions WHERE subject = :subject
+                ORDER BY digest = :digest DESC, created_at DESC LIMIT -1 OFFSET :limit
+            )
             """,
-            (digest, device, now, now + lifetime_seconds, subject),
+            {"subject": subject, "digest": digest, "limit": limit},
         )
+        return added.rowcount > 0
 
     async def get_session(self, digest: bytes) -> Session | None:
         return self._file.one(Session, _SESSIONS, digest=digest, subject=None)
@@ -131,9 +127,3 @@ class SQLiteSignIns(Kept, SignIns):
 
     async def list_sessions(self, subject: str) -> list[Session]:
         return self._file.all(Session, _SESSIONS, digest=None, subject=subject)
-
-    @written
-    def end_sessions(
-        self, db: sqlite3.Connection, now: float, subject: str, *, keep: bytes | None = None
-    ) -> None:
-        db.execute("DELETE FROM sessions WHERE subject = ? AND digest IS NOT ?", (subject, keep))

@@ -3,12 +3,13 @@
 import sqlite3
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from authserver.model.records import Invitation, User
 from authserver.storage.rows import folded, record, text
 from authserver.storage.sqlite.file import Kept, written
-from authserver.storage.sqlite.revoking import revoke, sweep_all
-from authserver.storage.users import OPERATOR, Users
+from authserver.storage.sqlite.revoking import end_access, revoke, sweep_all
+from authserver.storage.users import OPERATOR, NewCredential, Users
 
 
 class SQLiteUsers(Kept, Users):
@@ -56,9 +57,7 @@ class SQLiteUsers(Kept, Users):
         ).fetchone()
         if row is None:
             return False
-        db.execute("DELETE FROM invitations WHERE folded_name = ?", (folded(name),))
-        db.execute("DELETE FROM sessions WHERE subject = ?", (row["subject"],))
-        revoke(db, now, subject=row["subject"])
+        end_access(db, now, row["subject"], grants=True)
         return True
 
     @written
@@ -87,6 +86,41 @@ class SQLiteUsers(Kept, Users):
         revoke(db, now, subject=row["subject"])
         db.execute("DELETE FROM users WHERE subject = ?", (row["subject"],))
         return True
+
+    @written
+    def end_access(
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        subject: str,
+        *,
+        epoch: int | None = None,
+        session: bytes | None = None,
+        keep: bool = False,
+        put: NewCredential | None = None,
+        delete: Sequence[str] = (),
+        beside: str | None = None,
+        grants: bool = False,
+    ) -> int | None:
+        values = {"subject": subject, "epoch": epoch, "session": session, "now": now}
+        may = db.execute(
+            """
+            SELECT 1 FROM users AS u
+            WHERE u.subject = :subject AND (:epoch IS NULL OR u.epoch = :epoch)
+            AND (:session IS NULL OR EXISTS (
+                SELECT 1 FROM sessions AS s
+                WHERE s.digest = :session AND s.subject = u.subject AND s.epoch = u.epoch
+                AND s.expires_at > :now AND u.disabled_at IS NULL
+            ))
+            """,
+            values,
+        ).fetchone()
+        if may is None or (put is not None and not _put(db, subject, put)):
+            return None
+        deleted = [_delete(db, subject, kind, beside) for kind in delete]
+        if beside is not None and not any(deleted):
+            return None
+        return end_access(db, now, subject, keep=session if keep else None, grants=grants)
 
     @written
     def add_invitation(
@@ -133,21 +167,22 @@ class SQLiteUsers(Kept, Users):
         *,
         name: str,
         credential: tuple[str, bytes] | None,
+        grants: bool = False,
     ) -> User | None:
         invitation = db.execute(
             "DELETE FROM invitations WHERE digest = ? AND expires_at > ? RETURNING *", (digest, now)
         ).fetchone()
         if invitation is None:
             return None
-        first = invitation["name"] is None
-        if first and _any_user(db):
+        first = not _any_user(db)
+        if invitation["name"] is None and not first:
             return None
         user = _made(
             db,
             now,
-            name if first else invitation["name"],
+            invitation["name"] or name,
             subject=invitation["subject"],
-            scopes=None if _any_user(db) else invitation["scopes"],
+            scopes=invitation["scopes"] if first else None,
         )
         if user.disabled_at is not None:
             return None
@@ -159,12 +194,46 @@ class SQLiteUsers(Kept, Users):
                 """,
                 (user.subject, *credential),
             )
-        db.execute("DELETE FROM sessions WHERE subject = ?", (user.subject,))
-        return user
+        if user.subject == invitation["subject"]:
+            return user  # it is new: nothing was begun with it
+        return replace(user, epoch=end_access(db, now, user.subject, grants=grants))
 
 
 def _any_user(db: sqlite3.Connection) -> bool:
     return db.execute("SELECT 1 FROM users LIMIT 1").fetchone() is not None
+
+
+def _put(db: sqlite3.Connection, subject: str, credential: NewCredential) -> bool:
+    """Store a credential if the one before it has the counter that it names."""
+    put = db.execute(
+        """
+        INSERT INTO credentials (subject, kind, value, counter)
+        SELECT :subject, :kind, :value, :counter + 1
+        WHERE :counter = coalesce(
+            (SELECT counter FROM credentials WHERE subject = :subject AND kind = :kind), 0)
+        ON CONFLICT DO UPDATE SET value = excluded.value, counter = excluded.counter
+        """,
+        asdict(credential) | {"subject": subject},
+    )
+    return put.rowcount > 0
+
+
+def _delete(db: sqlite3.Connection, subject: str, kind: str, beside: str | None) -> bool:
+    """Delete the credential of a kind, or all whose kinds begin so, up to a colon."""
+    deleted = db.execute(
+        """
+        DELETE FROM credentials
+        WHERE subject = :subject
+        AND (kind = :kind OR (:kind LIKE '%:' AND substr(kind, 1, length(:kind)) = :kind))
+        AND (:beside IS NULL OR EXISTS (
+            SELECT 1 FROM credentials AS other
+            WHERE other.subject = :subject AND other.kind <> :kind
+            AND substr(other.kind, 1, length(:beside)) = :beside
+        ))
+        """,
+        {"subject": subject, "kind": kind, "beside": beside},
+    )
+    return deleted.rowcount > 0
 
 
 def _made(db: sqlite3.Connection, now: float, name: str, *, subject: str, scopes: str | None) -> User:

@@ -1,7 +1,8 @@
 """JWT access tokens (RFC 9068): signed, checked without the storage, and revoked within two seconds."""
 
+import shlex
+import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,7 +10,7 @@ from pydantic_settings import NoDecode
 
 from authserver.findings import Finding, note
 from authserver.private_files import open_to_others
-from authserver.settings import CoreSettings
+from authserver.settings import MAXIMUM_SECONDS, CoreSettings, ProjectPath, SettingsError, split
 from authserver.tokens.jwt.access_tokens import JWTAccessTokens
 from authserver.tokens.jwt.given_keys import GivenKeys
 from authserver.tokens.jwt.stored_keys import StoredKeys
@@ -26,10 +27,10 @@ class Settings(CoreSettings):
     """
 
     # Less would be shorter than nodes take to hear of a key.
-    signing_key_lead_seconds: int = Field(default=600, ge=5, examples=["600"])
+    signing_key_lead_seconds: int = Field(default=600, ge=5, le=MAXIMUM_SECONDS, examples=["600"])
     """For how long a new key is published before it signs: others may keep the list of keys half as long."""
 
-    signing_key_file: Path | None = Field(default=None, examples=["/run/secrets/signing_key.pem"])
+    signing_key_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/signing_key.pem"])
     """A key of your own instead, as a PEM file (EC P-256, Ed25519 or RSA): the private key that signs."""
 
     signing_key_command: str | None = Field(default=None, examples=["/usr/local/bin/sign-with-hsm"])
@@ -37,7 +38,7 @@ class Settings(CoreSettings):
     input and writes the bare signature (ES256: DER). The file above then holds the public key.
     """
 
-    published_key_files: Annotated[tuple[Path, ...], NoDecode] = Field(
+    published_key_files: Annotated[tuple[ProjectPath, ...], NoDecode] = Field(
         default=(), examples=["/etc/my-server/next.pem,/etc/my-server/last.pem"]
     )
     """To change a key of your own, publish the next public key, and later the last one: PEM files, separated
@@ -47,8 +48,13 @@ class Settings(CoreSettings):
     @field_validator("published_key_files", mode="before")
     @classmethod
     def _files(cls, value: Any) -> Any:
-        items = value.split(",") if isinstance(value, str) else value
-        return tuple(str(item).strip() for item in items if str(item).strip())
+        return tuple(split(value))
+
+    @field_validator("signing_key_command")
+    @classmethod
+    def _command(cls, value: str | None) -> str | None:
+        shlex.split(value or "")  # ValueError for quotes that nobody closes
+        return value
 
     @model_validator(mode="after")
     def _keys_together(self) -> "Settings":
@@ -85,6 +91,18 @@ def create(settings: Settings) -> JWTAccessTokens:
         if settings.signing_key_file is None
         else GivenKeys(settings.signing_key_file, settings.signing_key_command, settings.published_key_files)
     )
+    command = shlex.split(settings.signing_key_command or "")
+    if command and shutil.which(command[0]) is None:
+        raise SettingsError(
+            "AUTH_SIGNING_KEY_COMMAND: there is no such program, or it may not be run."
+            " Example: AUTH_SIGNING_KEY_COMMAND=/usr/local/bin/sign-with-hsm"
+        )
+    signing = "token_algorithm" in settings.model_fields_set and settings.signing_key_file is not None
+    if signing and keys.signer.algorithm != settings.token_algorithm:
+        raise SettingsError(
+            f"AUTH_TOKEN_ALGORITHM: the key of AUTH_SIGNING_KEY_FILE signs by {keys.signer.algorithm}, and"
+            f" decides. Example: AUTH_TOKEN_ALGORITHM={keys.signer.algorithm}"
+        )
     return JWTAccessTokens(
         issuer=settings.public_url, keys=keys, key_seconds=settings.signing_key_lead_seconds // 2
     )

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from authserver import clock, limits
+from authserver.clock import Moment
 from authserver.crypto import secret_values
 from authserver.crypto.sealing import Seal
 from authserver.crypto.secret_values import Kind, derive
@@ -40,7 +41,8 @@ class JWTAccessTokens:
         self._key_seconds = key_seconds
         self._verified: dict[bytes, tuple[str, AccessToken]] = {}
         self._ended: dict[str, float] = {}
-        self._caught_up_at = -float("inf")
+        self._caught_up: Moment | None = None
+        self._heard_until: float | None = None  # by the store's clock
         self._catching_up: asyncio.Task[None] | None = None
 
     def open(self, storage: Storage, seal: Seal) -> None:
@@ -51,7 +53,7 @@ class JWTAccessTokens:
     async def close(self) -> None:
         """End what is asked of the storage."""
         task, self._catching_up = self._catching_up, None
-        self._caught_up_at = -float("inf")
+        self._caught_up = self._heard_until = None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -166,7 +168,7 @@ class JWTAccessTokens:
 
     async def _fresh(self, within_seconds: float = revoked_within_seconds) -> None:
         """Catch up if that was longer ago; may raise StorageUnavailable."""
-        if clock.elapsed() - self._caught_up_at > within_seconds:
+        if self._caught_up is None or self._caught_up.age() > within_seconds:
             await self.catch_up()
 
     async def catch_up(self) -> None:
@@ -176,15 +178,21 @@ class JWTAccessTokens:
         await asyncio.shield(self._catching_up)
 
     async def _catch_up(self) -> None:
-        began = clock.elapsed()
-        missed = began - self._caught_up_at
+        began = clock.moment()
         await self._keys.catch_up()
-        again = limits.REVOCATIONS_AGAIN_SECONDS
-        ended = await self._grants.list_revocations(again if missed < again / 2 else None)
+        # From where the store's own clock was: what this node's clocks say of a pause may be nothing.
+        heard = self._heard_until
+        until, ended = await self._grants.list_revocations(
+            None if heard is None else heard - limits.REVOCATIONS_AGAIN_SECONDS
+        )
+        if heard is not None and until < heard:
+            # That clock was set back, or is another one now: what was revoked since may bear any time.
+            until, ended = await self._grants.list_revocations(None)
         self._ended.update((one.grant_id, one.until) for one in ended)
-        past = clock.now() - limits.CLOCK_SKEW_SECONDS
-        self._ended = {grant_id: until for grant_id, until in self._ended.items() if until > past}
-        self._caught_up_at = began
+        # By the clock that is behind: one that was set forward by mistake must not forget what still counts.
+        past = min(until, clock.now()) - limits.CLOCK_SKEW_SECONDS
+        self._ended = {grant_id: ends for grant_id, ends in self._ended.items() if ends > past}
+        self._heard_until, self._caught_up = until, began
 
 
 def _base64url(data: bytes) -> bytes:

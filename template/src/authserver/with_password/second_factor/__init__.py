@@ -5,6 +5,7 @@ A login includes `Settings` and `routes`, calls `finish` in place of `browser.si
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -18,7 +19,8 @@ from authserver.browser import account, sign_in
 from authserver.browser.attempts import buckets
 from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
-from authserver.browser.sessions import required_session, start_session
+from authserver.browser.sessions import end_other_access, know_device, required_session, start_session
+from authserver.crypto.sealing import SECOND_FACTOR
 from authserver.findings import Finding, note
 from authserver.model.records import Session, User
 from authserver.pages.elsewhere import Elsewhere, see_other
@@ -26,7 +28,7 @@ from authserver.provider import Provider
 from authserver.requests.reading import BadRequest, parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.with_password.second_factor import enrolment, waiting
-from authserver.with_password.second_factor.factor import Factor
+from authserver.with_password.second_factor.factor import Factor, enrolled
 from authserver.with_password.second_factor.kept import Kept
 from authserver.with_password.second_factor.waiting import Waiting
 
@@ -50,6 +52,15 @@ def checks(settings: Settings) -> Iterator[Finding]:
         )
 
 
+class Wrong(Exception):
+    """A code is not good: `error` is what the page says, a key of the strings; `wait` is in seconds."""
+
+    def __init__(self, error: str, wait: float | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.wait = wait
+
+
 class SecondFactor:
     """Asks for codes after a password, and lets people set up and take away what makes them."""
 
@@ -71,7 +82,7 @@ class SecondFactor:
         """Finish a sign-in after the password: at once, or after a code where one is needed."""
         factor, _ = await self._kept.get(user.subject)
         if factor is None and not self._required:
-            return await sign_in.finish(self._server, request, subject=user.subject, request_id=request_id)
+            return await sign_in.finish(self._server, request, user, request_id)
         response = _to("/login/second-factor", request_id)
         return await waiting.keep(self._server, response, waiting.begin(user, request_id))
 
@@ -105,11 +116,12 @@ class SecondFactor:
         factor, counter = await self._kept.get(half.subject)
         if factor is None:
             return await self._enrol_at_sign_in(request, form, half)
-        error, wait = await self._check(request, half.subject, factor, counter, form.get("code", ""))
-        if error is not None:
-            page = self._code_page(request, request_id, error=error, wait=wait)
+        try:
+            whole = await self._check(request, half, factor, counter, form.get("code", ""))
+        except Wrong as wrong:
+            page = self._code_page(request, request_id, error=wrong.error, wait=wrong.wait)
             return await waiting.keep(self._server, page, half)
-        done = await sign_in.finish(self._server, request, subject=half.subject, request_id=request_id)
+        done = await sign_in.finish(self._server, request, whole, request_id)
         return waiting.end(self._server, done)
 
     async def _half(self, request: Request, request_id: str) -> Waiting:
@@ -121,23 +133,36 @@ class SecondFactor:
         return half
 
     async def _check(
-        self, request: Request, subject: str, factor: Factor, counter: int, code: str
-    ) -> tuple[str | None, float | None]:
-        """Use up a code; return what is wrong with it, a key of the strings, and the seconds to wait."""
+        self, request: Request, half: Waiting, factor: Factor, counter: int, code: str
+    ) -> Waiting:
+        """Use up a code; return the sign-in, which may go on in another epoch. Raises Wrong."""
         if not code:
-            return "empty", None
-        counted = buckets(self._server, request, "code", account=subject, subject=subject)
+            raise Wrong("empty")
+        counted = buckets(self._server, request, "code", account=half.subject, user=half)
         wait = await self._server.storage.sign_ins.take_attempt(counted)
         if wait > 0:
-            return "slow", wait
+            raise Wrong("slow", wait)
         left = factor.used(code)
-        if left is None or not await self._kept.put(subject, left, counter):
-            audit(Event.SECOND_FACTOR_FAILED, subject=subject)
-            return "wrong", None
+        epoch = None if left is None else await self._use(half, left, counter, len(factor.recovery))
+        if epoch is None:
+            audit(Event.SECOND_FACTOR_FAILED, subject=half.subject)
+            raise Wrong("wrong")
         await self._server.storage.sign_ins.return_attempt(counted)
-        if len(left.recovery) < len(factor.recovery):
-            audit(Event.RECOVERY_CODE_USED, subject=subject)
-        return None, None
+        return replace(half, epoch=epoch)
+
+    async def _use(self, half: Waiting, left: Factor, counter: int, codes: int) -> int | None:
+        """Keep what is left of a factor that had so many recovery codes; return the epoch, None: too late.
+
+        With a recovery code somebody gets back in who lost the app, or found the slip of paper: all that
+        was begun before ends.
+        """
+        if len(left.recovery) == codes:
+            return half.epoch if await self._kept.put(half.subject, left, counter) else None
+        put = self._kept.sealed(half.subject, left, counter)
+        epoch = await self._server.storage.users.end_access(half.subject, epoch=half.epoch, put=put)
+        if epoch is not None:
+            audit(Event.RECOVERY_CODE_USED, subject=half.subject)
+        return epoch
 
     async def _enrol_at_sign_in(self, request: Request, form: dict[str, str], half: Waiting) -> Response:
         """Set up what is demanded; where it is not, somebody took the factor away: begin again."""
@@ -145,13 +170,19 @@ class SecondFactor:
         if not self._required:
             return _to("/login", request_id)
         seed = enrolment.offered_seed(self._server, form, half.subject)
-        codes = await enrolment.enrol(self._kept, half.subject, seed, form.get("code", ""))
-        if codes is None:
+        made = enrolled(seed, form.get("code", ""))
+        if made is None:
             page = self._offer(request, request_id, half, seed=seed)
             return await waiting.keep(self._server, page, half)
+        factor, codes = made
+        put = self._kept.sealed(half.subject, factor, 0)
+        epoch = await self._server.storage.users.end_access(half.subject, epoch=half.epoch, put=put)
+        if epoch is None:
+            return _to("/login", request_id)
+        audit(Event.SECOND_FACTOR_SET_UP, subject=half.subject)
         onward = sign_in.onward(self._server, request, request_id)
         page = enrolment.show_codes(request, codes, user_name=half.user_name, onward=onward)
-        await start_session(self._server, request, page, half.subject)
+        await start_session(self._server, request, page, replace(half, epoch=epoch), request_id)
         audit(Event.SIGNED_IN, subject=half.subject)
         return waiting.end(self._server, page)
 
@@ -191,10 +222,30 @@ class SecondFactor:
         form, session = await posted_form(self._server, request)
         sign_in.require_fresh_sign_in(self._server, request, session)
         seed = enrolment.offered_seed(self._server, form, session.subject)
-        codes = await enrolment.enrol(self._kept, session.subject, seed, form.get("code", ""))
-        if codes is None:
+        made = enrolled(seed, form.get("code", ""))
+        if made is None:
             return self._offer_again(request, session, seed=seed)
-        return enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
+        return await self._changed(request, session, made, 0, event=Event.SECOND_FACTOR_SET_UP)
+
+    async def _changed(
+        self,
+        request: Request,
+        session: Session,
+        made: tuple[Factor, list[str]],
+        counter: int,
+        *,
+        event: Event,
+    ) -> Response:
+        """Store a factor that is new or has new recovery codes, and show them; raises BadRequest."""
+        factor, codes = made
+        put = self._kept.sealed(session.subject, factor, counter)
+        kept = await end_other_access(self._server, session, put=put)
+        if kept is None:
+            raise BadRequest("the second factor was changed just now")
+        audit(event, subject=session.subject)
+        page = enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
+        know_device(self._server, page, kept)
+        return page
 
     def _offer_again(self, request: Request, session: Session, *, seed: str | None) -> Response:
         return enrolment.offer(
@@ -211,9 +262,9 @@ class SecondFactor:
         sign_in.require_fresh_sign_in(self._server, request, session)
         if self._required:
             raise BadRequest("this server demands a second factor")
-        await self._kept.delete(session.subject)
-        audit(Event.SECOND_FACTOR_REMOVED, subject=session.subject)
-        return account.back(self._server, "second_factor_off")
+        return await account.end_others(
+            self._server, session, "second_factor_off", Event.SECOND_FACTOR_REMOVED, delete=[SECOND_FACTOR]
+        )
 
     async def _renew_recovery_codes(self, request: Request) -> Response:
         _, session = await posted_form(self._server, request)
@@ -221,11 +272,8 @@ class SecondFactor:
         factor, counter = await self._kept.get(session.subject)
         if factor is None:
             raise BadRequest("there is no second factor")
-        factor, codes = factor.with_recovery_codes()
-        if not await self._kept.put(session.subject, factor, counter):
-            raise BadRequest("the second factor was changed just now")
-        audit(Event.RECOVERY_CODES_RENEWED, subject=session.subject)
-        return enrolment.show_codes(request, codes, user_name=session.user_name, onward="/account")
+        made = factor.with_recovery_codes()
+        return await self._changed(request, session, made, counter, event=Event.RECOVERY_CODES_RENEWED)
 
 
 def _to(path: str, request_id: str) -> Response:

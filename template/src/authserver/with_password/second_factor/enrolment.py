@@ -10,13 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authserver import pages
-from authserver.audit import Event, audit
 from authserver.browser.forms import form_page
 from authserver.crypto.sealing import CannotUnseal, Seal
 from authserver.provider import Provider
 from authserver.requests.reading import BadRequest
-from authserver.with_password.second_factor.factor import enrolled, new_seed
-from authserver.with_password.second_factor.kept import Kept
+from authserver.with_password.second_factor.factor import new_seed
 
 
 def offer(
@@ -60,21 +58,6 @@ def offered_seed(server: Provider, form: Mapping[str, str], subject: str) -> str
         return server.keys.seal.unseal(sealed, _purpose(subject)).decode()
     except (CannotUnseal, ValueError):
         raise BadRequest("the page is too old") from None
-
-
-async def enrol(kept: Kept, subject: str, seed: str, code: str) -> list[str] | None:
-    """Store the factor and return its recovery codes; None where the code is wrong.
-
-    Raises BadRequest where there is a factor already.
-    """
-    found = enrolled(seed, code)
-    if found is None:
-        return None
-    factor, codes = found
-    if not await kept.put(subject, factor, 0):
-        raise BadRequest("there is a second factor already")
-    audit(Event.SECOND_FACTOR_SET_UP, subject=subject)
-    return codes
 
 
 def show_codes(request: Request, codes: list[str], *, user_name: str, onward: str) -> Response:

@@ -2,6 +2,7 @@
 
 from authserver.crypto.sealing import SECOND_FACTOR, Seal
 from authserver.storage import Storage
+from authserver.storage.users import NewCredential
 from authserver.with_password.second_factor.factor import Factor
 
 
@@ -20,13 +21,15 @@ class Kept:
         return Factor.from_bytes(self._seal.unseal(stored.value, _purpose(subject))), stored.counter
 
     async def put(self, subject: str, factor: Factor, counter: int) -> bool:
-        """Store the factor unless somebody changed it since it was read."""
-        sealed = self._seal.seal(factor.to_bytes(), _purpose(subject))
-        return await self._storage.sign_ins.put_credential(subject, SECOND_FACTOR, sealed, counter=counter)
+        """Store the factor after a use of it, unless somebody changed it since it was read."""
+        sealed = self.sealed(subject, factor, counter)
+        return await self._storage.sign_ins.put_credential(
+            subject, sealed.kind, sealed.value, counter=counter
+        )
 
-    async def delete(self, subject: str) -> bool:
-        """Take the factor away; False if there is none."""
-        return await self._storage.sign_ins.delete_credential(subject, SECOND_FACTOR)
+    def sealed(self, subject: str, factor: Factor, counter: int) -> NewCredential:
+        """Return a new factor, or a changed one, as `Users.end_access` stores it."""
+        return NewCredential(SECOND_FACTOR, self._seal.seal(factor.to_bytes(), _purpose(subject)), counter)
 
     async def rewrap(self) -> int:
         """Seal again what the previous secret key sealed; return how many factors."""

@@ -16,23 +16,26 @@ from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest
 from authserver.model.records import User
 from authserver.provider import Provider
+from authserver.storage.tables import FIRST_EPOCH
 
 _COOKIE = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The user who gave the right password, for which authorization request, and until when it counts."""
+    """The user who gave the right password, in which epoch, for which request, and until when it counts."""
 
     subject: str
     user_name: str
     request: str
     until: float
+    epoch: int = FIRST_EPOCH
 
 
 def begin(user: User, request_id: str) -> Waiting:
     """Return what is known once the password was right."""
-    return Waiting(user.subject, user.name, _name(request_id), clock.now() + limits.SECOND_FACTOR_SECONDS)
+    until = clock.now() + limits.SECOND_FACTOR_SECONDS
+    return Waiting(user.subject, user.name, _name(request_id), until, user.epoch)
 
 
 async def keep(server: Provider, response: Response, waiting: Waiting) -> Response:
@@ -48,11 +51,18 @@ async def keep(server: Provider, response: Response, waiting: Waiting) -> Respon
 
 
 async def take(server: Provider, request: Request, request_id: str) -> Waiting | None:
-    """Return the sign-in that this browser began for that authorization request, once."""
+    """Return the sign-in that this browser began for that authorization request, once.
+
+    None also where something ended it. What it leads to is stored in its epoch, or not at all.
+    """
     ticket = get_cookie(server, request, _COOKIE)
     value = await server.storage.sign_ins.take_ticket(digest(Kind.SECOND_FACTOR, ticket))
-    waiting = None if value is None else Waiting(**json.loads(value))
-    return waiting if waiting and waiting.request == _name(request_id) else None
+    if value is None:
+        return None
+    waiting = Waiting(**json.loads(value))
+    user = await server.storage.users.get_by_subject(waiting.subject)
+    goes_on = user is not None and user.epoch == waiting.epoch and waiting.request == _name(request_id)
+    return waiting if goes_on else None
 
 
 def end(server: Provider, response: Response) -> Response:

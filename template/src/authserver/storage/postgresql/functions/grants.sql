@@ -39,18 +39,24 @@ BEGIN
     RETURN true;
 END $$;
 
--- Return the request that was consumed for it. No row: request, user or client is gone.
-CREATE OR REPLACE FUNCTION authserver.create_grant(
-    _request bytea, _grant_id text, _subject text, _scopes text, _grant_seconds double precision,
+-- Return the request that was consumed for it. No row: request, session, user or client is gone.
+CREATE OR REPLACE FUNCTION authserver.create_grant_by_session(
+    _request bytea, _grant_id text, _session bytea, _scopes text, _grant_seconds double precision,
     _code bytea, _code_seconds double precision, _remember_seconds double precision
 ) RETURNS SETOF authserver.authorization_requests
 LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
     _taken authserver.authorization_requests;
+    _user authserver.users;
     _now double precision;
 BEGIN
-    -- Disabling the user waits, and then finds this grant.
-    PERFORM FROM authserver.users WHERE subject = _subject AND disabled_at IS NULL FOR SHARE;
+    -- Whoever ends the user's access waits, and then finds this grant.
+    SELECT * INTO _user FROM authserver.users
+    WHERE subject = (SELECT subject FROM authserver.sessions WHERE digest = _session)
+    AND disabled_at IS NULL FOR SHARE;
+    PERFORM FROM authserver.sessions
+    WHERE digest = _session AND epoch = _user.epoch AND expires_at > extract(epoch FROM clock_timestamp())
+    FOR SHARE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -66,13 +72,26 @@ BEGIN
         (grant_id, client_id, subject, scopes, resource, redirect_uri, created_at, used_at, expires_at,
          access_until, remembered_until)
     VALUES (
-        _grant_id, _taken.client_id, _subject, _scopes, _taken.resource, _taken.redirect_uri, _now, _now,
+        _grant_id, _taken.client_id, _user.subject, _scopes, _taken.resource, _taken.redirect_uri, _now, _now,
         _now + _grant_seconds, _now, _now + _remember_seconds);
     INSERT INTO authserver.codes (digest, grant_id, redirect_uri_explicit, code_challenge, expires_at)
     VALUES (
         _code, _grant_id, _taken.redirect_uri_explicit, _taken.code_challenge, _now + _code_seconds);
     RETURN NEXT _taken;
 END $$;
+
+-- As nodes of 0.2.0 call it: in the name of the user's latest session, since they tell none.
+CREATE OR REPLACE FUNCTION authserver.create_grant(
+    _request bytea, _grant_id text, _subject text, _scopes text, _grant_seconds double precision,
+    _code bytea, _code_seconds double precision, _remember_seconds double precision
+) RETURNS SETOF authserver.authorization_requests
+LANGUAGE sql SET search_path = '' AS $$
+    SELECT * FROM authserver.create_grant_by_session(
+        _request, _grant_id,
+        (SELECT digest FROM authserver.sessions JOIN authserver.users USING (subject, epoch)
+         WHERE subject = _subject ORDER BY sessions.created_at DESC LIMIT 1),
+        _scopes, _grant_seconds, _code, _code_seconds, _remember_seconds)
+$$;
 
 -- Store new tokens of a grant that the caller has locked; return when the access token runs out.
 CREATE OR REPLACE FUNCTION authserver.store_tokens(

@@ -1,6 +1,29 @@
 -- Credentials, and limits on attempts. The rules of shared.sql hold here.
 
--- The user's row keeps two deletions apart: each sees what the other left.
+-- Store a session in the epoch in which it was begun, and end the oldest beyond the limit; say whether it is
+-- still that epoch. Sign-ins of a user go one after the other, so that all of them count.
+CREATE OR REPLACE FUNCTION authserver.add_session(
+    _digest bytea, _subject text, _epoch bigint, _device text, _lifetime double precision, _limit integer
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = '' AS $$
+DECLARE
+    _now double precision;
+BEGIN
+    PERFORM FROM authserver.users
+    WHERE subject = _subject AND epoch = _epoch AND disabled_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    _now := extract(epoch FROM clock_timestamp());
+    INSERT INTO authserver.sessions (digest, subject, device, created_at, expires_at, epoch)
+    VALUES (_digest, _subject, _device, _now, _now + _lifetime, _epoch) ON CONFLICT DO NOTHING;
+    DELETE FROM authserver.sessions WHERE digest IN (
+        SELECT digest FROM authserver.sessions WHERE subject = _subject
+        ORDER BY digest = _digest DESC, created_at DESC OFFSET _limit);
+    RETURN true;
+END $$;
+
+-- As nodes of 0.2.0 call it. The user's row keeps two deletions apart: each sees what the other left.
 CREATE OR REPLACE FUNCTION authserver.delete_credential(_subject text, _kind text, _beside text)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = '' AS $$

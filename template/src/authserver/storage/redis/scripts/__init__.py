@@ -11,7 +11,7 @@ from importlib.resources import files
 
 _HELPERS = {
     "read": ("arguments", "primary", "reading"),
-    "write": ("arguments", "refusing", "reading", "storing", "grants"),
+    "write": ("arguments", "refusing", "reading", "storing", "credentials", "grants"),
     "keep": ("arguments", "reading", "storing", "grants"),
 }
 

@@ -41,6 +41,25 @@ local function revoke_by(column, value)
   end
 end
 
+-- Move the epoch of a user, and end what was begun before: links, sessions but one, and if wanted grants.
+local function end_access(user, keep, grants)
+  user.epoch = text(epoch_of(user) + 1)
+  redis.call("HSET", record_key("users", user.subject), "epoch", user.epoch)
+  erase_by("invitations", "folded_name", user.folded_name)
+  for _, digest in ipairs(ids_by("sessions", "subject", user.subject)) do
+    if digest ~= keep then
+      erase("sessions", digest)
+    end
+  end
+  if keep then
+    redis.call("HSET", record_key("sessions", keep), "epoch", user.epoch)
+  end
+  if grants then
+    revoke_by("subject", user.subject)
+  end
+  return user.epoch
+end
+
 local function erase_client(client_id)
   revoke_by("client_id", client_id)
   erase_grants_by("client_id", client_id)

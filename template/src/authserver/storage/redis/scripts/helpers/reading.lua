@@ -60,11 +60,16 @@ local function living_user(subject)
   return user and not user.disabled_at and user or nil
 end
 
--- A session with its user, if both are alive.
+-- The epoch of a user or a session: nodes of 0.2.0 know none, and so the first one has no column.
+local function epoch_of(row)
+  return tonumber(row.epoch or 0)
+end
+
+-- A session with its user, if both are alive and of the same epoch.
 local function living_session(digest)
   local session = read_living("sessions", digest)
   local user = session and living_user(session.subject)
-  if not user then
+  if not user or epoch_of(user) ~= epoch_of(session) then
     return nil
   end
   session.user_name, session.entitlement = user.name, user.scopes

@@ -1,5 +1,5 @@
 local invitation = read_living("invitations", argument())
-local first, credential = row_argument(), row_argument()
+local first, credential, grants = row_argument(), row_argument(), argument() == "1"
 if not invitation then
   return nil
 end
@@ -24,5 +24,7 @@ if credential.kind then
   credential.counter = before and before.counter + 1 or 1
   store("credentials", credential)
 end
-erase_by("sessions", "subject", user.subject)
+if user.subject ~= invitation.subject then -- it is not new
+  end_access(user, nil, grants)
+end
 return flat(user)

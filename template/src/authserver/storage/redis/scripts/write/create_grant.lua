@@ -1,9 +1,11 @@
-local digest, grant, code = argument(), row_argument(), row_argument()
+local digest, by, grant, code = argument(), argument(), row_argument(), row_argument()
 local grant_seconds, code_seconds, remember_seconds = number_argument(), number_argument(), number_argument()
-local request = living_user(grant.subject) and take_request(digest)
+local session = living_session(by)
+local request = session and take_request(digest)
 if not request then
   return nil
 end
+grant.subject = session.subject
 grant.client_id = request.client_id
 grant.resource = request.resource
 grant.redirect_uri = request.redirect_uri

@@ -5,7 +5,5 @@ end
 local key = record_key("users", user.subject)
 redis.call("HSETNX", key, "disabled_at", text(now))
 redis.call(who.over_others == "1" and "HSET" or "HSETNX", key, "disabled_by", who.by)
-erase_by("invitations", "folded_name", user.folded_name)
-erase_by("sessions", "subject", user.subject)
-revoke_by("subject", user.subject)
+end_access(user, nil, true)
 return true
