@@ -1,4 +1,4 @@
-"""Advisory 0007: what was begun with an account before its access was ended went on, and was finished later."""
+"""Advisory 0007: what was begun with an account before its access was ended could be finished later."""
 
 import re
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_a_known_browser_is_unknown_after_the_access_was_ended(
     operator.types("users", "sign-out", "alice")
 
     def guess(**cookies: str) -> int:
-        stranger = Person(server, "alice", password="wrong horse battery staple")  # noqa: S106
+        stranger = Person(server, "alice", password="wrong horse battery staple")
         stranger.browser.cookies.update(cookies)
         return stranger.sign_in(stranger.get("/login")).status_code
 

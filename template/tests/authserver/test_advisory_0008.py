@@ -1,4 +1,4 @@
-"""Advisory 0008: a link to the authorization endpoint sent any visitor to an address of a stranger's choice."""
+"""Advisory 0008: a link to the authorization endpoint sent visitors to an address of a stranger's choice."""
 
 import pytest
 from conftest import Live
