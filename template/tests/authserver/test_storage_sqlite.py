@@ -383,9 +383,8 @@ async def test_a_start_somewhere_else_begins_no_second_store(
     shutil.move(tmp_path / "data", tmp_path / "elsewhere")
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: there is data in \S+/elsewhere/data, and none"):
         engine.create(engine.Settings())
-    engine.create(
-        engine.Settings(data_dir=tmp_path.parent / f"{tmp_path.name}-named")
-    )  # a second one on purpose
+    # A second one on purpose.
+    engine.create(engine.Settings(data_dir=tmp_path.parent / f"{tmp_path.name}-named"))
     # Where only the packages are installed, there is no folder but this one, or one that is named.
     monkeypatch.setattr(FOLDERS, "project", None)
     engine.create(engine.Settings())

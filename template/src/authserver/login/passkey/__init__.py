@@ -196,20 +196,19 @@ class PasskeyLogin(Login):
             if credential is None:
                 raise Refused
             before = load(credential.value)
-            told = {"subject": user.subject, "credential": assertion.kind}
             try:
                 passkey = self._site.used(assertion, challenge, before, now=clock.now())
             except WentBack:
-                audit(Event.PASSKEY_COUNTER_WENT_BACK, **told)
+                audit(Event.PASSKEY_COUNTER_WENT_BACK, subject=user.subject, credential=assertion.kind)
                 raise
             except Changed:
-                audit(Event.PASSKEY_FLAGS_CHANGED, **told)
+                audit(Event.PASSKEY_FLAGS_CHANGED, subject=user.subject, credential=assertion.kind)
                 raise
             if await storage.sign_ins.put_credential(
                 user.subject, assertion.kind, passkey.dump(), counter=credential.counter
             ):
                 if is_stale(before, passkey.sign_count):
-                    audit(Event.PASSKEY_COUNTER_IGNORED, **told)
+                    audit(Event.PASSKEY_COUNTER_IGNORED, subject=user.subject, credential=assertion.kind)
                 return user
             # Used or removed somewhere else at the same moment: judged again by what is stored now.
 
