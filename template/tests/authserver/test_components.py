@@ -18,6 +18,7 @@ from fastmcp.server.transforms import Namespace
 from fastmcp.tools import Tool, tool
 from oauth_client import OAuthClient, call, result
 from operators import Operator
+from ports import free_port
 
 from authserver import AuthorizationServer, Scope, components, requires
 from authserver.all_settings import Settings
@@ -205,7 +206,8 @@ def test_serve_says_it_in_one_line(operator: Operator, monkeypatch: pytest.Monke
         raise components.UnsafeComponent("tool erase: it runs the function itself")
 
     monkeypatch.setattr("authserver.components.check", fails)
-    assert operator.fails("serve") == "my-server: tool erase: it runs the function itself"
+    line = operator.fails("serve", "--port", str(free_port()))
+    assert line == "my-server: tool erase: it runs the function itself"
 
 
 def test_components_are_listed(operator: Operator) -> None:
@@ -299,15 +301,15 @@ def test_a_start_says_what_nobody_looked_at(start: Callable[..., Live], default:
 
 
 @pytest.mark.anyio
-async def test_what_comes_of_a_description_is_listed_too() -> None:
-    listed = dict(await components.list_needs(mixed(Settings(), None)))
+async def test_what_comes_of_a_description_is_listed_too(store: dict[str, str]) -> None:
+    listed = dict(await components.list_needs(mixed(Settings.model_validate(store), None)))
     assert listed["tool erase_all"] == ()
 
 
 @pytest.mark.anyio
-async def test_doctor_names_what_needs_nothing_and_what_nobody_looked_at() -> None:
+async def test_doctor_names_what_needs_nothing_and_what_nobody_looked_at(store: dict[str, str]) -> None:
     async def told(default: str | None) -> list[str]:
-        mcp = mixed(Settings(), default)
+        mcp = mixed(Settings.model_validate(store), default)
         assert isinstance(mcp.auth, AuthorizationServer)
         return [finding.what async for finding in examine_components(mcp, mcp.auth)]
 
