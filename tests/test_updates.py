@@ -85,9 +85,7 @@ def edit(project: Path) -> None:
         mine = f'{line}    "{requirement}",\n'
         change("pyproject.toml", replacing(line, mine))
     change("pyproject.toml", lambda text: f"{text}\n[tool.mine]\nvalue = 1\n")
-    change(
-        "src/authserver/logs.py", replacing("root.setLevel(logging.INFO)", "root.setLevel(logging.WARNING)")
-    )
+    change("src/authserver/browser/devices.py", replacing('"CrOS": "ChromeOS"', '"CrOS": "Chromebook"'))
     add("src/authserver/mine.py", '"""Mine."""\n')
 
 
