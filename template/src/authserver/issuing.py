@@ -47,12 +47,14 @@ def grant_of(keys: Keys, token: str) -> str | None:
     return marked_tokens.grant_of(token, keys.mark_keys.values())
 
 
-def bucket(settings: CoreSettings, grant_id: str) -> Bucket:
-    """Return what limits how often the tokens of a grant are refreshed."""
+def bucket(settings: CoreSettings, grant_id: str) -> Bucket | None:
+    """Return what limits how often the tokens of a grant are refreshed; None where nothing does."""
     allowed = settings.limit_refreshes_per_hour
-    interval = min(3600 / allowed, settings.access_token_seconds / 2) if allowed else 0.0
+    if allowed == 0:
+        return None
     # Where the setting changes, it begins anew.
-    return Bucket(f"refresh {allowed} {grant_id}".encode(), max(allowed, 1), interval)
+    key = f"refresh {allowed} {grant_id}".encode()
+    return Bucket(key, allowed, min(3600 / allowed, settings.access_token_seconds / 2))
 
 
 def lifetimes(settings: CoreSettings) -> Lifetimes:
@@ -89,7 +91,7 @@ async def answer_again(
     seeds: Seeds,
     scopes: Sequence[str],
     *,
-    limit: Bucket,
+    limit: Bucket | None,
 ) -> OAuthToken:
     """Return the answer of the first use; if other scopes are asked for, with an access token for these.
 
@@ -97,7 +99,7 @@ async def answer_again(
     """
     stored = tokens.digest(seeds.access)
     if tuple(scopes) != issued.scopes and stored is not None:
-        if wait := await storage.sign_ins.take_attempt([limit]):
+        if limit and (wait := await storage.sign_ins.take_attempt([limit])):
             raise TooManyRefreshes(wait)
         await storage.grants.add_access_token(
             stored, grant_id=issued.grant_id, scopes=scopes, expires_at=issued.expires_at

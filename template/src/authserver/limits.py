@@ -64,6 +64,10 @@ ATTEMPT_INTERVAL_SECONDS = 60
 PASSKEY_PAGES_FOR_AN_ATTEMPT = 10
 """Nothing is guessed here: an attempt is a page that was opened, and nobody signed in by it."""
 
+AUTHORIZATION_REQUESTS_FOR_AN_ATTEMPT = 3
+"""Begun, for each sign-in that may fail: 60 a minute of an address. Each is kept for ten minutes, with up to
+6 KiB, so that a whole /48 fills some 60 MiB."""
+
 NETWORK_FACTORS = (1, 4, 16)
 """What AUTH_LIMIT_..._PER_MINUTE allows an address (or /64), times this for its /56 and its /48 or IPv4 /24:
 whoever has a network is no crowd, and it takes several neighbours to use up what all of them have."""

@@ -207,7 +207,7 @@ class CoreSettings(BaseSettings):
     """How many apps an address may register in a minute; 0 is off."""
 
     limit_sign_ins_per_minute: int = Field(default=20, ge=0, le=MAXIMUM_COUNT, examples=["20"])
-    """How many failed sign-ins an address may have in a minute; 0 is off."""
+    """How many failed sign-ins an address may have in a minute, and three times as many begun; 0 is off."""
 
     limit_refreshes_per_hour: int = Field(default=120, ge=0, le=MAXIMUM_COUNT, examples=["120"])
     """How often the tokens of one login may be refreshed in an hour, and at least twice in the lifetime of an

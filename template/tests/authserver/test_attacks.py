@@ -330,6 +330,34 @@ def test_the_addresses_of_one_line_are_counted_together(start: Callable[..., Liv
     assert register_from(server, "2001:db8:0:100::1").status_code == 201
 
 
+def test_sign_ins_begun_by_one_line_are_counted_together(
+    start: Callable[..., Live], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 32: begin sign-ins from every /64 of one line, until they fill the storage.
+    Source: RFC 6177, RFC 6585 4.
+    """
+    monkeypatch.setattr(limits, "AUTHORIZATION_REQUESTS_FOR_AN_ATTEMPT", 1)
+    server = start(limit_sign_ins_per_minute=1, trusted_proxies="127.0.0.1,::1")
+    url = OAuthClient(server).authorization_url()
+
+    def begin(address: str, **headers: str) -> Response:
+        return server.http().get(url, headers={"X-Forwarded-For": address} | headers)
+
+    begun = [begin(f"2001:db8:0:{number:x}::1") for number in (1, 1, 2, 3, 4, 5)]
+    assert [answer.status_code for answer in begun] == [303, 429, 303, 303, 303, 429]
+    page, told = begin("2001:db8:0:6::1", Accept="text/html"), begun[-1]
+    assert (page.status_code, told.json()["error"]) == (429, "temporarily_unavailable")
+    assert "Too many sign-ins began at your address." in page.text
+    assert {1 <= int(answer.headers["retry-after"]) <= 60 for answer in (page, told)} == {True}
+    assert not any("location" in answer.headers or "set-cookie" in answer.headers for answer in (page, told))
+    assert begin("2001:db8:0:100::1").status_code == 303
+
+    async def requests(storage: Any) -> int:
+        return len([row async for table, row in storage.dump() if table == "authorization_requests"])
+
+    assert anyio.run(server.on_storage, requests) == 5
+
+
 def test_an_unknown_client_costs_as_much_as_a_known_one(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack 17: find out by time which clients exist. Source: RFC 6819 4.6.3, CWE-208."""
     compared: list[int] = []

@@ -386,6 +386,15 @@ def test_a_known_browser_is_not_stopped_by_its_neighbours(start: Callable[..., L
     assert alice.sign_in(alice.get("/login")).url.path == "/account"
 
 
+def test_a_sign_in_that_is_begun_is_none_that_failed(start: Callable[..., Live]) -> None:
+    server = start(limit_sign_ins_per_minute=1)
+    url = OAuthClient(server).authorization_url()
+    assert [server.http().get(url).status_code for _ in range(4)] == [303] * 3 + [429]
+    stranger = Person(server, password="a wrong password")
+    answers = [stranger.sign_in(stranger.get("/login")).status_code for _ in range(2)]
+    assert answers == [401, 429]
+
+
 def test_successes_are_not_counted(start: Callable[..., Live]) -> None:
     server = start(limit_sign_ins_per_minute=2)
     new_person(server, "alice")

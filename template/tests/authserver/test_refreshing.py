@@ -55,6 +55,21 @@ def test_repeats_for_other_scopes_are_counted_where_they_store_tokens(start: Sta
     assert client.refresh(token).status_code == 200
 
 
+def test_where_no_limit_is_set_a_clock_that_goes_back_makes_none(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's time is the process's; the contract has it of every engine that no bucket is kept."""
+    server = start(limit_refreshes_per_hour=0)
+    client = OAuthClient(server)
+    token = client.tokens(new_person(server, "alice", ["*"]), scope="write")["refresh_token"]
+    token = client.refresh(token).json()["refresh_token"]
+    client.refresh(token)
+    assert client.refresh(token, scope="read").status_code == 200
+    monkeypatch.setattr("authserver.clock.now", lambda: time.time() - 600)
+    assert client.refresh(client.refresh(token).json()["refresh_token"]).status_code == 200
+    assert client.refresh(token, scope="admin write read").status_code == 200
+
+
 def test_a_spent_token_that_is_forgotten_still_counts_as_theft(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

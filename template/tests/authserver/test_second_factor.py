@@ -1,6 +1,7 @@
 """Codes from an authenticator app, and recovery codes."""
 
 import base64
+import json
 import re
 import threading
 import time
@@ -252,6 +253,23 @@ def end_access(live: Live, name: str) -> None:
         assert await storage.users.end_access(user.subject)
 
     anyio.run(live.on_storage, end)
+
+
+def test_a_node_of_the_release_before_takes_half_a_sign_in_of_ours(start: Callable[..., Live]) -> None:
+    """It knows four fields, and answers 500 to any other; ours has no epoch until there was an end."""
+    server = start(second_factor="required")
+
+    async def kept(storage: Any) -> list[set[str]]:
+        return [set(json.loads(row["value"])) async for table, row in storage.dump() if table == "tickets"]
+
+    owner = Person(server, "alice")
+    page = owner.follow(owner.browser.get(invite(server, "alice")))
+    owner.submit(page, "password", password=owner.password, password_again=owner.password)
+    known = {"subject", "user_name", "request", "until"}
+    assert anyio.run(server.on_storage, kept) == [known]
+    end_access(server, "alice")
+    owner.sign_in(owner.get("/login"))
+    assert sorted(anyio.run(server.on_storage, kept), key=len) == [known, known | {"epoch"}]
 
 
 def test_half_a_sign_in_ends_with_all_access(live: Live) -> None:

@@ -40,7 +40,7 @@ from storage import (
     sign_in,
 )
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.crypto.secret_values import new_seed
 from authserver.settings import SettingsError
 from authserver.storage import redis as module
@@ -642,7 +642,8 @@ async def test_nothing_finds_what_redis_dropped_by_itself(
                 # Their time is over, and so is the hour for which Redis waited.
                 for member in client.zrange(path, 0, -1):
                     client.zadd(path, {member: 1})
-    assert await purge(storage) == 0
+    while await purge(storage):
+        pass
     for key, _, _ in server.keys(name):
         assert key.replace(":", ".").replace("/", ".").partition(".")[0] in kept, key
     server.check(name)
@@ -663,6 +664,107 @@ async def test_what_hangs_off_a_grant_is_erased_with_it(
         assert not left & {"grants", "codes", "refresh_tokens", "access_tokens"}
         await storage.clients.remove("client")
         await storage.users.delete("alice")
+    server.check(name)
+
+
+async def dropped(server: RedisEngine, name: str, *tables: str) -> None:
+    """Delete the records of tables, as Redis does by itself an hour after they ended."""
+    with server.client() as client:
+        for key, kind, _ in list(server.keys(name)):
+            if kind == b"hash" and key.startswith(tuple(f"{table}/" for table in tables)):
+                client.delete(f"{server.prefix(name)}{key}".encode(errors="surrogateescape"))
+
+
+async def test_a_removal_goes_on_over_what_redis_dropped(
+    server: RedisEngine, storage: module.RedisStorage, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what is left would be deleted in one step, for which everybody waits."""
+    monkeypatch.setattr(limits, "PURGE_RECORDS", 2)
+    _, tokens = await granted(storage)
+    for _ in range(6):
+        await rotate(storage, tokens.refresh or b"", tokens := new_tokens())
+    await dropped(server, name, "refresh_tokens", "access_tokens", "codes")
+    [grant] = await storage.grants.all()
+    await storage.grants.revoke(grant.grant_id)
+    await storage._server.sweep(client_id="client")
+    left = {key.replace(":", ".").replace("/", ".").partition(".")[0] for key, _, _ in server.keys(name)}
+    assert "grants" not in left
+
+
+async def test_a_purge_goes_on_over_what_redis_dropped(
+    server: RedisEngine, storage: module.RedisStorage, name: str
+) -> None:
+    user = await add_user(storage)
+    for _ in range(5):
+        await sign_in(storage, user, seconds=MOMENT)
+    await asyncio.sleep(2 * MOMENT)
+    await dropped(server, name, "sessions")
+    assert [await purge(storage, limit=3) for _ in range(3)] == [3, 2, 0]
+
+
+async def chained(storage: module.RedisStorage, number: int) -> tuple[str, list[bytes]]:
+    """Refresh a new grant so often; return its id and the refresh tokens, oldest first."""
+    _, tokens = await granted(storage)
+    chain = [tokens.refresh or b""]
+    for _ in range(number):
+        new = new_tokens()
+        await rotate(storage, chain[-1], new, kept=1000)
+        chain.append(new.refresh or b"")
+    [grant] = await storage.grants.all()
+    return grant.grant_id, chain
+
+
+async def test_a_forgotten_token_costs_a_bounded_look(
+    server: RedisEngine, storage: module.RedisStorage, name: str
+) -> None:
+    """Attack 32: block Redis by showing one forgotten token, of a grant that was refreshed without end.
+    Source: fault 14 of 0.2.0.
+    """
+    grant_id, [spent, _] = await chained(storage, 1)
+    prefix = server.prefix(name).encode()
+    record, find = prefix + b"refresh_tokens/", prefix + b"refresh_tokens.grant_id/" + grant_id.encode()
+    with server.client() as client:
+        fields = client.hgetall(record + spent)
+
+        def leave(number: int, ends: float) -> None:
+            with client.pipeline(transaction=False) as pipeline:
+                for one in range(number):
+                    digest = b"\xff%.0f %d" % (ends, one)
+                    pipeline.hset(record + digest, mapping=fields | {b"digest": digest})
+                    pipeline.zadd(find, {digest: ends})
+                pipeline.execute()
+
+        def calls() -> int:
+            told = client.info("commandstats")
+            return sum(told.get(f"cmdstat_{one}", {"calls": 0})["calls"] for one in ("hgetall", "hexists"))
+
+        ends = client.zrange(find, -1, -1, withscores=True)[0][1]
+        leave(1500, ends - 100)
+        for number in (0, 100):
+            leave(number, ends)  # near the end of a grant, all of them end with it
+            before = calls()
+            assert await storage.grants.get_forgotten(grant_id) is not None
+            assert calls() - before < 120
+        leave(1500, ends + 100)
+        before = calls()
+        await storage.grants.get_forgotten(grant_id)
+        assert calls() - before < 1020
+
+
+async def test_what_nodes_of_the_release_before_spent_is_forgotten_too(
+    server: RedisEngine, storage: module.RedisStorage, name: str
+) -> None:
+    """Attack 32: leave spent tokens behind. Source: fault 14 of 0.2.0."""
+    grant_id, chain = await chained(storage, 10)
+    with server.client() as client:
+        assert client.delete(f"{server.prefix(name)}refresh_tokens:spent/{grant_id}") == 1
+    for _ in range(12):
+        await asyncio.sleep(0.01)
+        new = new_tokens()
+        await rotate(storage, chain[-1], new, kept=2, replay_seconds=0.001)
+        chain.append(new.refresh or b"")
+    left = [row["digest"] async for table, row in storage.dump() if table == "refresh_tokens"]
+    assert set(left) == set(chain[-3:])
     server.check(name)
 
 

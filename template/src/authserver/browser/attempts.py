@@ -27,8 +27,10 @@ def buckets(
     return [Bucket(derive(names, what, "account", account), *rate), *address_buckets(server, request)]
 
 
-def address_buckets(server: Provider, request: Request, *, factor: int = 1) -> list[Bucket]:
+def address_buckets(
+    server: Provider, request: Request, what: str = "sign-ins", *, factor: int = 1
+) -> list[Bucket]:
     """Return what attempts from one place count against: `factor` times the setting, none where it is 0."""
     limit = factor * server.settings.limit_sign_ins_per_minute
     address = client_address(request, server.settings)
-    return network_buckets(server.keys.names, "sign-ins", address, per_minute=limit)
+    return network_buckets(server.keys.names, what, address, per_minute=limit)

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import limits, pages
+from authserver.browser.attempts import address_buckets
 from authserver.browser.binding import bind_request
-from authserver.browser.problems import problem, wants_page
+from authserver.browser.problems import Refusal, problem, wants_page
 from authserver.browser.sessions import kept_session
 from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
@@ -30,7 +31,7 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 async def authorize(server: Provider, request: Request) -> Response:
-    """Check an authorization request and send the browser to sign in."""
+    """Check an authorization request and send the browser to sign in; raises Refusal."""
     try:
         parameters = await _parameters(request)
     except BadRequest as error:
@@ -46,7 +47,9 @@ async def authorize(server: Provider, request: Request) -> Response:
         return problem(request, "waiting_for_approval", status=403, client_id=client.client_id)
     state = parameters.get("state")
     try:
-        location = await server.authorize(client, _checked(server, request, client, parameters, redirect_uri))
+        checked = _checked(server, request, client, parameters, redirect_uri)
+        await _limit(server, request)
+        location = await server.authorize(client, checked)
     except AuthorizeError as error:
         return await tell_error(
             server,
@@ -61,6 +64,14 @@ async def authorize(server: Provider, request: Request) -> Response:
     [request_id] = parse_qs(urlsplit(location).query)["request"]
     bind_request(server, response, request_id, direct=_is_direct(request, parameters))
     return response
+
+
+async def _limit(server: Provider, request: Request) -> None:
+    factor = limits.AUTHORIZATION_REQUESTS_FOR_AN_ATTEMPT
+    counted = address_buckets(server, request, "authorization requests", factor=factor)
+    wait = await server.storage.sign_ins.take_attempt(counted)
+    if wait > 0:
+        raise Refusal("slow", status=429, wait=wait)
 
 
 async def _parameters(request: Request) -> Parameters:

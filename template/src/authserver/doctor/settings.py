@@ -71,7 +71,7 @@ def _limits(settings: CoreSettings) -> Iterator[Finding]:
     if settings.limit_sign_ins_per_minute == 0:
         yield unsafe(
             "AUTH_LIMIT_SIGN_INS_PER_MINUTE",
-            "0 lets one address try passwords of all accounts without end",
+            "0 lets one address try passwords of all accounts, and begin sign-ins, without end",
             "Set it to what your largest site needs",
         )
     if settings.limit_refreshes_per_hour == 0:

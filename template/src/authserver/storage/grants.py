@@ -119,14 +119,15 @@ class Grants(ABC):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-        bucket: Bucket,
+        bucket: Bucket | None,
         kept: int,
     ) -> Rotated | Reused | Limited | Gone:
-        """Spend the refresh token with `salt` and store its successors; count that in `bucket`, the grant's.
+        """Spend the refresh token with `salt` and store its successors; count that in the grant's bucket.
 
         Spent with the same `salt`: the answer is the same. Spent no longer than `replay_seconds` ago: nothing
         is stored or counted, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700
-        section 4.14.2). Of the spent ones of the grant, those of the window and the last `kept` stay.
+        section 4.14.2). Of the spent ones of the grant, those of the window and the last `kept` stay. Without
+        a bucket there is no limit.
         """
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """The life of a grant: rotation, repeats, reuse, and what ended before its time."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -230,6 +231,17 @@ async def test_a_grant_is_refreshed_so_often_and_nothing_is_lost(storage: Storag
     other = await rotate(storage, chain[2].refresh or b"", bucket=Bucket(b"another", 2, 100))
     assert isinstance(other, Rotated)
     assert not other.repeated
+
+
+async def test_no_limit_stores_nothing_that_a_clock_could_make_one(storage: Storage) -> None:
+    """A bucket that is there would be a limit for as long as the clock goes back."""
+    _, tokens = await granted(storage)
+    chain = [tokens, new_tokens(), new_tokens()]
+    for spent, new in itertools.pairwise(chain):
+        verdict = await rotate(storage, spent.refresh or b"", new, bucket=None)
+        assert isinstance(verdict, Rotated)
+        assert not verdict.repeated
+    assert "buckets" not in [table async for table, _ in storage.dump()]
 
 
 async def test_of_parallel_refreshes_one_is_counted(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from authserver.model.records import (
     AccessToken,
@@ -197,7 +198,7 @@ class PostgreSQLGrants(Subject, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-        bucket: Bucket,
+        bucket: Bucket | None,
         kept: int,
     ) -> Rotated | Reused | Limited | Gone:
         rows = await self._run(
@@ -213,9 +214,7 @@ class PostgreSQLGrants(Subject, Grants):
             tokens.refresh,
             lifetimes.access_token_seconds,
             lifetimes.refresh_token_seconds,
-            bucket.key,
-            bucket.burst,
-            bucket.interval_seconds,
+            *(astuple(bucket) if bucket else (None, None, None)),
             kept,
             repeatable=True,
         )

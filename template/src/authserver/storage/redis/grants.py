@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 
 from authserver.model.records import (
     AccessToken,
@@ -104,7 +104,7 @@ class RedisGrants(Kept, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-        bucket: Bucket,
+        bucket: Bucket | None,
         kept: int,
     ) -> Rotated | Reused | Limited | Gone:
         flat = await self._server.run(
@@ -115,9 +115,7 @@ class RedisGrants(Kept, Grants):
             replay_seconds,
             asdict(tokens),
             asdict(lifetimes),
-            bucket.key,
-            bucket.burst,
-            bucket.interval_seconds,
+            *(astuple(bucket) if bucket else (None, None, None)),
             kept,
             again=True,
         )

@@ -254,7 +254,7 @@ class SQLiteGrants(Kept, Grants):
         replay_seconds: float,
         tokens: NewTokens,
         lifetimes: Lifetimes,
-        bucket: Bucket,
+        bucket: Bucket | None,
         kept: int,
     ) -> Rotated | Reused | Limited | Gone:
         values = asdict(tokens) | asdict(lifetimes)
@@ -287,7 +287,7 @@ class SQLiteGrants(Kept, Grants):
         ).fetchone()
         match row and row["verdict"]:
             case "first":
-                if wait := take(db, now, [bucket]):
+                if bucket and (wait := take(db, now, [bucket])):
                     return Limited(wait_seconds=wait)
                 values |= dict(row)
                 db.execute(

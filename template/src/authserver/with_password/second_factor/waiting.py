@@ -43,7 +43,7 @@ async def keep(server: Provider, response: Response, waiting: Waiting) -> Respon
     ticket = secret_values.new(Kind.SECOND_FACTOR)
     await server.storage.sign_ins.add_ticket(
         digest(Kind.SECOND_FACTOR, ticket),
-        json.dumps(asdict(waiting)).encode(),
+        _written(waiting),
         lifetime_seconds=waiting.until - clock.now(),
     )
     set_cookie(server, response, _COOKIE, ticket, limits.SECOND_FACTOR_SECONDS)
@@ -69,6 +69,13 @@ def end(server: Provider, response: Response) -> Response:
     """Forget it: the sign-in is finished."""
     delete_cookie(server, response, _COOKIE)
     return response
+
+
+def _written(waiting: Waiting) -> bytes:
+    values = asdict(waiting)
+    if waiting.epoch == FIRST_EPOCH:
+        del values["epoch"]  # nodes of 0.2.0 know none, and begin and end sign-ins beside ours
+    return json.dumps(values).encode()
 
 
 def _name(request_id: str) -> str:

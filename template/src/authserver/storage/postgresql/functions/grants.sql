@@ -200,7 +200,9 @@ BEGIN
     END IF;
     verdict := 'rotated';
     IF _token.spent_at IS NULL THEN
-        wait := authserver.take_attempt(ARRAY[_bucket], ARRAY[_burst], ARRAY[_interval]);
+        IF _bucket IS NOT NULL THEN
+            wait := authserver.take_attempt(ARRAY[_bucket], ARRAY[_burst], ARRAY[_interval]);
+        END IF;
         IF wait > 0 THEN
             verdict := 'limited';
         ELSE

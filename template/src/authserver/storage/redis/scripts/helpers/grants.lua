@@ -82,8 +82,25 @@ local function look_into_bucket(id, burst, interval_seconds)
   return math.max(0, start - now - (burst - 1) * interval_seconds), text(start + interval_seconds)
 end
 
+-- Nodes of 0.2.0 keep nowhere when they spent a token: put the oldest of these where the others are. Among so many
+-- at least one is neither kept nor unspent.
+local function adopt_spent(grant_id, kept)
+  local all, set = value_key("refresh_tokens", "grant_id", grant_id), spent_set(grant_id)
+  if redis.call("ZCARD", all) > redis.call("ZCARD", set) + 1 then
+    for _, id in ipairs(redis.call("ZRANGE", all, 0, kept + 1)) do
+      local token = read("refresh_tokens", id)
+      if not token then
+        redis.call("ZREM", all, id)
+      elseif token.spent_at then
+        redis.call("ZADD", set, token.spent_at, id)
+      end
+    end
+  end
+end
+
 -- Of the spent refresh tokens of a grant, the last `kept` stay, and those spent since then; two go at a time.
 local function forget_spent(grant_id, kept, before)
+  adopt_spent(grant_id, kept)
   local set = spent_set(grant_id)
   local number = math.min(redis.call("ZCARD", set) - kept, 2)
   if number > 0 then

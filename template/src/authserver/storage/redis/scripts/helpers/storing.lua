@@ -117,15 +117,15 @@ local function store(name, row)
   end
 end
 
--- Delete a record and all that finds it; false if Redis has dropped it already.
+-- Delete a record and all that finds it; false if its table had it no more. Redis may have dropped the record.
 local function erase(name, id)
   local this, row = tables[name], read(name, id)
-  redis.call("ZREM", prefix .. name, id)
+  local found = redis.call("ZREM", prefix .. name, id) == 1
   for list in pairs(this.lists or {}) do
     redis.call("ZREM", list_key(name, list), id)
   end
   if not row then
-    return false
+    return found
   end
   redis.call("DEL", record_key(name, id))
   for _, column in ipairs(this.by or {}) do
@@ -136,7 +136,7 @@ local function erase(name, id)
   elseif name == "refresh_tokens" then
     redis.call("ZREM", spent_set(row.grant_id), id)
   end
-  return true
+  return found
 end
 
 local function erase_by(name, column, value)
@@ -151,11 +151,9 @@ local function erase_grant(grant_id, limit)
   for _, name in ipairs({ "access_tokens", "refresh_tokens", "codes" }) do
     local set = value_key(name, "grant_id", grant_id)
     for _, id in ipairs(redis.call("ZRANGE", set, 0, limit - 1)) do
-      if erase(name, id) then
-        deleted = deleted + 1
-      else
-        redis.call("ZREM", set, id)
-      end
+      erase(name, id)
+      redis.call("ZREM", set, id) -- nothing else finds it there once Redis has dropped the record
+      deleted = deleted + 1
     end
     left = left or redis.call("EXISTS", set) == 1
   end

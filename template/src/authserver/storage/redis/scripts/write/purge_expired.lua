@@ -1,4 +1,4 @@
--- Records of one table that have ended; those that Redis dropped already do not count.
+-- Records of one table that have ended; those that Redis dropped count, too: who asks goes on while there are any.
 local name, limit = argument(), number_argument()
 local deleted = 0
 for _, id in ipairs(redis.call("ZRANGEBYSCORE", prefix .. name, "-inf", now, "LIMIT", 0, limit)) do

@@ -7,11 +7,13 @@ if not grant then
   return nil
 end
 if not token.spent_at then
-  local wait, full_at = look_into_bucket(bucket, burst, interval_seconds)
-  if wait > 0 then
-    return flat({ verdict = "limited", wait = text(wait) })
+  if bucket ~= "" then
+    local wait, full_at = look_into_bucket(bucket, burst, interval_seconds)
+    if wait > 0 then
+      return flat({ verdict = "limited", wait = text(wait) })
+    end
+    store("buckets", { key = bucket, full_at = full_at })
   end
-  store("buckets", { key = bucket, full_at = full_at })
   token.salt = salt
   token.spent_at = text(now)
   token.access_scopes = scopes
