@@ -328,7 +328,7 @@ async def test_what_is_there_is_not_asked_for(
             "LOCK authserver.users, authserver.sessions, authserver.clients, authserver.refresh_tokens"
             " IN ROW EXCLUSIVE MODE"
         )
-        async with asyncio.timeout(50), opened(url):
+        async with asyncio.timeout(20), opened(url):
             pass
 
 
@@ -343,7 +343,7 @@ async def test_a_column_that_is_waited_for_blocks_nobody(
             opening = asyncio.ensure_future(created(url).open())
             await waiting(third)
             await other.execute("SELECT FROM authserver.users")
-            async with asyncio.timeout(50):
+            async with asyncio.timeout(20):
                 await third.execute("SELECT FROM authserver.clients")
             assert not opening.done()
         await opening
@@ -363,7 +363,7 @@ async def test_an_index_is_built_beside_writers_and_again_if_that_was_interrupte
                 await third.execute("LOCK authserver.refresh_tokens IN ROW EXCLUSIVE MODE")
                 opening = asyncio.ensure_future(created(url).open())
                 await waiting(third)
-                async with asyncio.timeout(50):
+                async with asyncio.timeout(20):
                     await fourth.execute("UPDATE authserver.refresh_tokens SET salt = NULL")
                 locking = asyncio.ensure_future(
                     other.execute("LOCK authserver.refresh_tokens IN SHARE UPDATE EXCLUSIVE MODE")

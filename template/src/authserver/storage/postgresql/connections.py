@@ -164,8 +164,8 @@ class Connections:
             except (*_ROLLED_BACK, asyncpg.LockNotAvailableError, TimeoutError):
                 if clock.elapsed() > deadline:
                     raise StorageUnavailable(
-                        "PostgreSQL: another node that updates the schema, or an open transaction, was in the way"
-                        " all the time. Look into pg_stat_activity, end it, and start again"
+                        "PostgreSQL: another node that updates the schema, or an open transaction, was in the"
+                        " way all the time. Look into pg_stat_activity, end it, and start again"
                     ) from None
                 await asyncio.sleep(_MIGRATION_PAUSE_SECONDS)
 
