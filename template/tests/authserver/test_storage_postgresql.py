@@ -335,11 +335,11 @@ async def test_what_is_there_is_not_asked_for(
 async def test_a_column_that_is_waited_for_blocks_nobody(
     url: str, storage: engine.PostgreSQLStorage, other: Connection
 ) -> None:
-    """Neither those who do not wait for it, nor the one whom it waits for: that would be a deadlock."""
+    """Neither others, for long, nor the one that it waits for, at all: that would be a deadlock."""
     await other.execute(OF_A_RELEASE)
     async with connected(url) as third:
         async with other.transaction(isolation="repeatable_read"):
-            await other.execute("SELECT FROM authserver.clients")  # as a backup reads
+            await other.execute("SELECT FROM authserver.clients; SET LOCAL lock_timeout = '100ms'")
             opening = asyncio.ensure_future(created(url).open())
             await waiting(third)
             await other.execute("SELECT FROM authserver.users")
