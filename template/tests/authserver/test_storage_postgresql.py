@@ -61,14 +61,15 @@ from authserver.model.records import Client, User
 from authserver.settings import SettingsError
 from authserver.storage import postgresql as engine
 from authserver.storage.errors import StorageUnavailable
-from authserver.storage.postgresql import connections, functions
+from authserver.storage.postgresql import connections, functions, schema
+from authserver.storage.postgresql.schema import additions
 from authserver.storage.users import NewCredential
 from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 
 pytestmark = pytest.mark.anyio
 
-# The number of the functions, and the SHA-256 of their files.
-FUNCTIONS = (1, "a6ebdf240f2f3ed4ec610c14cea7c2a688ddb13c4b3df4e87f2c1655f20ab7f3")
+# The number of the functions, and the SHA-256 of their files, and of what was added to the tables.
+FUNCTIONS = (1, "682c18bd4face60da241c0c1e377afe7667089b6d28cda39db9dfea7b43f7b3e")
 
 UNSTORABLE = ["NUL \0 and \0", "a lone surrogate \ud800", "DLE \x10 and \x100000", "\0", "\udfff\ud800"]
 
@@ -252,6 +253,20 @@ async def made_of(other: Connection) -> list[str]:
     return [row["text"] for row in rows]
 
 
+# What releases 0.1.0 and 0.2.0 leave.
+OF_A_RELEASE = "; ".join(
+    (
+        "DROP TABLE authserver.function_versions",
+        *(f"DROP INDEX authserver.{name}" for name, _ in additions.INDEXES),
+        *(f"ALTER TABLE authserver.{table} DROP COLUMN {column}" for table, column, _ in additions.COLUMNS),
+    )
+)
+
+INVALID = """
+    SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE relnamespace = 'authserver'::regnamespace AND NOT indisvalid
+    """
+
 OTHER_BODY = """
     CREATE OR REPLACE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean
     LANGUAGE plpgsql SET search_path = '' AS $$ BEGIN RETURN false; END $$;
@@ -279,8 +294,9 @@ async def test_a_database_of_a_newer_release_is_left_alone(
 @pytest.mark.parametrize(
     "older",
     [
-        "DROP TABLE authserver.function_versions",  # as releases 0.1.0 and 0.2.0 leave it
+        "DROP TABLE authserver.function_versions",
         "UPDATE authserver.function_versions SET version = 0",
+        OF_A_RELEASE,
     ],
 )
 async def test_older_functions_are_replaced_and_nothing_is_lost(
@@ -302,6 +318,96 @@ async def test_older_functions_are_replaced_and_nothing_is_lost(
     assert await storage.grants.revoke(grant.grant_id)  # also for the node that was there before
 
 
+async def test_what_is_there_is_not_asked_for(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """Somebody writes all the time."""
+    await other.execute("UPDATE authserver.function_versions SET version = 0")
+    async with other.transaction():
+        await other.execute(
+            "LOCK authserver.users, authserver.sessions, authserver.clients, authserver.refresh_tokens"
+            " IN ROW EXCLUSIVE MODE"
+        )
+        async with asyncio.timeout(20), opened(url):
+            pass
+
+
+async def test_a_column_that_is_waited_for_blocks_nobody(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """Neither others, for long, nor the one that it waits for, at all: that would be a deadlock."""
+    await other.execute(OF_A_RELEASE)
+    async with connected(url) as third:
+        async with other.transaction(isolation="repeatable_read"):
+            await other.execute("SELECT FROM authserver.clients; SET LOCAL lock_timeout = '100ms'")
+            opening = asyncio.ensure_future(created(url).open())
+            await waiting(third)
+            await other.execute("SELECT FROM authserver.users")
+            async with asyncio.timeout(20):
+                await third.execute("SELECT FROM authserver.clients")
+            assert not opening.done()
+        await opening
+    assert await versions(other) == ([3], [functions.NUMBER])
+
+
+async def test_an_index_is_built_beside_writers_and_again_if_that_was_interrupted(
+    url: str, storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """A deadlock interrupts it: it waits for a transaction, which waits for the table."""
+    older = "DROP TABLE authserver.function_versions; DROP INDEX authserver.refresh_tokens_spent"
+    await other.execute(f"{older}; SET deadlock_timeout = '1min'")  # so it is not the other's to end it
+    async with connected(url) as third, connected(url) as fourth:
+        async with other.transaction(isolation="repeatable_read"):
+            await other.execute("SELECT FROM authserver.facts")
+            async with third.transaction():
+                await third.execute("LOCK authserver.refresh_tokens IN ROW EXCLUSIVE MODE")
+                opening = asyncio.ensure_future(created(url).open())
+                await waiting(third)
+                async with asyncio.timeout(20):
+                    await fourth.execute("UPDATE authserver.refresh_tokens SET salt = NULL")
+                locking = asyncio.ensure_future(
+                    other.execute("LOCK authserver.refresh_tokens IN SHARE UPDATE EXCLUSIVE MODE")
+                )
+                await waiting(third, 2)
+            await locking
+            assert await third.fetch(INVALID) != []
+        await opening
+        assert await third.fetch(INVALID) == []
+        assert await versions(third) == ([3], [functions.NUMBER])
+
+
+async def test_a_node_tries_to_get_its_turn_and_then_says_for_what_it_waited(
+    url: str, other: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "WAIT", "SET LOCAL lock_timeout = '0.3s'")
+    monkeypatch.setattr(connections, "_MIGRATION_PAUSE_SECONDS", 0.1)
+    async with other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock(0, 0)")
+        opening = asyncio.ensure_future(created(url).open())
+        await waiting(other)
+        await waiting(other, 0)
+        await waiting(other)  # again
+        elapsed = clock.elapsed
+        monkeypatch.setattr(clock, "elapsed", lambda: elapsed() + 1000)
+        with pytest.raises(StorageUnavailable, match="another node that updates the schema"):
+            await opening
+
+
+async def test_old_nodes_share_no_limit_of_refreshing(
+    storage: engine.PostgreSQLStorage, other: Connection
+) -> None:
+    """They know none: the grants of all of them would wait for each other."""
+    _, tokens = await granted(storage)
+    async with other.transaction():
+        verdict = await other.fetchval(
+            "SELECT verdict FROM authserver.rotate_refresh_token($1, 'read', 'salt', 60, 'a', 'r', 60, 60)",
+            tokens.refresh,
+        )
+        assert verdict == "rotated"
+        assert await other.fetch("SELECT FROM authserver.buckets") == []
+        assert await other.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted") == []
+
+
 async def test_newer_functions_are_left_alone_and_used(
     url: str, storage: engine.PostgreSQLStorage, other: Connection
 ) -> None:
@@ -319,10 +425,14 @@ async def test_newer_functions_are_left_alone_and_used(
 
 
 def test_functions_that_change_get_a_higher_number() -> None:
-    """Databases have those of the number before: under the same one, they would keep them."""
+    """Databases have those of the number before: under the same one, they would keep them.
+
+    So it is with the columns and indexes that came after the tables.
+    """
     package = resources.files(functions)
     names = sorted(entry.name for entry in package.iterdir() if entry.name.endswith(".sql"))
     text = "".join((package / name).read_text(encoding="utf-8") for name in names)
+    text += f"{additions.COLUMNS}{additions.INDEXES}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     assert (functions.NUMBER, digest) == FUNCTIONS, "raise NUMBER, then write both here"
 

@@ -23,7 +23,7 @@ from authserver import clock, limits
 from authserver.settings import SettingsError
 from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.facts import CHECK, IDENTITY
-from authserver.storage.postgresql.schema import migrate
+from authserver.storage.postgresql.schema import alone, is_behind, migrate
 from authserver.storage.rows import record
 
 T = TypeVar("T")
@@ -34,7 +34,8 @@ _RELEASE_SECONDS = 1.0
 _BELIEVED_SECONDS = 1.0
 _CONNECTION_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
-_MIGRATION_SECONDS = 60.0
+_MIGRATION_SECONDS = 600.0
+_MIGRATION_PAUSE_SECONDS = 1.0
 
 _MINIMUM_VERSION = 130_000
 _DEMANDED = {
@@ -142,7 +143,7 @@ class Connections:
         async with self.own(seconds=_MIGRATION_SECONDS) as connection:
             with translated():
                 await _examine(connection)
-                await migrate(connection)
+                await self._migrate(connection)
         with translated():
             self._pool = await asyncpg.create_pool(
                 **self._options,
@@ -152,6 +153,21 @@ class Connections:
                 reset=_keep,
                 connection_class=_Connection,
             )
+
+    async def _migrate(self, connection: Connection) -> None:
+        """Bring the schema up to date, again and again where others use it: between two tries they go on."""
+        deadline = clock.elapsed() + _MIGRATION_SECONDS
+        while await is_behind(connection):
+            try:
+                async with self.own() as guard, alone(guard):
+                    await migrate(connection)
+            except (*_ROLLED_BACK, asyncpg.LockNotAvailableError, TimeoutError):
+                if clock.elapsed() > deadline:
+                    raise StorageUnavailable(
+                        "PostgreSQL: another node that updates the schema, or an open transaction, was in the"
+                        " way all the time. Look into pg_stat_activity, end it, and start again"
+                    ) from None
+                await asyncio.sleep(_MIGRATION_PAUSE_SECONDS)
 
     async def close(self) -> None:
         """Close all connections; what is still running is given a moment."""

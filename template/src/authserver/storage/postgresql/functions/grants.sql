@@ -1,9 +1,5 @@
 -- The life of a grant. The rules of shared.sql hold here.
 
--- Here and not in a version of the tables, beside which nodes of the release before could not start again: it
--- changes nothing for them. The oldest spent refresh tokens of a grant are found by it.
-CREATE INDEX IF NOT EXISTS refresh_tokens_spent ON authserver.refresh_tokens (grant_id, spent_at);
-
 CREATE OR REPLACE FUNCTION authserver.add_authorization_request(
     _digest bytea, _client_id text, _redirect_uri text, _redirect_uri_explicit boolean, _state text,
     _scopes text, _code_challenge text, _resource text, _address text, _lifetime double precision,
@@ -173,7 +169,7 @@ LANGUAGE sql SET search_path = '' AS $$
         ORDER BY spent_at LIMIT 2))
 $$;
 
--- The verdict: rotated, repeated, limited, or reused. No row: nothing is alive.
+-- The verdict: rotated, repeated, limited, or reused. No row: nothing is alive. No bucket: no limit.
 CREATE OR REPLACE FUNCTION authserver.spend_refresh_token(
     _digest bytea, _scopes text, _salt bytea, _replay_seconds double precision, _access bytea,
     _refresh bytea, _access_seconds double precision, _refresh_seconds double precision,
@@ -241,7 +237,7 @@ LANGUAGE sql SET search_path = '' AS $$
         verdict, salt, grant_id, client_id, subject, user_name, scopes, resource, issued_at, expires_at
     FROM authserver.spend_refresh_token(
         _digest, _scopes, _salt, _replay_seconds, _access, _refresh, _access_seconds, _refresh_seconds,
-        ''::bytea, 1, 0, 2147483647)
+        NULL, NULL, NULL, 2147483647)
 $$;
 
 CREATE OR REPLACE FUNCTION authserver.revoke_grant(_grant_id text) RETURNS boolean

@@ -1,13 +1,6 @@
 -- How the places of unused clients are shared among the networks that they came from. The rules of shared.sql
 -- hold here.
 
--- The networks that a client came from: digits of its address, see requests/networks.py. Older ones share one,
--- and so do those that nodes of an earlier release add: their statements do not name the column.
-ALTER TABLE authserver.clients
-    ADD COLUMN IF NOT EXISTS place text COLLATE "C" NOT NULL DEFAULT '0000000000000000';
-CREATE INDEX IF NOT EXISTS clients_places ON authserver.clients (place, created_at)
-    WHERE completed_at IS NULL;
-
 -- Delete an unused client if a share is used up; return since when the new one has its place.
 CREATE OR REPLACE FUNCTION authserver.make_room(
     _place text, _networks text[], _most integer[], _now double precision

@@ -1,9 +1,12 @@
 """The tables: numbered SQL files, each applied once, in order, and recorded in `authserver.schema_versions`.
 
 The first one makes what version 3 of the releases 0.1.0 and 0.2.0 is. Functions are no part of the versions:
-all are applied again wherever the number in `authserver.function_versions` is lower than theirs.
+all are applied again wherever the number in `authserver.function_versions` is lower than theirs, after what
+`additions` makes.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -11,6 +14,8 @@ import asyncpg
 
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.postgresql import functions
+from authserver.storage.postgresql.schema import additions
+from authserver.storage.postgresql.schema.additions import WAIT
 
 # Each node reads the number when it starts, also with a role that was given its rights one by one.
 _FUNCTION_VERSIONS = """
@@ -22,35 +27,60 @@ _FUNCTION_VERSIONS = """
     """
 
 
-async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Bring tables and functions up to date, in one transaction, whatever other node tries the same.
+async def is_behind(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
+    """Say whether tables or functions are those of an older release, or missing.
 
-    Where nothing is to be done, nothing is asked for but reading: the role of the nodes need not own tables.
+    Only reading is asked for: the role of the nodes need not own tables.
     Raises StorageUnavailable where the tables are those of a newer release.
     """
-    changes = {int(script.name[:4]): script for script in _scripts(__name__)}
-    known = (max(changes), functions.NUMBER)
+    known = (max(_changes()), functions.NUMBER)
     found = await _recorded(connection)
-    if found < known:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock(0, 0)")
-            found = await _recorded(connection)
-            for version, script in changes.items():
-                if version > found[0]:
-                    await connection.execute(script.read_text(encoding="utf-8"))
-                    await connection.execute("INSERT INTO authserver.schema_versions VALUES ($1)", version)
-            if found[1] < functions.NUMBER:
-                for script in _scripts(functions.__name__):
-                    await connection.execute(script.read_text(encoding="utf-8"))
-                await connection.execute(_FUNCTION_VERSIONS)
-                await connection.execute(
-                    "INSERT INTO authserver.function_versions VALUES ($1)", functions.NUMBER
-                )
     if found[0] > known[0]:
         raise StorageUnavailable(
             f"the database has schema {found[0]}, this release knows {known[0]}:"
             " run the newer release, or restore the backup that was made before the update"
         )
+    return found < known
+
+
+@asynccontextmanager
+async def alone(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[None]:
+    """Keep other nodes from migrating, by a transaction of a connection that is used for nothing else.
+
+    No lock of a session, which would stay with a pooler. No transaction that sees rows either: for such ones
+    an index that is built would wait, here and on each node that waits its turn. So a turn is waited for one
+    second only; then LockNotAvailableError is raised.
+    """
+    async with connection.transaction():
+        await connection.execute(WAIT)
+        await connection.execute("SELECT pg_advisory_xact_lock(0, 0)")
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield
+
+
+async def migrate(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Bring tables and functions up to date while others use them; the caller is `alone`.
+
+    Each step is done for good, and only where it is missing: what was interrupted or rolled back, by
+    LockNotAvailableError for one, is repeated as a whole.
+    """
+    version, number = await _recorded(connection)
+    async with connection.transaction():
+        for change, script in _changes().items():
+            if change > version:
+                await connection.execute(script.read_text(encoding="utf-8"))
+                await connection.execute("INSERT INTO authserver.schema_versions VALUES ($1)", change)
+    if number < functions.NUMBER:
+        await additions.add(connection)
+        async with connection.transaction():
+            for script in _scripts(functions.__name__):
+                await connection.execute(script.read_text(encoding="utf-8"))
+            await connection.execute(_FUNCTION_VERSIONS)
+            await connection.execute("INSERT INTO authserver.function_versions VALUES ($1)", functions.NUMBER)
+
+
+def _changes() -> dict[int, Traversable]:
+    return {int(script.name[:4]): script for script in _scripts(__name__)}
 
 
 def _scripts(package: str) -> list[Traversable]:
