@@ -133,13 +133,15 @@ async def _prepare() -> list[str]:
     import structlog
 
     from authserver import choices, components
-    from authserver.all_settings import empty_files
+    from authserver.all_settings import empty_files, unknown_variables
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
         mcp, _ = load_app()
         for variable in empty_files():
             log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
+        for variable in unknown_variables():
+            log.warning("there is no such setting: nothing reads it", name=variable)
         await components.check(mcp, server.scopes)
         # Also where there are accounts: the login reads its settings here.
         elsewhere = server.login.accounts_elsewhere
