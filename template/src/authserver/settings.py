@@ -339,7 +339,10 @@ def forget_secrets(settings: CoreSettings) -> None:
 def networks(items: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
     """Yield the networks that are written so; raises ValueError."""
     for item in items:
-        network = ip_network(item)
+        address, slash, _ = item.partition("/")
+        network = ip_network(item, strict=False)
+        if slash and network.network_address != ip_address(address):
+            raise ValueError(f"{item!r} is an address in a network: write {network}, or {address} alone")
         if "%" in item:
             raise ValueError(f"{item!r} has a zone, by which no peer is known: leave it out")
         yield network

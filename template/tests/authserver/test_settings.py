@@ -105,6 +105,21 @@ def test_public_urls_are_kept_letter_by_letter(monkeypatch: pytest.MonkeyPatch, 
     assert CoreSettings().public_url == url
 
 
+@pytest.mark.parametrize(
+    ("item", "instead"),
+    [
+        ("10.0.0.1/8", "write 10.0.0.0/8, or 10.0.0.1 alone"),
+        ("2001:db8::1/32", "write 2001:db8::/32, or 2001:db8::1 alone"),
+    ],
+)
+def test_an_address_in_a_network_is_one_or_the_other(
+    monkeypatch: pytest.MonkeyPatch, item: str, instead: str
+) -> None:
+    monkeypatch.setenv("AUTH_TRUSTED_PROXIES", f"192.0.2.0/255.255.255.0, {item}")
+    with pytest.raises(SettingsError, match=rf"^AUTH_TRUSTED_PROXIES: '{item}' is an .*{instead}"):
+        load_settings()
+
+
 def test_lists_are_separated_by_commas_and_env_files_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
