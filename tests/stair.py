@@ -20,7 +20,7 @@ THE_CHOICE = "login/*"
 
 STEPS: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "limits", "clock", "audit", "logs", "findings", "private_files", "uris"),
+        ("errors", "limits", "clock", "audit", "logs", "findings", "folders", "private_files", "uris"),
         "the ground: used by all, and using nothing of ours",
     ),
     (("settings",), "what can be set in every project"),

@@ -18,6 +18,7 @@ from authserver.settings import SettingsError
 
 # How alike a misspelt setting is to the one that was meant (difflib's ratio).
 _ALIKE = 0.9
+_MEANT = re.compile(r"\W*(?:(?:export|set|env)\W+)?AUTH(?![a-z])", re.IGNORECASE)
 _SETTING = re.compile(r"^\s*(?:export\s+)?AUTH_\w+\s*=", re.IGNORECASE | re.MULTILINE)
 
 
@@ -85,14 +86,18 @@ def _text(file: Path) -> str:
 
 
 def _refuse_unreadable_lines(file: Path) -> None:
-    """Refuse lines that set nothing: without them a default would hold that nobody chose."""
+    """Refuse lines that set nothing of ours: without them a default would hold that nobody chose.
+
+    What else is no setting is passed over, such as the text of the example without its comment marks.
+    """
     for binding in parse_stream(io.StringIO(_text(file))):
         text = binding.original.string
         line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         # A quote that ends lines later swallows the settings between; a name alone sets nothing.
         swallows = _SETTING.search((binding.value or "").partition("\n")[2])
+        unreadable = binding.error and _MEANT.match(text)
         alone = binding.key is not None and binding.value is None and _SETTING.match(f"{binding.key}=")
-        if binding.error or swallows or alone:
+        if unreadable or swallows or alone:
             raise SettingsError(
                 f"{file}, line {line}: this sets nothing, or its quote has no end."
                 " Example: AUTH_PUBLIC_URL=https://mcp.example.com"

@@ -161,7 +161,8 @@ def test_a_file_with_settings_that_cannot_be_read_is_one_line() -> None:
         ("OTHER='1\nAUTH_REGISTRATION=static\nLAST='\n", 1),
         ("AUTH_REGISTRATION static\n", 1),
         ("\nexport AUTH_REGISTRATION\n", 2),
-        ("=static\n", 1),
+        ("- AUTH_REGISTRATION=static\n", 1),
+        ("set AUTH_REGISTRATION = static now\n", 1),
     ],
 )
 def test_a_line_that_sets_nothing_stops_the_start(text: str, line: int) -> None:
