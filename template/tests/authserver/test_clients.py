@@ -4,10 +4,9 @@ import pytest
 import structlog
 from mcp.server.auth.provider import RegistrationError
 
-from authserver import Scope
+from authserver import Scope, warned
 from authserver.model.clients import parse_registration, same_redirect_uri, usable_redirect_uris
 from authserver.model.scopes import Scopes
-from authserver.requests import warned
 
 SCOPES = Scopes([Scope("read", "Read.", default=True), Scope("write", "Write.")])
 

@@ -13,8 +13,8 @@ from person import Form, Person
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from authserver import warned
 from authserver.all_settings import Settings
-from authserver.requests import warned
 
 HIDDEN = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
 

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authserver import limits
 from authserver.browser.problems import problem, wants_page
 from authserver.provider import Provider
-from authserver.requests.warned import warn_once
 from authserver.upstream import get_route_path
 from authserver.uris import plain_origin
+from authserver.warned import warn_once
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")

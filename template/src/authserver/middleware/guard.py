@@ -24,10 +24,10 @@ from authserver.middleware.calls import guard_calls
 from authserver.middleware.peer import with_real_peer
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.requests.warned import warn_once
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import get_route_path, other_providers
+from authserver.warned import warn_once
 
 _log = structlog.get_logger("authserver")
 

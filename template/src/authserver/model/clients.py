@@ -12,8 +12,8 @@ from pydantic import AnyHttpUrl, AnyUrl, Field, ValidationError
 from authserver import limits
 from authserver.model.records import Client
 from authserver.model.scopes import Scopes
-from authserver.requests.warned import warn_once
 from authserver.uris import UNSAFE_SCHEMES, fold_front
+from authserver.warned import warn_once
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")
