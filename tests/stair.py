@@ -20,10 +20,21 @@ THE_CHOICE = "login/*"
 
 STEPS: list[tuple[tuple[str, ...], str]] = [
     (
-        ("errors", "limits", "clock", "audit", "logs", "findings", "private_files", "uris"),
+        (
+            "errors",
+            "limits",
+            "clock",
+            "audit",
+            "logs",
+            "findings",
+            "folders",
+            "private_files",
+            "uris",
+            "warned",
+        ),
         "the ground: used by all, and using nothing of ours",
     ),
-    (("settings",), "what can be set in every project"),
+    (("settings", "warned"), "what can be set in every project; warnings, once for each sender"),
     (("model", "requests", "pages"), "records and rules; reading a request; drawing a page"),
     (("storage",), "the protocol of a store, and the chosen engine: every atomic step"),
     (("crypto",), "random values and digests; sealing; keys made from the secret key"),

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from authserver import AuthorizationServer, Scope, all_settings
 from authserver.crypto.keys import configured_key
-from authserver.settings import FOLDERS, CoreSettings, SettingsError
+from authserver.folders import FOLDERS
+from authserver.settings import CoreSettings, SettingsError
 from authserver.tokens.jwt.signing import make, read
 from effort import push
 from jinja2 import Environment

@@ -5,6 +5,10 @@ Kept current by `copier update`: changes of yours belong in `app`. README.md bes
 
 from typing import TYPE_CHECKING
 
+from authserver.folders import let_fastmcp_read_ours
+
+let_fastmcp_read_ours()
+
 if TYPE_CHECKING:
     from authserver.model.scopes import Scope, requires
     from authserver.server import AuthorizationServer

@@ -1,16 +1,25 @@
 """The settings of this project: those of every project (`settings.py`) and those of its choices."""
 
 import difflib
+import io
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from authserver import choices
-from authserver.settings import ENV, FOLDERS, SettingsError, in_the_project
+from authserver.folders import ENV, FOLDERS, in_the_project
+from authserver.settings import SettingsError
+
+# How alike a misspelt setting is to the one that was meant (difflib's ratio).
+_ALIKE = 0.9
+_MEANT = re.compile(r"\W*(?:(?:export|set|env)\W+)?AUTH(?![a-z])", re.IGNORECASE)
+_SETTING = re.compile(r"^\s*(?:export\s+)?AUTH_\w+\s*=", re.IGNORECASE | re.MULTILINE)
 
 
 class Settings(choices.login.Settings, choices.storage.Settings, choices.tokens.Settings):
@@ -21,8 +30,12 @@ class Settings(choices.login.Settings, choices.storage.Settings, choices.tokens.
 def load_settings() -> Settings:
     """Return the settings of this process; raises SettingsError."""
     _refuse_another_env_file()
-    variables = {**_variables(in_the_project(ENV)), **os.environ}
-    _refuse_misspelt(variables)
+    _refuse_unreadable_lines(in_the_project(ENV))
+    written = _variables(in_the_project(ENV))
+    variables = {**written, **os.environ}
+    # In our own file every `AUTH_` is meant for us; the environment may hold those of other programs.
+    _refuse_misspelt(written, cutoff=0)
+    _refuse_misspelt(os.environ, cutoff=_ALIKE)
     _refuse_unnamed_files(variables)
     try:
         return Settings()
@@ -41,6 +54,11 @@ def empty_files() -> list[str]:
     return [_variable(name) for name in Settings.model_fields if _is_empty_file(name, variables)]
 
 
+def unknown_variables() -> list[str]:
+    """Return what the environment holds that begins like a setting and is none."""
+    return [variable for variable in os.environ if _is_unknown(variable)]
+
+
 def _variable(name: str) -> str:
     return f"AUTH_{name.upper()}"
 
@@ -51,13 +69,39 @@ def _example(name: str) -> str:
 
 def _variables(file: Path) -> Mapping[str, str | None]:
     """Return what a file of settings says, '' as '' and not as nothing; raises SettingsError."""
+    return dotenv_values(stream=io.StringIO(_text(file)))
+
+
+def _text(file: Path) -> str:
+    """Return a file of settings, '' where there is none; raises SettingsError."""
     try:
         if file.is_dir():
             raise IsADirectoryError(0, "it is a folder")
-        return dotenv_values(file, encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise SettingsError(f"{file}: cannot be read ({reason}). Example: cp .env.example .env") from None
+
+
+def _refuse_unreadable_lines(file: Path) -> None:
+    """Refuse lines that set nothing of ours: without them a default would hold that nobody chose.
+
+    What else is no setting is passed over, such as the text of the example without its comment marks.
+    """
+    for binding in parse_stream(io.StringIO(_text(file))):
+        text = binding.original.string
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        # A quote that ends lines later swallows the settings between; a name alone sets nothing.
+        swallows = _SETTING.search((binding.value or "").partition("\n")[2])
+        unreadable = binding.error and _MEANT.match(text)
+        alone = binding.key is not None and binding.value is None and _SETTING.match(f"{binding.key}=")
+        if unreadable or swallows or alone:
+            raise SettingsError(
+                f"{file}, line {line}: this sets nothing, or its quote has no end."
+                " Example: AUTH_PUBLIC_URL=https://mcp.example.com"
+            )
 
 
 def _refuse_another_env_file() -> None:
@@ -72,13 +116,16 @@ def _refuse_another_env_file() -> None:
         )
 
 
-def _refuse_misspelt(variables: Mapping[str, str | None]) -> None:
+def _refuse_misspelt(variables: Mapping[str, str | None], *, cutoff: float) -> None:
     known = [_variable(name) for name in Settings.model_fields]
-    for variable in variables:
-        if variable.startswith("AUTH_") and variable not in known:
-            alike = difflib.get_close_matches(variable, known, n=1, cutoff=0.9)
-            if alike:
-                raise SettingsError(f"{variable}: there is no such setting. Did you mean {alike[0]}?")
+    for variable in filter(_is_unknown, variables):
+        if alike := difflib.get_close_matches(variable.upper(), known, n=1, cutoff=cutoff):
+            raise SettingsError(f"{variable}: there is no such setting. Did you mean {alike[0]}?")
+
+
+def _is_unknown(variable: str) -> bool:
+    name = variable.upper()
+    return name.startswith("AUTH_") and name.removeprefix("AUTH_").lower() not in Settings.model_fields
 
 
 def _refuse_unnamed_files(variables: Mapping[str, str | None]) -> None:

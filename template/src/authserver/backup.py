@@ -56,7 +56,10 @@ class Backup:
         """Read the first line; raises BackupError."""
         self._lines = iter(file)
         self.count = 0
-        header = self._next_line()
+        try:
+            header = self._next_line()
+        except BackupError:
+            header = None
         if not isinstance(header, dict) or header.get("backup") != _FORMAT:
             raise BackupError("this is no backup that this release can read")
         try:

@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from authserver.errors import OperatorError
+from authserver.folders import ENV, in_the_project
 from authserver.uris import BEGINNING, UNSAFE_SCHEMES, fold_front, plain_origin
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -50,30 +51,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 class SettingsError(OperatorError):
     """A setting is missing or wrong. The text is one line for the operator and holds no secret."""
-
-
-class Folders:
-    """Where this code lies."""
-
-    def __init__(self) -> None:
-        self.source = Path(__file__).resolve().parents[1]
-        """The folder of `authserver` and `app`: `src`, or where they were installed."""
-        above = self.source.parent
-        is_project = self.source.name == "src" and (above / "pyproject.toml").exists()
-        self.project = above if is_project else None
-        """The folder of the whole project; None where only its packages are installed."""
-
-
-FOLDERS = Folders()
-"""One for all, so that tests move it here."""
-
-
-def in_the_project(path: Path) -> Path:
-    """Return what a relative path means: in the project, else where the server is started."""
-    return (FOLDERS.project or Path()) / path
-
-
-ENV = Path(".env")
 
 
 def _expanded(path: Path) -> Path:
@@ -362,7 +339,10 @@ def forget_secrets(settings: CoreSettings) -> None:
 def networks(items: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
     """Yield the networks that are written so; raises ValueError."""
     for item in items:
-        network = ip_network(item)
+        address, slash, _ = item.partition("/")
+        network = ip_network(item, strict=False)
+        if slash and network.network_address != ip_address(address):
+            raise ValueError(f"{item!r} is an address in a network: write {network}, or {address} alone")
         if "%" in item:
             raise ValueError(f"{item!r} has a zone, by which no peer is known: leave it out")
         yield network

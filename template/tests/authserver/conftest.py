@@ -30,7 +30,7 @@ from ports import free_port
 from authserver import AuthorizationServer, Scope, choices, requires
 from authserver.all_settings import Settings, load_settings
 from authserver.crypto.secret_values import Kind, digest, new
-from authserver.settings import FOLDERS
+from authserver.folders import FOLDERS
 from authserver.storage import Storage
 
 __all__ = ["_count_attacks"]
@@ -224,7 +224,7 @@ class Command(Live):
 
     def start(self, build: object = None) -> "Command":
         # No `.env` of the developer's reaches it.
-        program = "from authserver import cli, settings; settings.FOLDERS.project = None; cli.main()"
+        program = "from authserver import cli, folders; folders.FOLDERS.project = None; cli.main()"
         with self.output.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, "serve", "--port", str(self.port)],

@@ -226,3 +226,13 @@ def test_a_damaged_backup_is_one_line_and_fills_nothing(
     assert operator.at(new).types("users", "list") == ""
     file.write_text(whole)
     assert "restored" in operator.at(new).types("restore", str(file))
+
+
+def test_what_is_no_backup_is_said_to_be_none(operator: Operator, tmp_path: Path) -> None:
+    for content in (b"import os\n", b"\xff\xfe", b""):
+        (tmp_path / "some.py").write_bytes(content)
+        line = operator.fails("restore", str(tmp_path / "some.py"))
+        assert line == f"my-server: {tmp_path / 'some.py'}: this is no backup that this release can read"
+    assert operator.fails("restore", str(tmp_path)) == f"my-server: {tmp_path}: Is a directory"
+    missing = tmp_path / "missing"
+    assert operator.fails("restore", str(missing)) == f"my-server: {missing}: No such file or directory"

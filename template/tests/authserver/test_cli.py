@@ -108,7 +108,7 @@ def test_an_option_that_cannot_work_is_one_line(operator: Operator, words: list[
 def serving(store: dict[str, str], folder: Path, *words: str) -> tuple["subprocess.Popen[bytes]", Path]:
     """Start the command on a port, without a public URL; return it, and the file with what it prints."""
     printed = folder / "printed"
-    program = "from authserver import cli, settings; settings.FOLDERS.project = None; cli.main()"
+    program = "from authserver import cli, folders; folders.FOLDERS.project = None; cli.main()"
     with printed.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", program, "serve", *words],

@@ -1,9 +1,10 @@
 """Which redirect URIs can be registered, and which match."""
 
 import pytest
+import structlog
 from mcp.server.auth.provider import RegistrationError
 
-from authserver import Scope
+from authserver import Scope, warned
 from authserver.model.clients import parse_registration, same_redirect_uri, usable_redirect_uris
 from authserver.model.scopes import Scopes
 
@@ -311,3 +312,15 @@ def test_a_client_is_told_of_no_scope_that_does_not_exist(asked: str | None, tol
     """Attack 22: be told of rights that nobody can grant. Source: RFC 7591 3.2.1."""
     metadata = parse_registration({"redirect_uris": [LOOPBACK], "scope": asked}, SCHEMES, SCOPES)
     assert metadata.get("scope") == told
+
+
+def test_a_refused_scheme_names_the_setting_that_lets_it_in() -> None:
+    warned._warned.clear()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(2):
+            with pytest.raises(RegistrationError) as refusal:
+                usable_redirect_uris(["foo://x/y", "http://not.loopback.example/"], BEGINNINGS)
+        usable_redirect_uris(["bar://x/y", "https://example.com/"], BEGINNINGS)
+    assert "AUTH_REDIRECT_SCHEMES" in str(refusal.value.error_description)
+    assert ["AUTH_REDIRECT_SCHEMES" in line["event"] for line in logged] == [True, True]
+    assert [line["sender"] for line in logged] == ["foo://x/y", "bar://x/y"]

@@ -1,5 +1,6 @@
 """The HTTP surface, as RFCs and real clients want it."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -7,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import Live, ended, posts
+import structlog
+from conftest import Live, ended, posts, sample
 from oauth_client import OAuthClient, alive, answered, call, result
 from person import Person
 
@@ -692,3 +694,33 @@ def test_unknown_paths_and_methods_are_no_server_errors(live: Live) -> None:
     assert live.http().get("/unknown").status_code == 404
     assert live.http().put("/token").status_code == 405
     assert live.http().delete("/login").status_code == 405
+
+
+@pytest.mark.anyio
+async def test_a_stop_before_the_whole_body_came_is_no_fault(store: dict[str, str]) -> None:
+    """uvicorn cancels what is not done when its patience ends; it logs what comes out as a traceback."""
+    server = Live(store)
+    app = sample(server.settings).http_app(stateless_http=True)
+    reading = asyncio.Event()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        reading.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    host = server.url.partition("://")[2].encode()
+    headers = [(b"host", host), (b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "method": "POST", "path": "/token", "raw_path": b"/token", "query_string": b""}
+    scope |= {"headers": headers, "client": ("127.0.0.1", 1), "scheme": "http", "root_path": ""}
+    with structlog.testing.capture_logs() as logged:
+        task = asyncio.create_task(app(scope, receive, send))
+        await reading.wait()
+        task.cancel()
+        await task
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"5") in sent[0]["headers"]
+    [line] = logged
+    assert (line["event"], line["status"]) == ("request", 503)

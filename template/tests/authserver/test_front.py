@@ -13,8 +13,8 @@ from person import Form, Person
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
+from authserver import warned
 from authserver.all_settings import Settings
-from authserver.requests import warned
 
 HIDDEN = {"Origin": "null", "Sec-Fetch-Site": "same-origin"}
 
@@ -155,6 +155,30 @@ def test_an_origin_may_be_written_otherwise(start: Callable[..., Live]) -> None:
         assert server.http(headers={"Origin": origin}).post("/token").status_code == 403
     own = server.http(headers={"Origin": server.url.upper(), "Accept": "text/html"})
     assert "too old" in own.post("/logout", data={"csrf": "x"}).text
+
+
+@pytest.mark.parametrize("origin", ["null", "https://elsewhere.example"])
+@pytest.mark.parametrize("path", ["/", "/nope", "/mcp", "/token"])
+def test_a_foreign_origin_is_a_page_for_people_and_json_for_programs(
+    live: Live, path: str, origin: str
+) -> None:
+    navigation = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Origin": origin}
+    page = Person(live).browser.get(path, headers=navigation)
+    assert (page.status_code, title(page)) == (403, "Please try again")
+    assert live.url in page.text
+    answer = live.http(headers=navigation).get(path)
+    assert (answer.status_code, answer.json()["error"]) == (403, "access_denied")
+
+
+def test_a_wrong_host_is_one_warning_for_each(live: Live) -> None:
+    warned._warned.clear()
+    with structlog.testing.capture_logs() as logged:
+        for host in ("10.0.0.7", "10.0.0.7", "x" * 9000, live.url.partition("://")[2]):
+            live.http().get("/login", headers={"Host": host})
+    warnings = [line for line in logged if line["log_level"] == "warning"]
+    assert ["AUTH_PUBLIC_URL" in line["event"] for line in warnings] == [True, True]
+    assert warnings[0]["sender"] == "10.0.0.7"
+    assert len(warnings[1]["sender"]) < 9000
 
 
 def test_reading_a_page_needs_no_origin(live: Live) -> None:

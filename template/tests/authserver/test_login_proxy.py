@@ -12,10 +12,10 @@ from oauth_client import OAuthClient, answered
 from operators import Operator
 from person import Form, Person
 
+from authserver import warned
 from authserver.all_settings import Settings, load_settings
 from authserver.login.proxy import Settings as ProxySettings
 from authserver.login.proxy import checks
-from authserver.requests import warned
 from authserver.settings import SettingsError
 
 SECRET = "what only the proxy knows, 32 characters"

@@ -14,16 +14,17 @@ from typing import Any
 import anyio
 import pytest
 import structlog
-from conftest import Live, new_person, new_store
+from conftest import Live, invite, new_person, new_store, sample
 from cyclopts import App
 from engines import Engine
 from oauth_client import OAuthClient
 from operators import Operator
 
-from authserver import cli, logs
+from authserver import AuthorizationServer, cli, logs
 from authserver.all_settings import Settings
 from authserver.audit import Event
-from authserver.commands import quoted, say
+from authserver.commands import quoted, say, typed
+from authserver.login import USER_NAME
 from authserver.logs import printable
 from authserver.model.records import Client
 from authserver.storage import Storage
@@ -198,6 +199,7 @@ def test_every_command_prints_in_the_one_way(capsys: pytest.CaptureFixture[str])
 
 def test_a_value_ends_where_it_seems_to_end() -> None:
     assert quoted("plain") == "plain"
+    assert quoted("") == '""'
     assert quoted("Zoë") == "Zoë"
     assert quoted('x" scopes="*') == r'"x\" scopes=\"*"'
     assert quoted("a b") == '"a b"'
@@ -321,3 +323,47 @@ def test_a_command_says_what_it_did_and_scopes_only_shows(store: dict[str, str],
     assert operator.rows("users", "list")[0]["scopes"] == "*"
     assert operator.types("users", "reset-scopes", "alice") == "alice may grant (default).\n"
     assert operator.types("users", "scopes", "alice") == "(default)\n"
+
+
+def test_a_command_says_what_was_not_there(store: dict[str, str], operator: Operator) -> None:
+    anyio.run(Live(store).on_storage, lambda storage: storage.users.add("alice", scopes=["*"]))
+    assert 'no such scope: "". There are: ' in operator.fails("users", "scopes", "alice", "")
+    printed = operator.types("users", "secure", "alice", "--passkeys", "--factors")
+    assert "alice had no passkey: " in printed
+    assert "alice had no second-factor: " in printed
+    assert " had no " not in operator.types("users", "secure", "alice")
+
+
+def test_a_name_does_not_begin_like_an_option() -> None:
+    assert [name for name in ("-x", "--help", "a-x", "_-", ".") if USER_NAME.fullmatch(name)] == [
+        "a-x",
+        "_-",
+        ".",
+    ]
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_the_link_of_the_start_is_spoken_of_where_there_is_one(
+    store: dict[str, str], operator: Operator, printed: bool
+) -> None:
+    auth = sample(Live(store).settings).auth
+    assert isinstance(auth, AuthorizationServer)
+    if auth.login.accounts_elsewhere:
+        pytest.skip("no link makes an account")
+    if printed:
+        invite(Live(store), None, scopes=["*"])
+    for name in ("one", "two"):
+        warning = operator.warned("users", "invite", name)[1]
+        assert "Nobody has an account yet" in warning
+        assert ("the start" in warning) == printed
+
+
+@pytest.mark.parametrize(
+    ("started", "typed_so"),
+    [(".venv/bin/my-server", "uv run my-server"), ("bin/my-server", "my-server")],
+)
+def test_the_command_is_told_as_it_is_typed(
+    started: str, typed_so: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / started), "serve"])
+    assert typed() == typed_so

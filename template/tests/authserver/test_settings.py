@@ -11,8 +11,9 @@ from conftest import SCOPES
 from fastmcp import FastMCP
 from starlette.testclient import TestClient
 
+import authserver
 from authserver import AuthorizationServer
-from authserver.all_settings import Settings, load_settings
+from authserver.all_settings import Settings, load_settings, unknown_variables
 from authserver.crypto.keys import load_keys
 from authserver.settings import CoreSettings, SettingsError
 from authserver.storage import Storage
@@ -104,6 +105,21 @@ def test_public_urls_are_kept_letter_by_letter(monkeypatch: pytest.MonkeyPatch, 
     assert CoreSettings().public_url == url
 
 
+@pytest.mark.parametrize(
+    ("item", "instead"),
+    [
+        ("10.0.0.1/8", "write 10.0.0.0/8, or 10.0.0.1 alone"),
+        ("2001:db8::1/32", "write 2001:db8::/32, or 2001:db8::1 alone"),
+    ],
+)
+def test_an_address_in_a_network_is_one_or_the_other(
+    monkeypatch: pytest.MonkeyPatch, item: str, instead: str
+) -> None:
+    monkeypatch.setenv("AUTH_TRUSTED_PROXIES", f"192.0.2.0/255.255.255.0, {item}")
+    with pytest.raises(SettingsError, match=rf"^AUTH_TRUSTED_PROXIES: '{item}' is an .*{instead}"):
+        load_settings()
+
+
 def test_lists_are_separated_by_commas_and_env_files_are_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -134,6 +150,85 @@ def test_a_file_with_settings_that_cannot_be_read_is_one_line() -> None:
     Path(".env").mkdir()  # as Docker makes it of a mount of what is not there
     with pytest.raises(SettingsError, match=r"\.env: cannot be read \(it is a folder\)\. Example: "):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("AUTH_REGISTRATION: static\n", 1),
+        ("# mine\n\n\nAUTH REGISTRATION=static\n", 4),
+        ('OTHER=1\nAUTH_PUBLIC_URL="https://mcp.example.com\nAUTH_REGISTRATION=static\n', 2),
+        ("OTHER='1\nAUTH_REGISTRATION=static\nLAST='\n", 1),
+        ("AUTH_REGISTRATION static\n", 1),
+        ("\nexport AUTH_REGISTRATION\n", 2),
+        ("- AUTH_REGISTRATION=static\n", 1),
+        ("set AUTH_REGISTRATION = static now\n", 1),
+    ],
+)
+def test_a_line_that_sets_nothing_stops_the_start(text: str, line: int) -> None:
+    """Attack 26: come in by a default, since the line that closes the door is dropped.
+    Source: CWE-1188, CWE-636.
+    """
+    Path(".env").write_text(text)
+    with pytest.raises(SettingsError, match=rf"\.env, line {line}: .* Example: AUTH_[A-Z_]+=\S+$") as refusal:
+        load_settings()
+    assert "static" not in str(refusal.value)
+
+
+def test_lines_of_other_programs_stop_nothing() -> None:
+    Path(".env").write_text(
+        "export OTHER\nKEY='a\nb'\n# AUTH_REGISTRATION: x\nexport AUTH_REGISTRATION=static\n"
+    )
+    assert load_settings().registration == "static"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("AUTH_TRUSTED_PROXY", "AUTH_TRUSTED_PROXIES"),
+        ("AUTH_REGISTER", "AUTH_REGISTRATION"),
+        ("AUTH_URL", "AUTH_[A-Z_]*URL"),
+        ("auth_origins", "AUTH_ALLOWED_ORIGINS"),
+        ("AUTH_Q", "AUTH_[A-Z_]+"),
+    ],
+)
+def test_an_unknown_setting_in_our_own_file_stops_the_start(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".env").write_text(f"{name}=x\n")
+    with pytest.raises(SettingsError, match=rf"^{name}: there is no such setting\. Did you mean {meant}\?$"):
+        load_settings()
+    Path(".env").unlink()
+    monkeypatch.setenv(name, "x")  # may be meant for another program
+    load_settings()
+    assert unknown_variables() == [name]
+
+
+@pytest.mark.parametrize("content", [b"AUTH_REGISTRATION=\xff\n", b"FASTMCP_LOG_LEVEL=DEBUG\n", None])
+def test_fastmcp_reads_no_file_but_ours_and_ends_with_no_traceback(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    package = project / "src" / "authserver"
+    package.mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / "pyproject.toml").touch()
+    for name in ("__init__.py", "folders.py"):
+        (package / name).write_bytes((Path(authserver.__file__).parent / name).read_bytes())
+    if content is not None:
+        (project / ".env").write_bytes(content)
+    (elsewhere / ".env").write_text("FASTMCP_LOG_LEVEL=ERROR\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import authserver, fastmcp; print(fastmcp.settings.log_level)"],
+        cwd=elsewhere,
+        env={name: value for name, value in os.environ.items() if not name.startswith("FASTMCP_")}
+        | {"PYTHONPATH": str(project / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = "DEBUG" if content and b"DEBUG" in content else "INFO"
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
 
 
 def test_a_file_of_settings_as_windows_writes_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from storage import add_client, granted, new_client, rotate
 
 from authserver.crypto.keys import load_keys
-from authserver.settings import FOLDERS, SettingsError
+from authserver.folders import FOLDERS
+from authserver.settings import SettingsError
 from authserver.storage import sqlite as engine
 from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.sqlite import doctor as judgement

@@ -12,12 +12,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from authserver.commands.app import AppError, load_app, without_app
 from authserver.errors import OperatorError
+from authserver.folders import FOLDERS
 
 if TYPE_CHECKING:
     from authserver.server import AuthorizationServer
@@ -88,7 +90,7 @@ def quoted(value: object) -> str:
     """Return such a value so that it ends where it seems to end: in quotes, unless it is one plain word."""
     text = str(value)
     safe = shown(text.translate(_MARKS))
-    return safe if text == safe and not {" ", "="} & {*text} else f'"{safe}"'
+    return safe if text and text == safe and not {" ", "="} & {*text} else f'"{safe}"'
 
 
 def say(text: str, *, aside: bool = False) -> None:
@@ -97,6 +99,13 @@ def say(text: str, *, aside: bool = False) -> None:
     `aside` is what no program reads: it goes to the standard error.
     """
     print(shown(text), file=sys.stderr if aside else sys.stdout, flush=True)
+
+
+def typed() -> str:
+    """Return how this command is typed: by `uv run` where it lies in the environment of the project."""
+    command = Path(sys.argv[0])
+    of_project = FOLDERS.project is not None and FOLDERS.project / ".venv" in command.absolute().parents
+    return f"uv run {command.name}" if of_project else command.name
 
 
 def print_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

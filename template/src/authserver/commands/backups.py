@@ -71,7 +71,9 @@ async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted:
             audit(Event.BACKUP_RESTORED, count=source.count)
         except NotEmpty:
             raise CommandError("the store is not empty: restore into a new one") from None
-        except (OSError, UnicodeDecodeError, backup.BackupError) as error:
+        except OSError as error:
+            raise CommandError(f"{quoted(file)}: {error.strerror or 'it cannot be read'}") from None
+        except backup.BackupError as error:
             raise CommandError(f"{quoted(file)}: {error}") from None
         finally:
             await storage.close()

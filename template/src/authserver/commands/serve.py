@@ -6,12 +6,11 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from authserver import limits
-from authserver.commands import CommandError, opened, say
+from authserver.commands import CommandError, opened, say, typed
 from authserver.commands.app import load_app
 from authserver.commands.users import invitation
 
@@ -133,13 +132,15 @@ async def _prepare() -> list[str]:
     import structlog
 
     from authserver import choices, components
-    from authserver.all_settings import empty_files
+    from authserver.all_settings import empty_files, unknown_variables
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
         mcp, _ = load_app()
         for variable in empty_files():
             log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
+        for variable in unknown_variables():
+            log.warning("there is no such setting: nothing reads it", name=variable)
         await components.check(mcp, server.scopes)
         # Also where there are accounts: the login reads its settings here.
         elsewhere = server.login.accounts_elsewhere
@@ -154,6 +155,6 @@ async def _prepare() -> list[str]:
             return [*lines, f"No account yet. {elsewhere}"]
         if not sys.stdout.isatty():
             # A log keeps what it is given: the link would lie there for whoever reads it.
-            return [*lines, f"No account yet. Run: {Path(sys.argv[0]).name} users invite NAME"]
+            return [*lines, f"No account yet. Run: {typed()} users invite NAME"]
         link = await invitation(server, None)
         return [*lines, "No account yet. Create the first one here, within an hour:", "", f"  {link}", ""]

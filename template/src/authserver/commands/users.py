@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from authserver import limits
+from authserver import clock, limits
 from authserver.browser.devices import describe
 from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, when
 from authserver.crypto import secret_values
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 users = App(name="users", help="The people who may sign in.")
 
-_NOBODY_YET = (
-    "Nobody has an account yet. Whoever uses a link first, this one or that of the start, may grant every"
-    " scope, and ends the link of the start: use that one first."
-)
+_NOBODY_YET = "Nobody has an account yet. Whoever uses a link first may grant every scope."
+_LINK_OF_THE_START = "So does the link that the start printed. The first use ends it: use that one first."
 
 
 async def invitation(server: "AuthorizationServer", name: str | None) -> str | None:
@@ -53,12 +51,16 @@ async def invite(name: str, /) -> None:
     from authserver.login import USER_NAME
 
     if not USER_NAME.fullmatch(name):
-        raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -")
+        raise CommandError("a name has 1 to 64 letters, digits, and . _ @ + -, and does not begin with -")
     async with opened() as server:
         if server.login.accounts_elsewhere:
             raise CommandError(server.login.accounts_elsewhere)
         if not await server.storage.users.all():
             say(_NOBODY_YET, aside=True)
+            # With a name in it none is of the start. Without accounts, all that is stored is little.
+            stored = [row async for table, row in server.storage.dump() if table == "invitations"]
+            if any(not row.get("name") and float(str(row["expires_at"])) > clock.now() for row in stored):
+                say(_LINK_OF_THE_START, aside=True)
         say(str(await invitation(server, name)))
 
 
@@ -91,7 +93,8 @@ async def set_scopes(name: str, /, *scopes: str) -> None:
     async with opened(needs_app=bool(scopes)) as server:
         if scopes and (unknown := set(scopes) - {ALL, *server.scopes.names}):
             raise CommandError(
-                f"no such scope: {' '.join(sorted(unknown))}. There are: {' '.join(server.scopes.names)}"
+                f"no such scope: {' '.join(map(quoted, sorted(unknown)))}."
+                f" There are: {' '.join(server.scopes.names)}"
             )
         user = await _user(server, name)
         if scopes:
@@ -203,9 +206,13 @@ async def secure(name: str, /, *, factors: bool = False, passkeys: bool = False)
     async with opened() as server:
         user = await _user(server, name)
         kinds = [*[SECOND_FACTOR] * factors, *["passkey:"] * passkeys]
+        had = await server.storage.sign_ins.list_credentials(user.subject)
         await server.storage.users.end_access(user.subject, delete=kinds, grants=True)
         audit(Event.ACCOUNT_SECURED, subject=user.subject)
     say(f"{quoted(user.name)}: all sessions, sign-ins, links, known devices and grants have ended.")
+    for kind in kinds:
+        if not any(one.startswith(kind) for one in had):
+            say(f"{quoted(user.name)} had no {kind.removesuffix(':')}: there was none to take away.")
     say(f"Their password, if any, still works. A link for a new one: users invite {quoted(user.name)}")
 
 

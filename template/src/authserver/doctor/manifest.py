@@ -13,7 +13,7 @@ from pathlib import Path
 
 from authserver import choices
 from authserver.findings import Finding, note
-from authserver.settings import Folders
+from authserver.folders import Folders
 
 MANIFEST = "src/authserver/manifest.json"
 

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from authserver.findings import Finding, note, unsafe
+from authserver.folders import ENV, in_the_project
 from authserver.private_files import open_to_others
-from authserver.settings import ENV, LOOPBACK_HOSTS, CoreSettings, in_the_project, secrets_among
+from authserver.settings import LOOPBACK_HOSTS, CoreSettings, secrets_among
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 86_400

@@ -17,7 +17,7 @@ from authserver import pages
 from authserver.model.records import Session
 from authserver.pages.elsewhere import see_other
 
-USER_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+USER_NAME = re.compile(r"(?!-)[A-Za-z0-9._@+-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

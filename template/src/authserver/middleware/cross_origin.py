@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authserver import limits
-from authserver.browser.problems import problem
+from authserver.browser.problems import problem, wants_page
 from authserver.provider import Provider
-from authserver.requests.warned import warn_once
 from authserver.upstream import get_route_path
 from authserver.uris import plain_origin
+from authserver.warned import warn_once
 
 _COOKIE_PATHS = ("/login", "/consent", "/account", "/logout", "/invite/")
 _LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
@@ -82,6 +82,8 @@ class CrossOrigin:
         origin = origin[: limits.MAXIMUM_URI_CHARACTERS]
         if not path.startswith(_COOKIE_PATHS):
             warn_once("a request was refused: its Origin is not in AUTH_ALLOWED_ORIGINS", origin)
+            if wants_page(request):
+                return problem(request, "not_this_site", status=403, expected=self._server.issuer)
             error = "this Origin is not allowed (AUTH_ALLOWED_ORIGINS)"
             return JSONResponse({"error": "access_denied", "error_description": error}, status_code=403)
         if origin == "null":

@@ -27,6 +27,7 @@ from authserver.requests.addresses import client_address
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import get_route_path, other_providers
+from authserver.warned import warn_once
 
 _log = structlog.get_logger("authserver")
 
@@ -134,6 +135,11 @@ class Guard:
                     await refusal(scope, receive, observe)
                     return
                 await self._app(scope, receive, observe)
+            except asyncio.CancelledError:
+                # A stop that waited long enough. Nobody is above us but the server, which would log a fault.
+                if not answered:
+                    stopping = problem(request, "unavailable", status=503, wait=_UNAVAILABLE_SECONDS)
+                    await stopping(scope, receive, observe)
             except Exception as error:
                 if answered:
                     raise
@@ -155,6 +161,8 @@ class Guard:
         # The page that says so looks like the others.
         if named or path in _HEALTH or path in pages.ASSETS:
             return None
+        hosts = ", ".join(request.headers.getlist("host"))[: limits.MAXIMUM_URI_CHARACTERS]
+        warn_once("a request was refused: its Host is not that of AUTH_PUBLIC_URL", hosts)
         return problem(request, "wrong_host", status=421, expected=self._server.issuer)
 
     async def _no_route(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from authserver import limits
 from authserver.model.records import Client
 from authserver.model.scopes import Scopes
 from authserver.uris import UNSAFE_SCHEMES, fold_front
+from authserver.warned import warn_once
 
 AUTH_METHODS = ("none", "client_secret_post", "client_secret_basic")
 GRANT_TYPES = ("authorization_code", "refresh_token")
@@ -122,7 +123,8 @@ def usable_redirect_uris(uris: list[str], schemes: tuple[str, ...]) -> list[str]
     usable = [uri for uri in dict.fromkeys(uris) if _usable(uri, schemes)]
     if not usable:
         raise _invalid_redirect_uri(
-            "no redirect URI can be used: https, http on a loopback address, or a private-use scheme"
+            "no redirect URI can be used: https, http on a loopback address, a private-use scheme with a dot,"
+            " or what the operator of this server lets in by AUTH_REDIRECT_SCHEMES"
         )
     return usable
 
@@ -141,7 +143,10 @@ def _usable(uri: str, schemes: tuple[str, ...]) -> bool:
         case "http":
             return is_loopback(uri)
         case scheme:
-            return scheme in schemes or "." in scheme or _begins_so(uri, schemes)
+            if scheme in schemes or "." in scheme or _begins_so(uri, schemes):
+                return True
+            warn_once("a redirect URI was refused: AUTH_REDIRECT_SCHEMES has no beginning of it", uri)
+            return False
 
 
 def _begins_so(uri: str, beginnings: tuple[str, ...]) -> bool:

@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from starlette.requests import HTTPConnection
 
-from authserver.requests.warned import warn_once
 from authserver.settings import CoreSettings
+from authserver.warned import warn_once
 
 Address = IPv4Address | IPv6Address
 

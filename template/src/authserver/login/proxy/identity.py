@@ -9,7 +9,7 @@ from authserver import limits
 from authserver.browser.problems import Refusal
 from authserver.login.proxy.settings import Settings
 from authserver.requests.addresses import is_among
-from authserver.requests.warned import warn_once
+from authserver.warned import warn_once
 
 SECRET_HEADER = "auth-proxy-secret"  # noqa: S105  # its name
 

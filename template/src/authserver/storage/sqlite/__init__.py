@@ -7,7 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from authserver import clock
-from authserver.settings import FOLDERS, SettingsError
+from authserver.folders import FOLDERS
+from authserver.settings import SettingsError
 from authserver.storage import Storage
 from authserver.storage.facts import identify
 from authserver.storage.sqlite.clients import SQLiteClients

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from authserver.settings import FOLDERS, CoreSettings, ProjectPath
+from authserver.folders import FOLDERS
+from authserver.settings import CoreSettings, ProjectPath
 
 
 class Settings(CoreSettings):
