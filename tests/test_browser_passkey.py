@@ -341,4 +341,4 @@ def test_a_copy_that_counts_from_the_start_is_refused(server: Server, context: B
     device.add(copy)
     page.goto(f"{server.url}/login")
     press(page)
-    expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
+    expect(page.get_by_text("There may be a copy of that passkey")).to_be_visible()

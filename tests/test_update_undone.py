@@ -139,13 +139,13 @@ def stopped(project: Path, **environment: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("step", "name"),
     [
-        ("pytest", "INT"),
+        ("lock", "INT"),
         *(
             pytest.param(step, name, marks=effort.release)
             for step, name in (
                 ("check-update", "INT"),
                 ("update --defaults", "INT"),
-                ("lock", "INT"),
+                ("pytest", "INT"),
                 ("pytest", "TERM"),
                 ("update --defaults", "HUP"),
             )
