@@ -124,7 +124,8 @@ exec {real} "$@"
 def stopped(project: Path, **environment: str) -> tuple[int, str]:
     """Run the update as the leader of a process group; return how it ends, and what it said."""
     process = subprocess.Popen(
-        ["sh", "src/authserver/update.sh"],
+        # What runs in the background ignores SIGINT, and so would the script: it could not trap it.
+        ["env", "--default-signal=INT,HUP,TERM", "sh", "src/authserver/update.sh"],
         cwd=project,
         env=os.environ | ME | environment,
         stdout=subprocess.PIPE,
