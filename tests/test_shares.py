@@ -1,7 +1,7 @@
 """docs/security.md says what others have of the limits while somebody uses them up, and no more."""
 
 import pytest
-from effort import push
+from effort import release
 from rendering import choices
 from shares import ATTACKS, BOTNET, committed, table
 
@@ -14,7 +14,7 @@ def test_the_table_of_the_default_storage_is_what_is_simulated() -> None:
     assert committed("sqlite", ordered) == table("sqlite", ordered), REMEDY
 
 
-@push
+@release
 @pytest.mark.parametrize("storage", choices("storage"))
 def test_the_table_of_each_storage_is_what_is_simulated(storage: str) -> None:
     assert committed(storage) == table(storage), REMEDY
