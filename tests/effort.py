@@ -52,7 +52,7 @@ _COUNTS = {
     "cuts of connections": (15, 30),
     "key rotations": (20, 100),
     "odd requests": (900, 3000),
-    "mutations": (5, 1000),
+    "mutations": (3, 1000),
 }
 
 

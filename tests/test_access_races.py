@@ -92,7 +92,7 @@ def is_in(person: Person) -> bool:
     return person.browser.get("/account").status_code == 200
 
 
-@pytest.mark.parametrize("end", [change, recover])
+@pytest.mark.parametrize("end", effort.first([change, recover], effort.push))
 def test_nothing_of_before_is_alive_after_access_has_ended(
     server: Server, end: Callable[[Person, Server], Move], record_property: Count
 ) -> None:
@@ -121,7 +121,7 @@ def test_nothing_of_before_is_alive_after_access_has_ended(
     record_property("ends of access", rounds)
 
 
-@pytest.mark.parametrize("end", [recover, secure])
+@pytest.mark.parametrize("end", effort.first([recover, secure], effort.push))
 def test_no_half_sign_in_of_before_goes_on_after_access_has_ended(
     server: Server, end: Callable[[Person, Server], Move]
 ) -> None:

@@ -76,6 +76,7 @@ def test_somebody_signs_in_by_the_example(
         assert alive(server, OAuthClient(server).tokens(owner)["access_token"])
 
 
+@effort.release
 def test_its_own_tests_pass(example: Path) -> None:
     names = (f"login_{LOGIN}", "flow", "consent", "pages", "settings")
     done = own_tests(example, *(f"tests/authserver/test_{name}.py" for name in names))

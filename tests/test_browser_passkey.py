@@ -173,6 +173,7 @@ def test_who_lost_the_device_comes_back_by_a_link(server: Server, context: Brows
 # -------------------------------------------------------------------------------------- what goes wrong
 
 
+@effort.release
 def test_what_the_person_did_not_confirm_can_be_tried_again(server: Server, context: BrowserContext) -> None:
     page, device = opened(context, server.command("users", "invite", "hesitant").strip())
     device.send("setUserVerified", isUserVerified=False)
@@ -192,6 +193,7 @@ def test_what_the_person_did_not_confirm_can_be_tried_again(server: Server, cont
     page.wait_for_url(f"{server.url}/account")
 
 
+@effort.release
 def test_a_device_that_has_a_passkey_already_says_so(server: Server, context: BrowserContext) -> None:
     page, device = enrolled(server, context, "again")
     page.goto(f"{server.url}/account/passkeys")
@@ -246,6 +248,7 @@ def test_without_javascript_the_page_says_what_is_missing(server: Server, chromi
 # --------------------------------------------------------------------------------------------- attacks
 
 
+@effort.release
 def test_a_site_at_another_port_of_the_host_signs_nobody_in(
     server: Server, context: BrowserContext, callback: str
 ) -> None:
@@ -272,6 +275,7 @@ def test_a_site_at_another_port_of_the_host_signs_nobody_in(
     expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
 
 
+@effort.release
 def test_the_browser_asks_for_no_other_rp_id(server: Server, context: BrowserContext) -> None:
     """Attack 11b: ask for passkeys of another site. Source: WebAuthn Level 3, 5.1.4.1 step 8."""
     page, _ = enrolled(server, context, "misled")
@@ -308,6 +312,7 @@ def test_a_device_without_its_owner_signs_nobody_in(server: Server, context: Bro
     expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
 
 
+@effort.release
 def test_a_passkey_opens_no_account_but_its_own(server: Server, context: BrowserContext) -> None:
     """Attack 11b: give one's own passkey another's user handle. Source: WebAuthn Level 3, 7.2 step 6."""
     victim, theirs = enrolled(server, context, "victim")
@@ -327,6 +332,7 @@ def test_a_passkey_opens_no_account_but_its_own(server: Server, context: Browser
         expect(page.get_by_text("This server cannot accept that passkey.")).to_be_visible()
 
 
+@effort.release
 def test_a_copy_that_counts_from_the_start_is_refused(server: Server, context: BrowserContext) -> None:
     """Attack 11b: use a copy of a security key. Source: WebAuthn Level 3, 6.1.1, 7.2 step 21."""
     page, device = enrolled(server, context, "copied")

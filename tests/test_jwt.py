@@ -152,7 +152,7 @@ def test_the_code_that_verifies_tokens_works_as_written(
 # --------------------------------------------------------------------------------------- several workers
 
 
-@pytest.mark.parametrize("end", ["revoke", "disable"])
+@pytest.mark.parametrize("end", effort.first(["revoke", "disable"], effort.push))
 def test_every_worker_refuses_what_ended_within_two_seconds(server: Server, owner: Person, end: str) -> None:
     """Attack 19, 24: try the worker that did not see the revocation. Source: RFC 7009 2.1, threat model."""
     person = Person(server, end)

@@ -186,7 +186,8 @@ def test_other_tokens_log_nobody_out(
 
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")  # ldap3 uses old names of pyasn1
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-@pytest.mark.parametrize("login", effort.first(choices("login")[1:], effort.push))
+@effort.release
+@pytest.mark.parametrize("login", choices("login")[1:])
 def test_another_login_leaves_apps_and_accounts_as_they_are(
     template: Path,
     tmp_path: Path,

@@ -176,6 +176,7 @@ def test_without_signing_in(serve: Serve, page: Page, axe: str, language: str) -
     assert page.evaluate(colour) != "rgba(0, 0, 0, 0)"
 
 
+@effort.release
 def test_the_second_factor(serve: Serve, page: Page, axe: str, language: str) -> None:
     server = serve("password")
     look = Looks(axe, "second-factor", language)
@@ -201,6 +202,7 @@ def test_the_second_factor(serve: Serve, page: Page, axe: str, language: str) ->
     look(page, "sign-in-wrong")
 
 
+@effort.release
 def test_with_passkeys(serve: Serve, page: Page, axe: str, language: str, callback: str) -> None:
     server = serve("passkey", name="localhost")
     look = Looks(axe, "passkey", language)
@@ -231,6 +233,7 @@ def test_with_passkeys(serve: Serve, page: Page, axe: str, language: str, callba
     look(page, "sign-in-wrong")
 
 
+@effort.release
 def test_with_a_directory(serve: Serve, page: Page, axe: str, language: str) -> None:
     """One that does not answer; all else looks as with passwords."""
     server = serve(
@@ -250,6 +253,7 @@ def test_with_a_directory(serve: Serve, page: Page, axe: str, language: str) -> 
     look(page, "no-invitations")
 
 
+@effort.release
 def test_behind_a_proxy(serve: Serve, page: Page, axe: str, language: str, callback: str) -> None:
     server = serve(
         "proxy", AUTH_PROXY_PEERS="127.0.0.1", AUTH_PROXY_SIGN_OUT_URL="https://auth.example.com/logout"

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,6 +10,7 @@ import effort
 import pytest
 from conftest import Rendered, SignInBy
 from counting import Count
+from declared import declared
 from engines import Engine
 from forks import Libraries, Program, own_tests
 from oauth_client import OAuthClient, alive, call, result
@@ -42,25 +42,6 @@ def project(rendered: Rendered, answers: Answers) -> Path:
     return rendered(answers)
 
 
-@cache
-def resolved(project: Path, *options: str) -> tuple[str, ...]:
-    """Return the packages that uv would install for what a project declares."""
-    command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", *options, "pyproject.toml"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return tuple(line.partition("==")[0] for line in done.stdout.splitlines())
-
-
-def declared(project: Path) -> Libraries:
-    """Return what its server can import."""
-    return Libraries.of(resolved(project))
-
-
-def declared_for_tests(project: Path) -> Libraries:
-    """Return what its own tests can import."""
-    return Libraries.of(resolved(project) + resolved(project, "--group", "dev"))
-
-
 @pytest.mark.filterwarnings("ignore:tagMap|typeMap:DeprecationWarning")  # ldap3 uses old names of pyasn1
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_somebody_logs_in_and_calls_a_tool(
@@ -69,7 +50,7 @@ def test_somebody_logs_in_and_calls_a_tool(
     """With the libraries that it declares, and no other."""
     way = sign_in_by(answers["login"])
     store = way.settings() | running_engines(answers["storage"]).settings(title(answers))
-    server = Server(project, store, name="localhost", libraries=declared(project))
+    server = Server(project, store, name="localhost", libraries=Libraries.of(declared(project)))
     with server.running():
         owner = Person(server, "owner")
         assert owner.join(server.first_account_link).url.path == "/account"
@@ -86,7 +67,9 @@ def test_somebody_logs_in_and_calls_a_tool(
 
 
 def test_what_is_not_declared_cannot_be_imported(default_project: Path) -> None:
-    found = Program(default_project, (), libraries=declared(default_project), run=_imports_asyncpg).finish()
+    found = Program(
+        default_project, (), libraries=Libraries.of(declared(default_project)), run=_imports_asyncpg
+    ).finish()
     assert found.returncode == 1
     assert "does not declare what asyncpg is in" in found.stderr
 
@@ -149,7 +132,7 @@ def own_tests_pass(project: Path, tmp_path: Path, record_property: Count, *chose
     report = tmp_path / "report.xml"
     written = (f"--junit-xml={report}", "-ojunit_family=legacy")
     words = (f"--basetemp={tmp_path / 'own'}", *written, *chosen)
-    done = own_tests(project, *words, libraries=declared_for_tests(project))
+    done = own_tests(project, *words, libraries=Libraries.of(declared(project, "dev")))
     assert done.returncode == 0, done.stdout + done.stderr
     found = ET.parse(report)
     for suite in found.iter("testsuite"):
@@ -205,7 +188,7 @@ def test_its_own_hooks_pass_without_a_forge(
 def test_names_of_its_packages_and_commands_are_refused_for_projects(project: Path) -> None:
     """A project named like a package of its environment could not be installed."""
     taken = set(questions()["taken_names"]["default"].split())
-    missing = {name for found in resolved(project, "--group", "dev") for name in _names(found)} - taken
+    missing = {name for found in declared(project, "dev") for name in _names(found)} - taken
     assert not missing, " ".join(sorted(missing))
 
 

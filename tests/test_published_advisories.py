@@ -101,10 +101,9 @@ def edited(project: Path, names: list[str]) -> None:
 Change = Callable[[Path, list[str]], None]
 
 
-@effort.push
 @effort.early
 @needs_history
-@each
+@pytest.mark.parametrize("source", effort.first(reversed(SOURCES), effort.push), ids=reversed(IDS))
 @pytest.mark.parametrize("change", effort.first([untouched, edited, deleted, moved], effort.push))
 def test_doctor_and_canary_find_it_and_the_update_mends_it(
     project: Path, source: Path, change: Change

@@ -34,7 +34,7 @@ def shallow_clone(template: Path, to: Path) -> str:
 
 MAKERS = [
     archive,
-    pytest.param(archive_in_a_repository, marks=effort.push),
+    pytest.param(archive_in_a_repository, marks=effort.release),
     pytest.param(shallow_clone, marks=[effort.push, needs_history]),
 ]
 

@@ -73,7 +73,7 @@ class Forge:
             | instead(ADDRESSES[self.name], use=self.bare)
             | {
                 "PATH": f"{commands}:{os.environ['PATH']}",
-                "PYTEST_ADDOPTS": "tests/app",
+                "PYTEST_ADDOPTS": "tests/app -n0",
                 "RUNNER_TEMP": str(temp),
                 "GITHUB_OUTPUT": str(temp / "output"),
                 "GITHUB_ENV": str(temp / "env"),

@@ -47,6 +47,7 @@ def test_the_script_of_0_2_0_brings_a_project_here(source: Path, tmp_path: Path,
     assert "_commit: 999.0.0\n" in (project / ".copier-answers.yml").read_text()
 
 
+@effort.release
 @by_each_shell
 def test_a_script_that_is_all_different_takes_its_place(project: Path, source: Path, path: str) -> None:
     script = source / "template/src/authserver/update.sh"

@@ -268,7 +268,7 @@ def test_an_ignored_file_in_the_way_is_not_written_over(project: Path, source: P
 def test_two_at_once_make_one_branch(project: Path, source: Path) -> None:
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
     words = ["sh", "src/authserver/update.sh"]
-    given = os.environ | ME | {"PYTEST_ADDOPTS": "tests/app"}
+    given = os.environ | ME | {"PYTEST_ADDOPTS": "tests/app -n0"}
     both = [subprocess.Popen(words, cwd=project, env=given) for _ in range(2)]
     assert 0 in [process.wait(timeout=1800) for process in both]
     updated(project)

@@ -10,18 +10,15 @@ from forks import own_tests
 from history import needs_history
 from promises import missing_paths
 from rendering import (
-    AXES,
     REPOSITORY,
     WITHOUT_HISTORY,
     Answers,
     clone,
-    combinations,
     commit,
     covering,
     default_answers,
     files,
     git,
-    one_for_each_answer,
     projects,
     releases,
     render,
@@ -51,10 +48,9 @@ def past() -> list[object]:
 
 def worth(last: bool, answers: Answers) -> pytest.MarkDecorator:
     """Say at which effort an update is tried."""
-    default, *others = [default_answers() | found for found in one_for_each_answer(combinations(*AXES))]
-    if answers == default:
-        return effort.commit if last else effort.push
-    return effort.push if last and answers in others[:1] else effort.release
+    if answers != default_answers():
+        return effort.release
+    return effort.commit if last else effort.push
 
 
 def replacing(old: str, new: str) -> Callable[[str], str]:

@@ -1,10 +1,13 @@
 """Releases, projects and runs of `update.sh`, for the tests of updates that come by themselves."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import effort
 import pytest
+import uvx_here
 from rendering import clone, commit, git, render
 
 PROVIDER = "src/authserver/provider.py"
@@ -44,8 +47,13 @@ def project(source: Path, tmp_path: Path, request: pytest.FixtureRequest, one_en
 
 @pytest.fixture
 def one_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For all projects of this test process: they need the same."""
-    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(tmp_path_factory.getbasetemp() / "environment"))
+    """For all projects of this test process: they need the same. So is Copier, below a release."""
+    here = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(here / "environment"))
+    real = shutil.which("uvx")
+    if effort.EFFORT != "release" and real:
+        quick = uvx_here.folder(here / "programs", real)
+        monkeypatch.setenv("PATH", f"{quick}{os.pathsep}{os.environ['PATH']}")
 
 
 def committed(project: Path) -> Path:
@@ -70,7 +78,7 @@ def run(project: Path, command: str = "sh src/authserver/update.sh", **more: str
     done = subprocess.run(
         ["sh", "-euc", command],
         cwd=project,
-        env=inherited | ME | {"PYTEST_ADDOPTS": "tests/app"} | more,
+        env=inherited | ME | {"PYTEST_ADDOPTS": "tests/app -n0"} | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -41,6 +41,7 @@ from authserver.requests.networks import networks, place
 from authserver.settings import CoreSettings
 from authserver.storage import Storage
 from authserver.storage.clients import Share
+from authserver.storage.grants import Rotation
 from authserver.storage.verdicts import Gone, Limited, Redeemed, Replayed, Reused, Rotated
 from authserver.tokens import TokenFormat
 
@@ -298,13 +299,15 @@ class Provider(OAuthProvider):
         bucket = issuing.bucket(self.settings, grant_id)
         verdict = await self.storage.grants.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, refresh_token.token),
-            scopes=scopes,
-            salt=salt,
-            replay_seconds=self.settings.refresh_replay_seconds,
-            tokens=issuing.digests(self.tokens, seeds),
-            lifetimes=issuing.lifetimes(self.settings),
-            bucket=bucket,
-            kept=limits.SPENT_REFRESH_TOKENS,
+            Rotation(
+                scopes=scopes,
+                salt=salt,
+                replay_seconds=self.settings.refresh_replay_seconds,
+                tokens=issuing.digests(self.tokens, seeds),
+                lifetimes=issuing.lifetimes(self.settings),
+                bucket=bucket,
+                kept=limits.SPENT_REFRESH_TOKENS,
+            ),
         )
         match verdict:
             case Rotated(issued, _, repeated=False):

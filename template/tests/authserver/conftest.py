@@ -32,6 +32,7 @@ from authserver.all_settings import Settings, load_settings
 from authserver.crypto.secret_values import Kind, digest, new
 from authserver.folders import FOLDERS
 from authserver.storage import Storage
+from authserver.storage.users import Ending
 
 __all__ = ["_count_attacks"]
 
@@ -299,7 +300,7 @@ def meanwhile(server: Live, name: str, reading: str) -> Iterator[None]:
         patch.undo()
         user = await users.get(name)
         assert user is not None
-        assert await users.end_access(user.subject)
+        assert await users.end_access(user.subject, Ending())
         return found
 
     with pytest.MonkeyPatch.context() as patch:

@@ -25,7 +25,7 @@ from authserver.browser import sessions
 from authserver.crypto.secret_values import Kind, digest, new_seed
 from authserver.model import records
 from authserver.pages.elsewhere import Elsewhere
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending, NewCredential
 
 T = TypeVar("T")
 
@@ -189,7 +189,7 @@ class AccessLife(RuleBasedStateMachine):
         before = begun.counters.get(kind, 0)
         moved = self.run(
             self.storage.users.end_access(
-                begun.user.subject, epoch=begun.read.epoch, put=NewCredential(kind, b"half", before)
+                begun.user.subject, Ending(epoch=begun.read.epoch, put=NewCredential(kind, b"half", before))
             )
         )
         # A credential changes with the epoch only: whoever is of the same one has read the present one.
@@ -213,10 +213,12 @@ class AccessLife(RuleBasedStateMachine):
         moved = self.run(
             self.storage.users.end_access(
                 user.subject,
-                session=session.digest,
-                keep=keep,
-                put=NewCredential(kind, b"new", before) if kind else None,
-                grants=grants,
+                Ending(
+                    session=session.digest,
+                    keep=keep,
+                    put=NewCredential(kind, b"new", before) if kind else None,
+                    grants=grants,
+                ),
             )
         )
         assert (moved is not None) == session.alive
@@ -295,7 +297,7 @@ class AccessLife(RuleBasedStateMachine):
         """The operator signs a user out everywhere, or takes their factor away."""
         user = self.users[name]
         kinds = [FACTOR] if factor else []
-        assert self.run(self.storage.users.end_access(user.subject, delete=kinds, grants=grants))
+        assert self.run(self.storage.users.end_access(user.subject, Ending(delete=kinds, grants=grants)))
         if factor:
             user.counters.pop(FACTOR, None)
         self.ended(user, grants=grants)

@@ -29,6 +29,7 @@ from authserver.login import ldap as login
 from authserver.login.ldap.directory import Directory, NotRight, Unavailable
 from authserver.login.ldap.survey import survey
 from authserver.settings import SettingsError
+from authserver.storage.users import Ending
 
 Start = Callable[..., Live]
 
@@ -561,7 +562,7 @@ def test_a_sign_in_that_is_under_way_ends_with_all_access(
     authenticate = Directory.authenticate
 
     async def end(storage: Any) -> None:
-        assert await storage.users.end_access((await storage.users.get("Zoe")).subject)
+        assert await storage.users.end_access((await storage.users.get("Zoe")).subject, Ending())
 
     anyio.run(server.on_storage, end)
     asked: list[str] = []

@@ -15,6 +15,7 @@ from authserver import issuing, limits
 from authserver.crypto.marked_tokens import grant_of, marked
 from authserver.crypto.secret_values import Kind, digest, encode, new, new_seed
 from authserver.storage import Storage
+from authserver.storage.grants import Rotation
 from authserver.storage.verdicts import Lifetimes, NewTokens, Rotated
 
 Start = Callable[..., Live]
@@ -124,13 +125,15 @@ def test_a_refresh_token_of_an_earlier_release_goes_on(start: Start) -> None:
     async def store(storage: Storage) -> Any:
         return await storage.grants.rotate_refresh_token(
             digest(Kind.REFRESH_TOKEN, tokens["refresh_token"]),
-            scopes=["read"],
-            salt=new_seed(),
-            replay_seconds=60,
-            tokens=NewTokens(None, digest(Kind.REFRESH_TOKEN, earlier)),
-            lifetimes=Lifetimes(3600, 3600),
-            bucket=issuing.bucket(server.settings, "x"),
-            kept=20,
+            Rotation(
+                scopes=["read"],
+                salt=new_seed(),
+                replay_seconds=60,
+                tokens=NewTokens(None, digest(Kind.REFRESH_TOKEN, earlier)),
+                lifetimes=Lifetimes(3600, 3600),
+                bucket=issuing.bucket(server.settings, "x"),
+                kept=20,
+            ),
         )
 
     assert isinstance(anyio.run(server.on_storage, store), Rotated)

@@ -26,6 +26,7 @@ from person import Form, Person
 
 from authserver import limits
 from authserver.crypto.sealing import SECOND_FACTOR, CannotUnseal, Seal
+from authserver.storage.users import Ending
 from authserver.with_password import second_factor
 from authserver.with_password.second_factor.factor import enrolled
 from authserver.with_password.second_factor.kept import Kept
@@ -250,7 +251,7 @@ def test_a_recovery_code_signs_in_once(live: Live) -> None:
 def end_access(live: Live, name: str) -> None:
     async def end(storage: Any) -> None:
         user = await storage.users.get(name)
-        assert await storage.users.end_access(user.subject)
+        assert await storage.users.end_access(user.subject, Ending())
 
     anyio.run(live.on_storage, end)
 

@@ -63,7 +63,7 @@ from authserver.storage import postgresql as engine
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.postgresql import connections, functions, schema
 from authserver.storage.postgresql.schema import additions
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending, NewCredential
 from authserver.storage.verdicts import Gone, Redeemed, Replayed, Rotated
 
 pytestmark = pytest.mark.anyio
@@ -870,7 +870,7 @@ async def test_what_was_begun_waits_for_the_end_of_access_and_is_not_stored(
             request, session=session, scopes=(), grant_seconds=99, code=b"begun", code_seconds=99
         ),
         "credential": lambda: storage.users.end_access(
-            user.subject, epoch=0, put=NewCredential("second-factor", b"", 0)
+            user.subject, Ending(epoch=0, put=NewCredential("second-factor", b"", 0))
         ),
     }
     async with other.transaction():
@@ -927,7 +927,7 @@ async def test_everything_at_once_never_deadlocks(
     async def end_access(storage: engine.PostgreSQLStorage) -> None:
         if user := await storage.users.get(dice.choice(names)):
             put = NewCredential("password", b"", dice.choice([0, 1, 2]))
-            await storage.users.end_access(user.subject, put=put, delete=["other"], grants=True)
+            await storage.users.end_access(user.subject, Ending(put=put, delete=["other"], grants=True))
 
     ends: list[Callable[[engine.PostgreSQLStorage], Awaitable[Any]]] = [
         end_access,

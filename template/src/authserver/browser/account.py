@@ -1,7 +1,5 @@
 """The account page: connected apps, signed-in devices, what the login keeps; and signing out."""
 
-from collections.abc import Sequence
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +23,7 @@ from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import language
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
+from authserver.storage.users import Ending
 
 
 async def show(server: Provider, request: Request) -> Response:
@@ -71,17 +70,9 @@ def back(server: Provider, done: str, session: Session | None = None) -> Respons
     return response
 
 
-async def end_others(
-    server: Provider,
-    session: Session,
-    done: str,
-    event: Event,
-    *,
-    delete: Sequence[str] = (),
-    grants: bool = False,
-) -> Response:
+async def end_others(server: Provider, session: Session, done: str, event: Event, ending: Ending) -> Response:
     """End all that was begun with the account but this session, and return to the account page."""
-    kept = await end_other_access(server, session, delete=delete, grants=grants)
+    kept = await end_other_access(server, session, ending)
     if kept is None:  # it was ended first
         return see_other("/account")
     audit(event, subject=session.subject)
@@ -100,7 +91,7 @@ async def end_devices(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     device = form.get("device")
     if device is None:
-        return await end_others(server, session, "devices", Event.SESSIONS_ENDED)
+        return await end_others(server, session, "devices", Event.SESSIONS_ENDED, Ending())
     for one in await server.storage.sign_ins.list_sessions(session.subject):
         if device == _device_id(server, one):
             await server.storage.sign_ins.end_session(one.digest)
@@ -119,7 +110,7 @@ async def secure(server: Provider, request: Request) -> Response:
     """End all that was begun with the account, but in this browser, and disconnect all apps."""
     _, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
-    return await end_others(server, session, "secure", Event.ACCOUNT_SECURED, grants=True)
+    return await end_others(server, session, "secure", Event.ACCOUNT_SECURED, Ending(grants=True))
 
 
 async def show_sign_out(server: Provider, request: Request) -> Response:
@@ -134,7 +125,7 @@ async def sign_out(server: Provider, request: Request) -> Response:
     form, session = await posted_form(server, request)
     sign_in.require_fresh_sign_in(server, request, session)
     ended = await server.storage.users.end_access(
-        session.subject, session=session.digest, grants="apps" in form
+        session.subject, Ending(session=session.digest, grants="apps" in form)
     )
     if ended is None:  # this session was ended first
         return see_other("/account")

@@ -1,6 +1,5 @@
 """Who is signed in in this browser, and whether the browser was seen before."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlencode
@@ -15,7 +14,7 @@ from authserver.crypto.secret_values import Kind, digest
 from authserver.model.records import Session
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending
 
 
 async def kept_session(server: Provider, request: Request) -> Session | None:
@@ -98,28 +97,13 @@ async def _end(server: Provider, request: Request) -> None:
         await server.storage.sign_ins.end_session(digest(Kind.SESSION, value))
 
 
-async def end_other_access(
-    server: Provider,
-    session: Session,
-    *,
-    put: NewCredential | None = None,
-    delete: Sequence[str] = (),
-    beside: str | None = None,
-    grants: bool = False,
-) -> Session | None:
-    """End all that was begun with the account but this session, as `Users.end_access` does.
+async def end_other_access(server: Provider, session: Session, ending: Ending) -> Session | None:
+    """End all that was begun with the account but this session, in its name.
 
     Returns the session as it goes on, None where nothing was done. Hand it to `know_device` afterwards.
     """
-    epoch = await server.storage.users.end_access(
-        session.subject,
-        session=session.digest,
-        keep=True,
-        put=put,
-        delete=delete,
-        beside=beside,
-        grants=grants,
-    )
+    ending = replace(ending, session=session.digest, keep=True)
+    epoch = await server.storage.users.end_access(session.subject, ending)
     return None if epoch is None else replace(session, epoch=epoch)
 
 

@@ -11,6 +11,7 @@ from authserver.browser.devices import describe
 from authserver.commands import CommandError, Json, opened, print_rows, quoted, require, say, when
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest, short
+from authserver.storage.users import Ending
 
 if TYPE_CHECKING:
     from authserver.model.records import User
@@ -178,7 +179,7 @@ async def sign_out(name: str, /, *, apps: bool = False) -> None:
 
     async with opened() as server:
         user = await _user(server, name)
-        await server.storage.users.end_access(user.subject, grants=apps)
+        await server.storage.users.end_access(user.subject, Ending(grants=apps))
         audit(Event.SESSIONS_ENDED, subject=user.subject)
         if apps:
             audit(Event.APP_DISCONNECTED, subject=user.subject)
@@ -207,7 +208,7 @@ async def secure(name: str, /, *, factors: bool = False, passkeys: bool = False)
         user = await _user(server, name)
         kinds = [*[SECOND_FACTOR] * factors, *["passkey:"] * passkeys]
         had = await server.storage.sign_ins.list_credentials(user.subject)
-        await server.storage.users.end_access(user.subject, delete=kinds, grants=True)
+        await server.storage.users.end_access(user.subject, Ending(delete=kinds, grants=True))
         audit(Event.ACCOUNT_SECURED, subject=user.subject)
     say(f"{quoted(user.name)}: all sessions, sign-ins, links, known devices and grants have ended.")
     for kind in kinds:
@@ -246,7 +247,7 @@ async def remove_credential(name: str, kind: str, /) -> None:
             if kind in (one, one.partition(":")[0])
         ]
         require(bool(found), f"{quoted(name)} has no {quoted(kind)}")
-        await server.storage.users.end_access(user.subject, delete=found)
+        await server.storage.users.end_access(user.subject, Ending(delete=found))
         for one in found:
             audit(Event.CREDENTIAL_REMOVED, subject=user.subject, credential=one)
     say(f"{quoted(name)} is without {', '.join(map(quoted, found))}, and signed out everywhere.")

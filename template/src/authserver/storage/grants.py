@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from authserver.model.records import (
     AccessToken,
@@ -22,6 +23,25 @@ from authserver.storage.verdicts import (
     Reused,
     Rotated,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What follows a refresh token, if it is not spent yet."""
+
+    scopes: Sequence[str]
+    salt: bytes = field(repr=False)
+    tokens: NewTokens
+    lifetimes: Lifetimes
+
+    replay_seconds: float
+    """How long after the first use the same answer is given again."""
+
+    bucket: Bucket | None
+    """What limits how often the grant is refreshed; None: nothing does."""
+
+    kept: int
+    """Of the spent tokens of the grant, so many stay beside those of the replay window: the last."""
 
 
 class Grants(ABC):
@@ -111,23 +131,13 @@ class Grants(ABC):
 
     @abstractmethod
     async def rotate_refresh_token(
-        self,
-        digest: bytes,
-        *,
-        scopes: Sequence[str],
-        salt: bytes,
-        replay_seconds: float,
-        tokens: NewTokens,
-        lifetimes: Lifetimes,
-        bucket: Bucket | None,
-        kept: int,
+        self, digest: bytes, rotation: Rotation
     ) -> Rotated | Reused | Limited | Gone:
-        """Spend the refresh token with `salt` and store its successors; count that in the grant's bucket.
+        """Spend the refresh token with a salt, store its successors, count that in the grant's bucket.
 
-        Spent with the same `salt`: the answer is the same. Spent no longer than `replay_seconds` ago: nothing
-        is stored or counted, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700
-        section 4.14.2). Of the spent ones of the grant, those of the window and the last `kept` stay. Without
-        a bucket there is no limit.
+        Spent with the same salt: the answer is the same. Spent inside the replay window: nothing is stored or
+        counted, and the first salt is returned. Spent earlier: the grant is revoked (RFC 9700 section
+        4.14.2).
         """
 
     @abstractmethod

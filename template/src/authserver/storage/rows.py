@@ -44,7 +44,7 @@ def redemption(row: Columns | None) -> Redeemed | Replayed | Gone:
     return Redeemed(record(Issued, row))
 
 
-def rotation(row: Columns | None, salt: bytes) -> Rotated | Reused | Limited | Gone:
+def rotated(row: Columns | None, salt: bytes) -> Rotated | Reused | Limited | Gone:
     """Return the verdict on a refresh token that was presented with `salt`; no row: nothing is alive."""
     if row is None:
         return Gone()

@@ -19,6 +19,32 @@ class NewCredential:
     counter: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How access to an account ends: on which conditions, and what changes in the same step."""
+
+    epoch: int | None = None
+    """Only if this is the user's epoch."""
+
+    session: bytes | None = None
+    """The digest of the session in whose name this is done: only if it is alive."""
+
+    keep: bool = False
+    """That session goes on."""
+
+    put: NewCredential | None = None
+    """Stored, only if the credential before it has the counter that it names."""
+
+    delete: Sequence[str] = ()
+    """The kinds of credentials that are deleted. One with a colon at its end stands for all that begin so."""
+
+    beside: str | None = None
+    """Only if one is deleted, and beside each another credential is left whose kind begins so."""
+
+    grants: bool = False
+    """All grants are revoked, too."""
+
+
 class Users(ABC):
     """The accounts. Names are the same in whatever case they are written."""
 
@@ -73,27 +99,11 @@ class Users(ABC):
         """
 
     @abstractmethod
-    async def end_access(
-        self,
-        subject: str,
-        *,
-        epoch: int | None = None,
-        session: bytes | None = None,
-        keep: bool = False,
-        put: NewCredential | None = None,
-        delete: Sequence[str] = (),
-        beside: str | None = None,
-        grants: bool = False,
-    ) -> int | None:
+    async def end_access(self, subject: str, ending: Ending) -> int | None:
         """Move the user's epoch, and with it end whatever was begun before; return the new epoch.
 
-        Ended are sessions and one-time links, with `grants` all grants; half sign-ins, consent forms and
-        known devices end by what they carry. In the same step a credential may change: `put` is stored, those
-        of the kinds `delete` are deleted, where a kind with a colon at its end stands for all that begin so.
-
-        None, and nothing is done: there is no such user; their epoch is not `epoch`; `session`, in whose name
-        this is done, is not alive; the credential of `put` has another counter. With `beside` also: there is
-        nothing to delete, or no other credential whose kind begins so. With `keep` the session goes on.
+        Ended are sessions and one-time links; half sign-ins, consent forms and known devices end by what they
+        carry. None, and nothing is done: there is no such user, or `ending` sets a condition that is not met.
         """
 
     @abstractmethod

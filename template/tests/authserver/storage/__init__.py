@@ -13,7 +13,7 @@ from authserver.requests.networks import networks, place
 from authserver.storage import Storage
 from authserver.storage.clients import Clients, Share
 from authserver.storage.facts import Facts
-from authserver.storage.grants import Grants
+from authserver.storage.grants import Grants, Rotation
 from authserver.storage.sign_ins import Bucket, SignIns
 from authserver.storage.tables import Row
 from authserver.storage.users import Users
@@ -161,7 +161,9 @@ async def rotate(
         "bucket": Bucket(b"refresh", 1000, 1),
         "kept": 100,
     }
-    return await storage.grants.rotate_refresh_token(token, tokens=tokens or new_tokens(), **chosen | options)
+    return await storage.grants.rotate_refresh_token(
+        token, Rotation(tokens=tokens or new_tokens(), **chosen | options)
+    )
 
 
 async def granted(storage: Storage) -> tuple[User, NewTokens]:

@@ -14,7 +14,7 @@ from authserver import choices
 from authserver.all_settings import Settings
 from authserver.model.records import User
 from authserver.storage import Storage
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending, NewCredential
 from authserver.storage.verdicts import Gone
 from storage import (
     REQUEST,
@@ -47,13 +47,15 @@ async def disable_and_enable(storage: Storage, user: User) -> None:
 
 ENDS: dict[str, End] = {
     "new password": lambda storage, user: storage.users.end_access(
-        user.subject, put=NewCredential("password", b"new", 1)
+        user.subject, Ending(put=NewCredential("password", b"new", 1))
     ),
     "new factor": lambda storage, user: storage.users.end_access(
-        user.subject, put=NewCredential("second-factor", b"new", 0)
+        user.subject, Ending(put=NewCredential("second-factor", b"new", 0))
     ),
-    "removed credential": lambda storage, user: storage.users.end_access(user.subject, delete=["password"]),
-    "sign-out everywhere": lambda storage, user: storage.users.end_access(user.subject),
+    "removed credential": lambda storage, user: storage.users.end_access(
+        user.subject, Ending(delete=["password"])
+    ),
+    "sign-out everywhere": lambda storage, user: storage.users.end_access(user.subject, Ending()),
     "recovery": recover,
     "disabling": disable_and_enable,
 }
@@ -111,12 +113,12 @@ async def test_a_credential_of_before_is_not_stored(storage: Storage, end: End) 
     await end(storage, user)
     moved = await epoch_of(storage, user)
     mine = NewCredential("passkey:mine", b"", 0)
-    assert await storage.users.end_access(user.subject, epoch=user.epoch, put=mine) is None
-    assert await storage.users.end_access(user.subject, session=session, put=mine) is None
-    assert await storage.users.end_access(user.subject, session=session, delete=["password"]) is None
+    assert await storage.users.end_access(user.subject, Ending(epoch=user.epoch, put=mine)) is None
+    assert await storage.users.end_access(user.subject, Ending(session=session, put=mine)) is None
+    assert await storage.users.end_access(user.subject, Ending(session=session, delete=["password"])) is None
     assert await storage.sign_ins.get_credential(user.subject, "passkey:mine") is None
     assert await epoch_of(storage, user) == moved
-    assert await storage.users.end_access(user.subject, epoch=moved, put=mine) == moved + 1
+    assert await storage.users.end_access(user.subject, Ending(epoch=moved, put=mine)) == moved + 1
     assert await storage.sign_ins.get_credential(user.subject, "passkey:mine") is not None
 
 
@@ -159,7 +161,7 @@ async def test_only_a_living_session_of_the_user_changes_a_credential(storage: S
     await storage.sign_ins.end_session(ended)
     for session in (ended, over, foreign, b"none"):
         put = NewCredential("password", b"mine", 1)
-        assert await storage.users.end_access(user.subject, session=session, put=put) is None
+        assert await storage.users.end_access(user.subject, Ending(session=session, put=put)) is None
     assert await epoch_of(storage, user) == 0
     password = await storage.sign_ins.get_credential(user.subject, "password")
     assert password is not None
@@ -171,7 +173,7 @@ async def test_the_session_that_ends_all_others_goes_on(storage: Storage) -> Non
     user = await add_user(storage)
     kept, other = await sign_in(storage, user), await sign_in(storage, user)
     for epoch in (1, 2):
-        assert await storage.users.end_access(user.subject, session=kept, keep=True) == epoch
+        assert await storage.users.end_access(user.subject, Ending(session=kept, keep=True)) == epoch
     [session] = await storage.sign_ins.list_sessions(user.subject)
     assert (session.digest, session.epoch) == (kept, 2)
     assert await storage.sign_ins.get_session(other) is None
@@ -185,7 +187,7 @@ async def test_grants_end_with_access_where_that_is_wanted(storage: Storage) -> 
     user, tokens = await granted(storage)
     code = await new_code(storage, user)
     other = await new_code(storage, await add_user(storage, "bob"))
-    assert await storage.users.end_access(user.subject) == 1
+    assert await storage.users.end_access(user.subject, Ending()) == 1
     assert len(await storage.grants.all(user.subject)) == 2
     await storage.users.add_invitation(b"link", "alice", scopes=None, lifetime_seconds=100)
     again = await storage.users.claim_invitation(b"link", name="", credential=("k", b""), grants=True)
@@ -201,13 +203,15 @@ async def test_of_changes_at_once_one_is_made_in_an_epoch(storage: Storage) -> N
     """Attack 12: two people change one password at once. Source: CWE-362."""
     user = await add_user(storage)
     changes = (
-        storage.users.end_access(user.subject, epoch=0, put=NewCredential("password", b"%d" % number, 1))
+        storage.users.end_access(
+            user.subject, Ending(epoch=0, put=NewCredential("password", b"%d" % number, 1))
+        )
         for number in range(20)
     )
     assert sorted(epoch or 0 for epoch in await asyncio.gather(*changes)) == [0] * 19 + [1]
     for counter in (0, 1, 3):
         put = NewCredential("password", b"late", counter)
-        assert await storage.users.end_access(user.subject, put=put) is None
+        assert await storage.users.end_access(user.subject, Ending(put=put)) is None
     assert await epoch_of(storage, user) == 1
 
 
@@ -222,7 +226,7 @@ async def test_sign_ins_that_race_the_end_of_access_leave_no_session(storage: St
 
     for epoch in range(10):
         sign_ins = [sign_in_now(b"%d %d" % (epoch, number), epoch) for number in range(20)]
-        await asyncio.gather(*sign_ins[:10], storage.users.end_access(user.subject), *sign_ins[10:])
+        await asyncio.gather(*sign_ins[:10], storage.users.end_access(user.subject, Ending()), *sign_ins[10:])
         assert await storage.sign_ins.list_sessions(user.subject) == []
 
 
@@ -250,7 +254,7 @@ async def test_a_session_of_another_epoch_is_not_alive(storage: Storage, engine:
     """Attack 12: sign in at a node of 0.2.0, which knows no epochs, after access ended. Source: CWE-613."""
     await add_client(storage)
     user = await add_user(storage)
-    assert await storage.users.end_access(user.subject)
+    assert await storage.users.end_access(user.subject, Ending())
     session, request = await sign_in(storage, user), await add_request(storage)
     older = [
         (table, row | {"epoch": 0} if table == "sessions" else row) for table, row in await dumped(storage)
@@ -263,5 +267,5 @@ async def test_a_session_of_another_epoch_is_not_alive(storage: Storage, engine:
     assert not await other.grants.create(
         request, session=session, scopes=(), grant_seconds=100, code=b"code", code_seconds=100
     )
-    assert await other.users.end_access(user.subject, session=session) is None
+    assert await other.users.end_access(user.subject, Ending(session=session)) is None
     await other.close()

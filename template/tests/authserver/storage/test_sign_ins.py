@@ -6,6 +6,7 @@ import pytest
 
 from authserver.storage import Storage
 from authserver.storage.sign_ins import Bucket
+from authserver.storage.users import Ending
 from storage import MOMENT, add_user, sign_in
 
 pytestmark = pytest.mark.anyio
@@ -30,13 +31,13 @@ async def test_credentials_are_listed_and_deleted_one_by_one(storage: Storage) -
     found = await storage.sign_ins.list_credentials(subject)
     assert list(found) == ["passkey:one", "passkey:two", "password"]
     assert found["passkey:two"].value == b"passkey:two"
-    assert await storage.users.end_access(subject, delete=["passkey:one"]) == 1
-    assert await storage.users.end_access(subject, delete=["passkey:one"]) == 2  # there is none
+    assert await storage.users.end_access(subject, Ending(delete=["passkey:one"])) == 1
+    assert await storage.users.end_access(subject, Ending(delete=["passkey:one"])) == 2  # there is none
     assert list(await storage.sign_ins.list_credentials(subject)) == ["passkey:two", "password"]
     assert await storage.sign_ins.put_credential(subject, "passkeys", b"", counter=0)
-    assert await storage.users.end_access(subject, delete=["other", "passkey:", "pass"]) == 3
+    assert await storage.users.end_access(subject, Ending(delete=["other", "passkey:", "pass"])) == 3
     assert list(await storage.sign_ins.list_credentials(subject)) == ["passkeys", "password"]
-    assert await storage.users.end_access("nobody", delete=["password"]) is None
+    assert await storage.users.end_access("nobody", Ending(delete=["password"])) is None
 
 
 async def test_of_credentials_that_are_deleted_only_beside_others_one_is_left(storage: Storage) -> None:
@@ -44,13 +45,15 @@ async def test_of_credentials_that_are_deleted_only_beside_others_one_is_left(st
     kinds = [f"passkey:{number}" for number in range(10)]
     for kind in kinds:
         assert await storage.sign_ins.put_credential(subject, kind, b"", counter=0)
-    deletions = (storage.users.end_access(subject, delete=[kind], beside="passkey:") for kind in kinds)
+    deletions = (
+        storage.users.end_access(subject, Ending(delete=[kind], beside="passkey:")) for kind in kinds
+    )
     assert sum(epoch is not None for epoch in await asyncio.gather(*deletions)) == 9
     left, password = await storage.sign_ins.list_credentials(subject)
     assert (left in kinds, password) == (True, "password")
-    assert await storage.users.end_access(subject, delete=[left], beside="passkey:") is None
-    assert await storage.users.end_access(subject, delete=[left], beside="password") == 10
-    assert await storage.users.end_access(subject, delete=[left], beside="password") is None
+    assert await storage.users.end_access(subject, Ending(delete=[left], beside="passkey:")) is None
+    assert await storage.users.end_access(subject, Ending(delete=[left], beside="password")) == 10
+    assert await storage.users.end_access(subject, Ending(delete=[left], beside="password")) is None
 
 
 async def test_a_ticket_is_taken_once_and_in_time(storage: Storage) -> None:
@@ -127,8 +130,8 @@ async def test_sessions_of_a_user_are_listed_and_ended_together(storage: Storage
         (b"two", "two"),
         (b"three", "three"),
     ]
-    assert await storage.users.end_access(user.subject, session=b"two", keep=True)
+    assert await storage.users.end_access(user.subject, Ending(session=b"two", keep=True))
     assert [session.digest for session in await storage.sign_ins.list_sessions(user.subject)] == [b"two"]
-    assert await storage.users.end_access(user.subject)
+    assert await storage.users.end_access(user.subject, Ending())
     assert await storage.sign_ins.list_sessions(user.subject) == []
     assert await storage.sign_ins.get_session(b"foreign") is not None

@@ -45,7 +45,7 @@ from authserver.provider import Provider
 from authserver.requests.reading import parse_parameters, read_form
 from authserver.settings import CoreSettings
 from authserver.storage.sign_ins import Bucket
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending, NewCredential
 
 SCRIPT_PATH = "/assets/passkey.js"
 
@@ -296,7 +296,9 @@ class PasskeyLogin(Login):
             kind, passkey = await self._created(request, form, "account", session.subject)
         except Refused as refused:
             return await self._adding_page(request, session, error=refused.reason)
-        kept = await end_other_access(self._server, session, put=NewCredential(kind, passkey.dump(), 0))
+        kept = await end_other_access(
+            self._server, session, Ending(put=NewCredential(kind, passkey.dump(), 0))
+        )
         if kept is None:
             return await self._adding_page(request, session, error="wrong")
         audit(Event.PASSKEY_ADDED, subject=session.subject)
@@ -307,7 +309,9 @@ class PasskeyLogin(Login):
         sign_in.require_fresh_sign_in(self._server, request, session)
         kind = form.get("passkey", "")
         known = await self._passkeys(session.subject)
-        kept = kind in known and await end_other_access(self._server, session, delete=[kind], beside=KIND)
+        kept = kind in known and await end_other_access(
+            self._server, session, Ending(delete=[kind], beside=KIND)
+        )
         if kept:
             audit(Event.PASSKEY_REMOVED, subject=session.subject)
         elif kind in await self._passkeys(session.subject):

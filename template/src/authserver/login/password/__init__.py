@@ -22,7 +22,7 @@ from authserver.model.records import Credential, Invitation, Session, User
 from authserver.pages import server_name
 from authserver.provider import Provider
 from authserver.requests.reading import read_form
-from authserver.storage.users import NewCredential
+from authserver.storage.users import Ending, NewCredential
 from authserver.with_password.form import PasswordForm, Refused
 from authserver.with_password.pool import Busy, Visitor
 from authserver.with_password.second_factor import SecondFactor, checks
@@ -143,9 +143,11 @@ class PasswordLogin(Login):
         counter = credential.counter if credential else 0
         epoch = await self._server.storage.users.end_access(
             session.subject,
-            session=session.digest,
-            put=NewCredential(KIND, value, counter),
-            grants=ends_grants,
+            Ending(
+                session=session.digest,
+                put=NewCredential(KIND, value, counter),
+                grants=ends_grants,
+            ),
         )
         if epoch is None:  # changed by somebody else, a moment ago
             return self._change_page(request, session, error="wrong")

@@ -12,10 +12,9 @@ from authserver.model.records import (
     RefreshToken,
     Revocation,
 )
-from authserver.storage.grants import Grants
+from authserver.storage.grants import Grants, Rotation
 from authserver.storage.postgresql.connections import Subject
-from authserver.storage.rows import record, redemption, rotation, text
-from authserver.storage.sign_ins import Bucket
+from authserver.storage.rows import record, redemption, rotated, text
 from authserver.storage.verdicts import (
     Gone,
     Lifetimes,
@@ -190,16 +189,7 @@ class PostgreSQLGrants(Subject, Grants):
         return await self._said("SELECT authserver.revoke_forgotten($1, $2)", digest, grant_id)
 
     async def rotate_refresh_token(
-        self,
-        digest: bytes,
-        *,
-        scopes: Sequence[str],
-        salt: bytes,
-        replay_seconds: float,
-        tokens: NewTokens,
-        lifetimes: Lifetimes,
-        bucket: Bucket | None,
-        kept: int,
+        self, digest: bytes, rotation: Rotation
     ) -> Rotated | Reused | Limited | Gone:
         rows = await self._run(
             """
@@ -207,18 +197,18 @@ class PostgreSQLGrants(Subject, Grants):
             FROM authserver.spend_refresh_token($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             """,
             digest,
-            text(scopes),
-            salt,
-            replay_seconds,
-            tokens.access,
-            tokens.refresh,
-            lifetimes.access_token_seconds,
-            lifetimes.refresh_token_seconds,
-            *(astuple(bucket) if bucket else (None, None, None)),
-            kept,
+            text(rotation.scopes),
+            rotation.salt,
+            rotation.replay_seconds,
+            rotation.tokens.access,
+            rotation.tokens.refresh,
+            rotation.lifetimes.access_token_seconds,
+            rotation.lifetimes.refresh_token_seconds,
+            *(astuple(rotation.bucket) if rotation.bucket else (None, None, None)),
+            rotation.kept,
             repeatable=True,
         )
-        return rotation(rows[0] if rows else None, salt)
+        return rotated(rows[0] if rows else None, rotation.salt)
 
     async def add_access_token(
         self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from authserver.model.records import Invitation, User
 from authserver.storage.postgresql.connections import Subject
 from authserver.storage.rows import folded, record, text
-from authserver.storage.users import OPERATOR, NewCredential, Users
+from authserver.storage.users import OPERATOR, Ending, Users
 
 
 class PostgreSQLUsers(Subject, Users):
@@ -103,29 +104,19 @@ class PostgreSQLUsers(Subject, Users):
             await self._sweep(subject=user.subject)
         return await self._said("SELECT authserver.delete_user($1)", folded(name))
 
-    async def end_access(
-        self,
-        subject: str,
-        *,
-        epoch: int | None = None,
-        session: bytes | None = None,
-        keep: bool = False,
-        put: NewCredential | None = None,
-        delete: Sequence[str] = (),
-        beside: str | None = None,
-        grants: bool = False,
-    ) -> int | None:
+    async def end_access(self, subject: str, ending: Ending) -> int | None:
+        conditions = (ending.epoch, ending.session, ending.put, ending.beside)
         moved: int | None = await self._value(
             "SELECT authserver.end_access($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             subject,
-            epoch,
-            session,
-            keep,
-            *((put.kind, put.value, put.counter) if put else (None, None, None)),
-            delete,
-            beside,
-            grants,
-            repeatable=epoch is None and session is None and put is None and beside is None,
+            ending.epoch,
+            ending.session,
+            ending.keep,
+            *(astuple(ending.put) if ending.put else (None, None, None)),
+            ending.delete,
+            ending.beside,
+            ending.grants,
+            repeatable=all(condition is None for condition in conditions),
         )
         return moved
 

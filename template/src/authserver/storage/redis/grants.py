@@ -12,11 +12,10 @@ from authserver.model.records import (
     RefreshToken,
     Revocation,
 )
-from authserver.storage.grants import Grants
+from authserver.storage.grants import Grants, Rotation
 from authserver.storage.redis.server import Kept
 from authserver.storage.redis.values import decode, each, found
-from authserver.storage.rows import redemption, rotation, text
-from authserver.storage.sign_ins import Bucket
+from authserver.storage.rows import redemption, rotated, text
 from authserver.storage.verdicts import (
     Gone,
     Lifetimes,
@@ -96,30 +95,21 @@ class RedisGrants(Kept, Grants):
         return bool(await self._server.run("revoke_forgotten", digest, grant_id))
 
     async def rotate_refresh_token(
-        self,
-        digest: bytes,
-        *,
-        scopes: Sequence[str],
-        salt: bytes,
-        replay_seconds: float,
-        tokens: NewTokens,
-        lifetimes: Lifetimes,
-        bucket: Bucket | None,
-        kept: int,
+        self, digest: bytes, rotation: Rotation
     ) -> Rotated | Reused | Limited | Gone:
         flat = await self._server.run(
             "rotate_refresh_token",
             digest,
-            text(scopes),
-            salt,
-            replay_seconds,
-            asdict(tokens),
-            asdict(lifetimes),
-            *(astuple(bucket) if bucket else (None, None, None)),
-            kept,
+            text(rotation.scopes),
+            rotation.salt,
+            rotation.replay_seconds,
+            asdict(rotation.tokens),
+            asdict(rotation.lifetimes),
+            *(astuple(rotation.bucket) if rotation.bucket else (None, None, None)),
+            rotation.kept,
             again=True,
         )
-        return rotation(decode(flat) if flat else None, salt)
+        return rotated(decode(flat) if flat else None, rotation.salt)
 
     async def add_access_token(
         self, digest: bytes, *, grant_id: str, scopes: Sequence[str], expires_at: float

@@ -8,7 +8,7 @@ from authserver.model.records import Invitation, User
 from authserver.storage.redis.server import Kept
 from authserver.storage.redis.values import Argument, decode, each, found
 from authserver.storage.rows import folded, record, text
-from authserver.storage.users import OPERATOR, NewCredential, Users
+from authserver.storage.users import OPERATOR, Ending, Users
 
 
 class RedisUsers(Kept, Users):
@@ -44,21 +44,16 @@ class RedisUsers(Kept, Users):
             await self._server.sweep(subject=user.subject)
         return bool(await self._server.run("delete_user", folded(name)))
 
-    async def end_access(
-        self,
-        subject: str,
-        *,
-        epoch: int | None = None,
-        session: bytes | None = None,
-        keep: bool = False,
-        put: NewCredential | None = None,
-        delete: Sequence[str] = (),
-        beside: str | None = None,
-        grants: bool = False,
-    ) -> int | None:
-        known = {"epoch": epoch, "session": session, "keep": keep, "beside": beside, "grants": grants}
-        credential = {"subject": subject, **asdict(put)} if put else {}
-        moved = await self._server.run("end_access", subject, known, credential, delete)
+    async def end_access(self, subject: str, ending: Ending) -> int | None:
+        known = {
+            "epoch": ending.epoch,
+            "session": ending.session,
+            "keep": ending.keep,
+            "beside": ending.beside,
+            "grants": ending.grants,
+        }
+        credential = {"subject": subject, **asdict(ending.put)} if ending.put else {}
+        moved = await self._server.run("end_access", subject, known, credential, ending.delete)
         return None if moved is None else int(moved)
 
     async def add_invitation(

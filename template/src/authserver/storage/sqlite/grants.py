@@ -14,9 +14,8 @@ from authserver.model.records import (
     RefreshToken,
     Revocation,
 )
-from authserver.storage.grants import Grants
-from authserver.storage.rows import record, redemption, rotation, text
-from authserver.storage.sign_ins import Bucket
+from authserver.storage.grants import Grants, Rotation
+from authserver.storage.rows import record, redemption, rotated, text
 from authserver.storage.sqlite.buckets import take
 from authserver.storage.sqlite.file import Kept, written
 from authserver.storage.sqlite.revoking import revoke
@@ -248,23 +247,16 @@ class SQLiteGrants(Kept, Grants):
         db: sqlite3.Connection,
         now: float,
         digest: bytes,
-        *,
-        scopes: Sequence[str],
-        salt: bytes,
-        replay_seconds: float,
-        tokens: NewTokens,
-        lifetimes: Lifetimes,
-        bucket: Bucket | None,
-        kept: int,
+        rotation: Rotation,
     ) -> Rotated | Reused | Limited | Gone:
-        values = asdict(tokens) | asdict(lifetimes)
+        values = asdict(rotation.tokens) | asdict(rotation.lifetimes)
         values |= {
             "now": now,
             "digest": digest,
-            "scopes": text(scopes),
-            "salt": salt,
-            "replay_seconds": replay_seconds,
-            "kept": kept,
+            "scopes": text(rotation.scopes),
+            "salt": rotation.salt,
+            "replay_seconds": rotation.replay_seconds,
+            "kept": rotation.kept,
         }
         row = db.execute(
             """
@@ -287,7 +279,7 @@ class SQLiteGrants(Kept, Grants):
         ).fetchone()
         match row and row["verdict"]:
             case "first":
-                if bucket and (wait := take(db, now, [bucket])):
+                if rotation.bucket and (wait := take(db, now, [rotation.bucket])):
                     return Limited(wait_seconds=wait)
                 values |= dict(row)
                 db.execute(
@@ -299,11 +291,11 @@ class SQLiteGrants(Kept, Grants):
                     """,
                     values,
                 )
-                store_tokens(db, tokens, values)
+                store_tokens(db, rotation.tokens, values)
                 forget_spent(db, values)
             case "reused":
                 revoke(db, now, grant_id=row["grant_id"])
-        return rotation(row, salt)
+        return rotated(row, rotation.salt)
 
     @written
     def add_access_token(

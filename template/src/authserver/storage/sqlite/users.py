@@ -9,7 +9,7 @@ from authserver.model.records import Invitation, User
 from authserver.storage.rows import folded, record, text
 from authserver.storage.sqlite.file import Kept, written
 from authserver.storage.sqlite.revoking import end_access, revoke, sweep_all
-from authserver.storage.users import OPERATOR, NewCredential, Users
+from authserver.storage.users import OPERATOR, Ending, NewCredential, Users
 
 
 class SQLiteUsers(Kept, Users):
@@ -93,16 +93,9 @@ class SQLiteUsers(Kept, Users):
         db: sqlite3.Connection,
         now: float,
         subject: str,
-        *,
-        epoch: int | None = None,
-        session: bytes | None = None,
-        keep: bool = False,
-        put: NewCredential | None = None,
-        delete: Sequence[str] = (),
-        beside: str | None = None,
-        grants: bool = False,
+        ending: Ending,
     ) -> int | None:
-        values = {"subject": subject, "epoch": epoch, "session": session, "now": now}
+        values = {"subject": subject, "epoch": ending.epoch, "session": ending.session, "now": now}
         may = db.execute(
             """
             SELECT 1 FROM users AS u
@@ -115,12 +108,13 @@ class SQLiteUsers(Kept, Users):
             """,
             values,
         ).fetchone()
-        if may is None or (put is not None and not _put(db, subject, put)):
+        if may is None or (ending.put is not None and not _put(db, subject, ending.put)):
             return None
-        deleted = [_delete(db, subject, kind, beside) for kind in delete]
-        if beside is not None and not any(deleted):
+        deleted = [_delete(db, subject, kind, ending.beside) for kind in ending.delete]
+        if ending.beside is not None and not any(deleted):
             return None
-        return end_access(db, now, subject, keep=session if keep else None, grants=grants)
+        kept = ending.session if ending.keep else None
+        return end_access(db, now, subject, keep=kept, grants=ending.grants)
 
     @written
     def add_invitation(

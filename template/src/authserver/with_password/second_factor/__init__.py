@@ -27,6 +27,7 @@ from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
 from authserver.requests.reading import BadRequest, parse_parameters, read_form
 from authserver.settings import CoreSettings
+from authserver.storage.users import Ending
 from authserver.with_password.second_factor import enrolment, waiting
 from authserver.with_password.second_factor.factor import Factor, enrolled
 from authserver.with_password.second_factor.kept import Kept
@@ -159,7 +160,7 @@ class SecondFactor:
         if len(left.recovery) == codes:
             return half.epoch if await self._kept.put(half.subject, left, counter) else None
         put = self._kept.sealed(half.subject, left, counter)
-        epoch = await self._server.storage.users.end_access(half.subject, epoch=half.epoch, put=put)
+        epoch = await self._server.storage.users.end_access(half.subject, Ending(epoch=half.epoch, put=put))
         if epoch is not None:
             audit(Event.RECOVERY_CODE_USED, subject=half.subject)
         return epoch
@@ -176,7 +177,7 @@ class SecondFactor:
             return await waiting.keep(self._server, page, half)
         factor, codes = made
         put = self._kept.sealed(half.subject, factor, 0)
-        epoch = await self._server.storage.users.end_access(half.subject, epoch=half.epoch, put=put)
+        epoch = await self._server.storage.users.end_access(half.subject, Ending(epoch=half.epoch, put=put))
         if epoch is None:
             return _to("/login", request_id)
         audit(Event.SECOND_FACTOR_SET_UP, subject=half.subject)
@@ -239,7 +240,7 @@ class SecondFactor:
         """Store a factor that is new or has new recovery codes, and show them; raises BadRequest."""
         factor, codes = made
         put = self._kept.sealed(session.subject, factor, counter)
-        kept = await end_other_access(self._server, session, put=put)
+        kept = await end_other_access(self._server, session, Ending(put=put))
         if kept is None:
             raise BadRequest("the second factor was changed just now")
         audit(event, subject=session.subject)
@@ -263,7 +264,11 @@ class SecondFactor:
         if self._required:
             raise BadRequest("this server demands a second factor")
         return await account.end_others(
-            self._server, session, "second_factor_off", Event.SECOND_FACTOR_REMOVED, delete=[SECOND_FACTOR]
+            self._server,
+            session,
+            "second_factor_off",
+            Event.SECOND_FACTOR_REMOVED,
+            Ending(delete=[SECOND_FACTOR]),
         )
 
     async def _renew_recovery_codes(self, request: Request) -> Response:
