@@ -30,7 +30,6 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
             "folders",
             "private_files",
             "uris",
-            "warned",
         ),
         "the ground: used by all, and using nothing of ours",
     ),
