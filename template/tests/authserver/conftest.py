@@ -191,7 +191,8 @@ class Live:
         # With proxy headers, as by uvicorn's own command: the guard has to see through them.
         config = uvicorn.Config(app, port=self.port, log_level="critical", ws="none")
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run)
+        # A test that fails does not stop it.
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive(), "the server did not start"
