@@ -46,7 +46,7 @@ MISSING = "not done here: "
 
 # How often, at a push and for a release.
 _COUNTS = {
-    "ends of access": (1, 100),
+    "ends of access": (1, 25),  # four tests: a hundred on each storage, with one process and with four
     "kill rounds": (3, 20),
     "kill rounds of the database": (2, 10),
     "cuts of connections": (15, 30),
