@@ -402,6 +402,7 @@ def test_the_command_makes_the_link(operator: Operator, start: Callable[..., Liv
         ("group_scopes", '{"staff": ["read"]}'),
         ("group_scopes", "[]"),
         ("sign_out_url", "javascript:alert(1)"),
+        ("sign_out_url", "javascript://host.example/%0aalert(1)"),
         ("sign_out_url", "//evil.example/"),
         ("sign_out_url", "logout"),
     ],
