@@ -38,13 +38,16 @@ def create(server: Provider) -> list[Route]:
     def program(path: str, method: str, handler: Handler) -> Route:
         return WordedRoute(path, answers_errors(partial(handler, server)), methods=[method])
 
+    def document(path: str, answer: Response) -> Route:
+        return WordedRoute(path, answer, methods=["GET"])  # an answer is an ASGI application, too
+
     return [
-        program("/.well-known/oauth-authorization-server", "GET", metadata.authorization_server),
-        program("/.well-known/openid-configuration", "GET", metadata.authorization_server),
-        program("/.well-known/oauth-protected-resource", "GET", metadata.protected_resource),
-        program(resource_metadata, "GET", metadata.protected_resource),
-        program(resource_metadata + "/", "GET", partial(metadata.protected_resource, ending="/")),
         program("/token", "POST", token),
+        document("/.well-known/oauth-authorization-server", metadata.authorization_server(server)),
+        document("/.well-known/openid-configuration", metadata.authorization_server(server)),
+        document("/.well-known/oauth-protected-resource", metadata.protected_resource(server)),
+        document(resource_metadata, metadata.protected_resource(server)),
+        document(resource_metadata + "/", metadata.protected_resource(server, ending="/")),
         program("/revoke", "POST", revoke),
         program("/register", "POST", refuse if server.settings.registration == "static" else register),
         program("/introspect", "POST", introspect),

@@ -56,7 +56,7 @@ class File:
             self._place = self._found()
         except (sqlite3.Error, OSError) as error:
             raise StorageUnavailable(f"{self.path}: {error}") from error
-        self._writer = Writer(self.path, self._lock)
+        self._writer = Writer(self.path, self._lock, self._check)
 
     def pin(self, identity: bytes) -> None:
         """Take what the store is told from others by."""
@@ -116,12 +116,7 @@ class File:
         """Run `operation` in the writer thread; return its answer after its commit."""
         if self._writer is None:
             raise StorageUnavailable("the storage is not open")
-
-        def checked(db: sqlite3.Connection, now: float) -> T:
-            self._check(db)
-            return operation(db, now)
-
-        answer: T = await self._writer.submit(checked)
+        answer: T = await self._writer.submit(operation)
         return answer
 
     def read(self, statement: str, /, **values: Any) -> list[sqlite3.Row]:
