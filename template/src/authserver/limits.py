@@ -237,9 +237,3 @@ SILENT_WORKER_SECONDS = 30
 
 SHUTDOWN_SECONDS = 10
 """For requests that are being answered. Docker kills after as long, others later."""
-
-LOG_SECONDS = 0.02
-"""So long a line about a request may wait for others, with which it is written in one go."""
-
-LOG_LINES = 10_000
-"""Wait at most where nobody reads the log; then requests wait for its reader."""

@@ -23,12 +23,13 @@ import structlog
 from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict
 
-from authserver import limits
-
 _ACCESS_LOGS = ("uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access")
 _SYSLOG = Path("/dev/log")
 # What a pipe takes in one piece: several processes may write to it (POSIX, write).
 _PIECE = getattr(select, "PIPE_BUF", 512)
+# So long a line about a request waits for others, and so many wait where nobody reads the log.
+_SECONDS = 0.02
+_LINES = 10_000
 # Nothing but ASCII: what a stranger chose acts on no terminal that shows the file.
 _JSON = json.JSONEncoder(default=repr)
 
@@ -110,7 +111,7 @@ def place(error: BaseException) -> str:
 class _Written:
     """Writes lines in their order, whole ones together.
 
-    A process that is killed loses what `authserver` told since `limits.LOG_SECONDS`: lines about requests.
+    A process that is killed loses what `authserver` told since `_SECONDS`: lines about requests.
     Events of the audit, warnings and errors are written before whoever logs them goes on.
     """
 
@@ -139,7 +140,7 @@ class _Written:
             self.machines_log.emit(logging.makeLogRecord({"msg": _JSON.encode(line)}))
         if not (self.may_wait and level == "info" and logger == "authserver"):
             self.flush()
-        elif len(self._lines) > limits.LOG_LINES:
+        elif len(self._lines) > _LINES:
             self.flush()  # nothing is lost: whoever logs waits for the reader
         elif not self._due:
             self._flush_soon()
@@ -154,7 +155,7 @@ class _Written:
             self.flush()
             return
         self._due = True
-        loop.call_later(limits.LOG_SECONDS, loop.run_in_executor, None, self.flush)
+        loop.call_later(_SECONDS, loop.run_in_executor, None, self.flush)
 
     def flush(self) -> None:
         """Write what waits."""

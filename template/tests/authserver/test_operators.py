@@ -303,7 +303,7 @@ async def test_whoever_fills_the_log_waits_for_its_reader(
 ) -> None:
     output = io.StringIO()
     monkeypatch.setattr(sys, "stderr", output)
-    monkeypatch.setattr("authserver.limits.LOG_LINES", 10)
+    monkeypatch.setattr("authserver.logs._LINES", 10)
     logs.configure()
     log = structlog.get_logger("authserver")
     with logs.behind():
