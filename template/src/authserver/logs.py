@@ -11,6 +11,7 @@ import logging
 import select
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ class _Written:
     machines_log: SysLogHandler | None = None
 
     def __init__(self) -> None:
-        self._lines: deque[str] = deque()
+        self._lines: deque[EventDict] = deque()
         self._writing = threading.Lock()
         self._due = False
 
@@ -130,14 +131,12 @@ class _Written:
 
     def take(self, logger: str, level: str, event: EventDict) -> None:
         """Take what is to be written."""
-        # As RFC 3339 writes it, to the microsecond.
-        now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-        line = {**event, **get_contextvars(), "level": level, "logger": logger, "timestamp": now}
+        line = {**event, **get_contextvars(), "level": level, "logger": logger, "timestamp": time.time()}
         if "exc_info" in line:
             _tell(line)
-        self._lines.append(self._rendered(line) + "\n")
+        self._lines.append(line)
         if self.machines_log and logger == "authserver.audit":
-            self.machines_log.emit(logging.makeLogRecord({"msg": _JSON.encode(line)}))
+            self.machines_log.emit(logging.makeLogRecord({"msg": _JSON.encode(_dated(line))}))
         if not (self.may_wait and level == "info" and logger == "authserver"):
             self.flush()
         elif len(self._lines) > _LINES:
@@ -146,7 +145,8 @@ class _Written:
             self._flush_soon()
 
     def _rendered(self, line: EventDict) -> str:
-        return str(self._people(None, "", _printable(line))) if self._people else _JSON.encode(line)
+        line = _dated(line)
+        return f"{self._people(None, '', _printable(line)) if self._people else _JSON.encode(line)}\n"
 
     def _flush_soon(self) -> None:
         try:
@@ -163,7 +163,7 @@ class _Written:
             self._due = False
             piece = ""
             while self._lines:
-                line = self._lines.popleft()
+                line = self._rendered(self._lines.popleft())
                 if piece and len(piece) + len(line) > _PIECE:
                     self._write(piece)
                     piece = ""
@@ -213,6 +213,12 @@ class _OfLibraries(logging.Handler):
 def _as_it_is(_: object, __: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
     """Hand the event to the logger as it is."""
     return (event,), {}
+
+
+def _dated(line: EventDict) -> EventDict:
+    """Return a line with its time as RFC 3339 writes it, to the microsecond."""
+    at = datetime.fromtimestamp(line["timestamp"], UTC).isoformat(timespec="microseconds")
+    return {**line, "timestamp": at.removesuffix("+00:00") + "Z"}
 
 
 def _tell(event: EventDict) -> None:
