@@ -56,6 +56,10 @@ class WrongAnswer(Exception):
     """A side did not answer as it should."""
 
 
+class NoAnswer(Exception):
+    """A side did not answer in time: its first answer takes long."""
+
+
 def put_under_load(what: Ask | Refresh, port: int, pids: list[int], *, seconds: int, round_: int) -> Figure:
     """Return a figure; raises WrongAnswer."""
     threads = CONNECTIONS if isinstance(what, Refresh) else 1
@@ -75,6 +79,8 @@ def put_under_load(what: Ask | Refresh, port: int, pids: list[int], *, seconds: 
     if told is None or late is None or "bad: 0" not in done.stdout or "Non-2xx" in done.stdout:
         raise WrongAnswer(done.stdout)
     answers, took = int(told[1]), float(told[2]) / (1000 if told[3] == "ms" else 1)
+    if answers == 0:
+        raise NoAnswer(f"{what.path}: no answer in {seconds} s")
     factor = {"us": 0.001, "ms": 1, "s": 1000}[late[2]]
     return Figure(answers / took, used / answers * 1e6, float(late[1]) * factor)
 

@@ -65,7 +65,7 @@ def _measure(work: str, starts: list[sides.Start], seconds: int, rounds: int) ->
         running = [start(stack, work, CONNECTIONS * (rounds + 1)) for start in starts]
         figures: dict[str, list[Figure]] = {side.name: [] for side in running}
         for side in running:
-            side.measure(work, seconds=1, round_=0)
+            side.warm_up(work)
         for round_ in range(1, rounds + 1):
             # Forth and back, so that a machine that gets slower is slower for all.
             for side in running if round_ % 2 else reversed(running):

@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 import engines
 from authserver.settings import MAXIMUM_COUNT
-from load import HERE, Ask, Figure, Refresh, WrongAnswer, on_processor, put_under_load
+from load import HERE, Ask, Figure, NoAnswer, Refresh, WrongAnswer, on_processor, put_under_load
 from ports import free_port
 
 PEERS = HERE / "peers"
@@ -27,6 +27,7 @@ PYTHON_PEERS = ("django-oauth-toolkit==3.4.1", "gunicorn>=23")
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
+_PATIENCE = 10
 _NAMES = {"none": "FastMCP, no authentication", "in memory": "FastMCP, in memory", "bare": "bare Starlette"}
 _CALL = json.dumps(
     {
@@ -57,9 +58,20 @@ class Running:
     pid: int
     works: dict[str, Ask | Refresh]
 
+    def warm_up(self, work: str) -> None:
+        """Ask until it answers; raises WrongAnswer."""
+        for _ in range(_PATIENCE):
+            with contextlib.suppress(NoAnswer):
+                self.measure(work, seconds=1, round_=0)
+                return
+        raise WrongAnswer(f"{self.name}, {work}: no answer")
+
     def measure(self, work: str, *, seconds: int, round_: int) -> Figure:
         """Return a figure of one round; raises WrongAnswer."""
-        return put_under_load(self.works[work], self.port, [self.pid], seconds=seconds, round_=round_)
+        try:
+            return put_under_load(self.works[work], self.port, [self.pid], seconds=seconds, round_=round_)
+        except WrongAnswer as error:
+            raise WrongAnswer(f"{self.name}, {work}: {error}") from None
 
 
 Start = Callable[[contextlib.ExitStack, str, int], Running]

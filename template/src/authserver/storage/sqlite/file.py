@@ -44,6 +44,7 @@ class File:
         self._identity: bytes | None = None
         self._checked: int | None = None
         self._version: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
         """Make the file with rights for its owner only, bring the schema up to date, start the writer."""
@@ -77,16 +78,16 @@ class File:
         It is asked once in a turn of the event loop: what a turn answers was sent before the turn began, or
         before it was asked. The file is looked into where it changed, for StorageLost.
         """
-        reader = self._opened
-        if self._version is None:
+        reader, loop = self._opened, asyncio.get_running_loop()
+        if self._version is None or self._loop is not loop:
             try:
                 (version,) = reader.execute("PRAGMA data_version").fetchone()
                 if version != self._checked or self._found() != self._place:
                     self._check(reader)
             except sqlite3.Error as error:
                 raise StorageUnavailable(str(error)) from error
-            self._version = self._checked = version
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._version, self._checked, self._loop = version, version, loop
+            loop.call_soon(self._turn)
         return self._version
 
     @property
