@@ -168,7 +168,8 @@ class _Written:
                     self._write(piece)
                     piece = ""
                 piece += line
-            self._write(piece)
+            if piece:
+                self._write(piece)
 
     def _write(self, piece: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
