@@ -70,7 +70,9 @@ def _ratios(work: str, one: Result, results: list[Result]) -> Iterable[str]:
             if other.name.startswith(begins):
                 ratio = one.answers_per_second / other.answers_per_second
                 reached = "reached" if ratio >= least else "not reached"
-                yield f"{ratio:.2f} of {other.name.partition(',')[0]} (goal {least:g}: {reached})"
+                spent = other.processor_microseconds / one.processor_microseconds
+                told = f"{ratio:.2f} of {other.name.partition(',')[0]}, {spent:.2f} by processor time"
+                yield f"{told} (goal {least:g}: {reached})"
 
 
 def write(results: dict[str, list[Result]], versions: list[str], *, seconds: int, rounds: int) -> None:

@@ -21,7 +21,7 @@ app = App()
 def side_by_side(
     *,
     seconds: int = 2,
-    rounds: int = 4,
+    rounds: int = 3,
     works: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     storages: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     peers: bool = True,
