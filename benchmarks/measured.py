@@ -1,13 +1,24 @@
-"""The server that is measured: `BENCHMARK=STORAGE,TOKENS`, or `BENCHMARK=none` without authentication."""
+"""The Python servers that are measured, as `BENCHMARK` says: `STORAGE,TOKENS`, `none`, `in memory` or `bare`.
+
+`none` is FastMCP without authentication, `in memory` FastMCP's own provider, `bare` an answer of Starlette.
+"""
 
 import os
+import time
 from importlib import import_module
 from typing import Any
 
-from authserver import AuthorizationServer, Scope, choices, logs
+from authserver import AuthorizationServer, Scope, choices, logs, requires
 from authserver.all_settings import Settings
 from fastmcp import FastMCP
+from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
+from mcp.server.auth.provider import AccessToken
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+SIDE = os.environ["BENCHMARK"]
 
 
 def measured(storage: str, tokens: str) -> AuthorizationServer:
@@ -20,19 +31,38 @@ def measured(storage: str, tokens: str) -> AuthorizationServer:
     return AuthorizationServer([Scope("read", "Read.", default=True)], settings())
 
 
-SIDE = os.environ["BENCHMARK"]
+def in_memory() -> InMemoryOAuthProvider:
+    """Return FastMCP's own provider, with one token."""
+    provider = InMemoryOAuthProvider(base_url=os.environ["AUTH_PUBLIC_URL"], required_scopes=["read"])
+    provider.access_tokens["access"] = AccessToken(
+        token="access", client_id="bench", scopes=["read"], expires_at=int(time.time()) + 86_400
+    )
+    return provider
 
-auth = None if SIDE == "none" else measured(*SIDE.split(","))
-mcp: "FastMCP[Any]" = FastMCP("Benchmark", auth=auth)
+
+ours = "," in SIDE
+auth = measured(*SIDE.split(",")) if ours else None
+mcp: "FastMCP[Any]" = FastMCP("Benchmark", auth=auth or (in_memory() if SIDE == "in memory" else None))
 
 
-@mcp.tool
 def add(one: int, other: int) -> int:
     """Add two numbers."""
     return one + other
 
 
+mcp.tool(requires("read")(add) if ours else add)
+
+
+async def bare(request: Request) -> JSONResponse:
+    """Answer what metadata might be."""
+    return JSONResponse({"issuer": os.environ["AUTH_PUBLIC_URL"]})
+
+
 def create_app() -> Starlette:
     """Return the application as the project's own command makes it."""
-    logs.configure()
-    return mcp.http_app(stateless_http=True, host_origin_protection=False)
+    if SIDE == "bare":
+        return Starlette(routes=[Route("/", bare)])
+    if ours:
+        logs.configure()
+    json_response = os.environ.get("BENCHMARK_JSON") == "1"
+    return mcp.http_app(stateless_http=True, host_origin_protection=False, json_response=json_response)

@@ -35,6 +35,9 @@ def hypercorn():
 COMMANDS = {
     "fastmcp run": "fastmcp run {project}/src/app/server.py:mcp --transport http --stateless --port {port}",
     "uvicorn": f"uvicorn --factory {_FACTORY} --port {{port}}",
+    "uvicorn, without httptools and uvloop": (
+        f"uvicorn --factory {_FACTORY} --port {{port}} --http h11 --loop asyncio"
+    ),
     "uvicorn, trusting all": f"uvicorn --factory {_FACTORY} --port {{port}} --forwarded-allow-ips=*",
     "hypercorn": f"hypercorn {_FACTORY}() --bind 127.0.0.1:{{port}} --access-logfile -",
     "hypercorn, with ProxyFix": "hypercorn wrapped:hypercorn() --bind 127.0.0.1:{port} --access-logfile -",

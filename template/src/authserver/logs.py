@@ -1,26 +1,38 @@
 """Logs: one JSON object a line on standard error; on a terminal, lines for people.
 
 Exceptions stand there by their kinds and places, never by their texts or variables, which may hold anything.
+An event is rendered once, and what only informs is written a moment later, off the event loop.
 """
 
+import asyncio
 import contextlib
+import json
 import logging
+import select
 import sys
+import threading
+import time
 import traceback
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
 from pathlib import Path
+from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.contextvars import get_contextvars
+from structlog.typing import EventDict
 
 _ACCESS_LOGS = ("uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access")
 _SYSLOG = Path("/dev/log")
-_SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
+# What a pipe takes in one piece: several processes may write to it (POSIX, write).
+_PIECE = getattr(select, "PIPE_BUF", 512)
+# So long a line about a request waits for others, and so many wait where nobody reads the log.
+_SECONDS = 0.02
+_LINES = 10_000
+# Nothing but ASCII: what a stranger chose acts on no terminal that shows the file.
+_JSON = json.JSONEncoder(default=repr)
 
 
 def silence_access_logs() -> None:
@@ -33,20 +45,19 @@ def silence_access_logs() -> None:
 
 
 def configure(name: str | None = None) -> None:
-    """Send our log, and those of the libraries, through one formatter; with a name, that log only."""
+    """Send our log, and those of the libraries, to standard error in one form; with a name, ours only."""
+    _written.begin(sys.stderr)
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[_as_it_is],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=_Logger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler()
-    handler.setFormatter(_formatter(terminal=sys.stderr.isatty()))
-    chosen = logging.getLogger(name)
-    chosen.handlers = [handler]
-    chosen.setLevel(logging.INFO)
-    chosen.propagate = False
     if name is not None:
         return
+    root = logging.getLogger()
+    root.handlers = [_OfLibraries()]
+    root.setLevel(logging.INFO)
     for noisy in ("fastmcp", "mcp", "uvicorn"):
         logger = logging.getLogger(noisy)
         logger.handlers = []
@@ -67,8 +78,18 @@ def configure_for_operators() -> None:
         if _SYSLOG.exists():
             handler = SysLogHandler(str(_SYSLOG), SysLogHandler.LOG_AUTHPRIV)
             handler.ident = "authserver: "
-            handler.setFormatter(_formatter(terminal=False))
-            logging.getLogger("authserver.audit").handlers = [handler]
+            _written.machines_log = handler
+
+
+@contextlib.contextmanager
+def behind() -> Iterator[None]:
+    """Let lines about requests be written a moment later while a server runs; at the end none waits."""
+    _written.may_wait = True
+    try:
+        yield
+    finally:
+        _written.may_wait = False
+        _written.flush()
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -88,17 +109,120 @@ def place(error: BaseException) -> str:
     return "".join([place(before), "which led to:\n", *told] if before else told)
 
 
-def _formatter(*, terminal: bool) -> logging.Formatter:
-    rendering: list[Processor] = (
-        [_printable, structlog.dev.ConsoleRenderer()] if terminal else [structlog.processors.JSONRenderer()]
-    )
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _told, *rendering],
-    )
+class _Written:
+    """Writes lines in their order, whole ones together.
+
+    A process that is killed loses what `authserver` told since `_SECONDS`: lines about requests.
+    Events of the audit, warnings and errors are written before whoever logs them goes on.
+    """
+
+    may_wait = False
+    machines_log: SysLogHandler | None = None
+
+    def __init__(self) -> None:
+        self._lines: deque[EventDict] = deque()
+        self._writing = threading.Lock()
+        self._due = False
+
+    def begin(self, stream: TextIO) -> None:
+        """Write there."""
+        self._stream = stream
+        self._people = structlog.dev.ConsoleRenderer() if stream.isatty() else None
+
+    def take(self, logger: str, level: str, event: EventDict) -> None:
+        """Take what is to be written."""
+        line = {**event, **get_contextvars(), "level": level, "logger": logger, "timestamp": time.time()}
+        if "exc_info" in line:
+            _tell(line)
+        self._lines.append(line)
+        if self.machines_log and logger == "authserver.audit":
+            self.machines_log.emit(logging.makeLogRecord({"msg": _JSON.encode(_dated(line))}))
+        if not (self.may_wait and level == "info" and logger == "authserver"):
+            self.flush()
+        elif len(self._lines) > _LINES:
+            self.flush()  # nothing is lost: whoever logs waits for the reader
+        elif not self._due:
+            self._flush_soon()
+
+    def _rendered(self, line: EventDict) -> str:
+        line = _dated(line)
+        return f"{self._people(None, '', _printable(line)) if self._people else _JSON.encode(line)}\n"
+
+    def _flush_soon(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # in a thread
+            self.flush()
+            return
+        self._due = True
+        loop.call_later(_SECONDS, loop.run_in_executor, None, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._writing:
+            self._due = False
+            piece = ""
+            while self._lines:
+                line = self._rendered(self._lines.popleft())
+                if piece and len(piece) + len(line) > _PIECE:
+                    self._write(piece)
+                    piece = ""
+                piece += line
+            if piece:
+                self._write(piece)
+
+    def _write(self, piece: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            self._stream.write(piece)
+            self._stream.flush()
 
 
-def _told(_: object, __: str, event: EventDict) -> EventDict:
+_written = _Written()
+
+
+class _Logger:
+    """What structlog hands events to."""
+
+    def __init__(self, name: str = "app") -> None:
+        self._name = name
+
+    def info(self, event: EventDict) -> None:
+        _written.take(self._name, "info", event)
+
+    def warning(self, event: EventDict) -> None:
+        _written.take(self._name, "warning", event)
+
+    def error(self, event: EventDict) -> None:
+        _written.take(self._name, "error", event)
+
+    def critical(self, event: EventDict) -> None:
+        _written.take(self._name, "critical", event)
+
+
+class _OfLibraries(logging.Handler):
+    """Takes what libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; an error in it stops nobody."""
+        try:
+            told = {"event": record.getMessage(), "exc_info": record.exc_info}
+            _written.take(record.name, record.levelname.lower(), told)
+        except Exception:  # noqa: BLE001  # as logging has it
+            self.handleError(record)
+
+
+def _as_it_is(_: object, __: str, event: EventDict) -> tuple[tuple[EventDict], dict[str, Any]]:
+    """Hand the event to the logger as it is."""
+    return (event,), {}
+
+
+def _dated(line: EventDict) -> EventDict:
+    """Return a line with its time as RFC 3339 writes it, to the microsecond."""
+    at = datetime.fromtimestamp(line["timestamp"], UTC).isoformat(timespec="microseconds")
+    return {**line, "timestamp": at.removesuffix("+00:00") + "Z"}
+
+
+def _tell(event: EventDict) -> None:
     """Put in place of an exception where it comes from: JSON would hold the address of the object."""
     found: object = event.pop("exc_info", None)
     if found is True:
@@ -107,10 +231,9 @@ def _told(_: object, __: str, event: EventDict) -> EventDict:
         found = found[1]
     if isinstance(found, BaseException):
         event["exception"] = place(found)
-    return event
 
 
-def _printable(_: object, __: str, event: EventDict) -> EventDict:
+def _printable(event: EventDict) -> EventDict:
     """Let nothing that a stranger chose act on a terminal; what is no text is shown by `repr` anyway."""
     return {
         name: printable(value, lines=name in ("exception", "place")) if isinstance(value, str) else value

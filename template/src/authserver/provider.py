@@ -6,6 +6,7 @@ This file knows no choice, no route and no page: `server.py` puts all together.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -331,24 +332,23 @@ class Provider(OAuthProvider):
     async def load_access_token(self, token: str) -> IssuedAccessToken | None:
         """Return what is stored for a living access token."""
         found = await self.tokens.load(token)
-        return (
-            None
-            if found is None
-            else IssuedAccessToken(
-                token=token,
-                grant_id=found.grant_id,
-                client_id=found.client_id,
-                subject=found.subject,
-                scopes=list(found.scopes),
-                entitlement=found.entitlement,
-                resource=found.resource,
-                expires_at=int(found.expires_at),
-                claims={
-                    "iss": self.issuer,
-                    "sub": found.subject,
-                    "preferred_username": found.user_name,
-                },
-            )
+        return None if found is None else self._issued(token, found, found.scopes)
+
+    def _issued(self, token: str, found: records.AccessToken, scopes: Sequence[str]) -> IssuedAccessToken:
+        return IssuedAccessToken(
+            token=token,
+            grant_id=found.grant_id,
+            client_id=found.client_id,
+            subject=found.subject,
+            scopes=list(scopes),
+            entitlement=found.entitlement,
+            resource=found.resource,
+            expires_at=int(found.expires_at),
+            claims={
+                "iss": self.issuer,
+                "sub": found.subject,
+                "preferred_username": found.user_name,
+            },
         )
 
     async def revoke_token(self, token: AccessToken | RefreshToken) -> None:
@@ -363,11 +363,10 @@ class Provider(OAuthProvider):
 
         Scopes that its user may not grant any more are gone from it, those that it includes are in it.
         """
-        found = await self.load_access_token(token)
-        if found is None or not same_resource(found.resource or "", self.resource):
+        found = await self.tokens.load(token)
+        if found is None or not same_resource(found.resource, self.resource):
             return None
-        effective = self.scopes.expand(self.scopes.allowed(found.scopes, found.entitlement))
-        return found.model_copy(update={"scopes": self.scopes.known(effective)})
+        return self._issued(token, found, self.scopes.effective(found.scopes, found.entitlement))
 
     # ------------------------------------------------------------ what FastMCP asks for
 

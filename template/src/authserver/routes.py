@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,13 +23,9 @@ from authserver.endpoints.introspect import introspect
 from authserver.endpoints.register import refuse, register
 from authserver.endpoints.revoke import revoke
 from authserver.endpoints.token import token
-from authserver.middleware.both_spellings import BothSpellings
-from authserver.middleware.cross_origin import CrossOrigin
 from authserver.middleware.guard import Guard
-from authserver.middleware.step_up import StepUp
 from authserver.pages import branding
 from authserver.provider import Provider
-from authserver.upstream import AuthContextMiddleware, BearerBackend
 
 Handler = Callable[[Provider, Request], Awaitable[Response]]
 
@@ -43,13 +38,16 @@ def create(server: Provider) -> list[Route]:
     def program(path: str, method: str, handler: Handler) -> Route:
         return WordedRoute(path, answers_errors(partial(handler, server)), methods=[method])
 
+    def document(path: str, answer: Response) -> Route:
+        return WordedRoute(path, answer, methods=["GET"])  # an answer is an ASGI application, too
+
     return [
-        program("/.well-known/oauth-authorization-server", "GET", metadata.authorization_server),
-        program("/.well-known/openid-configuration", "GET", metadata.authorization_server),
-        program("/.well-known/oauth-protected-resource", "GET", metadata.protected_resource),
-        program(resource_metadata, "GET", metadata.protected_resource),
-        program(resource_metadata + "/", "GET", partial(metadata.protected_resource, ending="/")),
         program("/token", "POST", token),
+        document("/.well-known/oauth-authorization-server", metadata.authorization_server(server)),
+        document("/.well-known/openid-configuration", metadata.authorization_server(server)),
+        document("/.well-known/oauth-protected-resource", metadata.protected_resource(server)),
+        document(resource_metadata, metadata.protected_resource(server)),
+        document(resource_metadata + "/", metadata.protected_resource(server, ending="/")),
         program("/revoke", "POST", revoke),
         program("/register", "POST", refuse if server.settings.registration == "static" else register),
         program("/introspect", "POST", introspect),
@@ -81,12 +79,5 @@ def create(server: Provider) -> list[Route]:
 
 
 def middleware(server: Provider) -> list[Middleware]:
-    """Return what every request passes, outermost first."""
-    return [
-        Middleware(Guard, server=server),
-        Middleware(BothSpellings, server=server),
-        Middleware(CrossOrigin, server=server),
-        Middleware(AuthenticationMiddleware, backend=BearerBackend(server)),
-        Middleware(AuthContextMiddleware),
-        Middleware(StepUp, server=server),
-    ]
+    """Return what every request passes."""
+    return [Middleware(Guard, server=server)]

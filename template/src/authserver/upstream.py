@@ -19,25 +19,26 @@ from fastmcp.server.providers.aggregate import AggregateProvider
 from fastmcp.server.providers.fastmcp_provider import FastMCPProvider
 from fastmcp.server.providers.local_provider import LocalProvider
 from fastmcp.server.providers.wrapped_provider import _WrappedProvider
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette._utils import get_route_path
-from starlette.authentication import AuthCredentials, BaseUser
-from starlette.requests import HTTPConnection
-from starlette.types import Receive
+from starlette.routing import Router
+from starlette.types import Receive, Scope
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
 from authserver.model.scopes import scopes_required_by
 from authserver.provider import Provider
+from authserver.requests.reading import header
 
 __all__ = [
     "RUNS_A_COMPONENT",
-    "AuthContextMiddleware",
-    "BearerBackend",
     "PatientWorker",
+    "auth_context_var",
+    "authenticated",
     "component_scopes",
+    "first_route",
     "get_route_path",
     "is_tested",
     "local_components",
@@ -57,21 +58,25 @@ def is_tested(version: str) -> bool:
     return first <= tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < end
 
 
-class BearerBackend(BearerAuthBackend):
-    """Bearer authentication that takes no request with two Authorization headers (RFC 9110 section 5.3).
+async def authenticated(server: Provider, scope: Scope) -> AuthenticatedUser | None:
+    """Return whose bearer token a request has, None where it has none that lives (RFC 6750 section 2.1).
 
-    The SDK believes the first of them; a proxy before it may have checked the last.
+    The SDK's backend believes the first of several Authorization headers (RFC 9110 section 5.3); a proxy
+    before it may have checked the last. Here such a request has no token.
     """
+    headers = header(scope, b"authorization")
+    if len(headers) != 1 or headers[0][:7].lower() != "bearer ":
+        return None
+    token = await server.verify_token(headers[0][7:])
+    return None if token is None else AuthenticatedUser(token)
 
-    def __init__(self, server: Provider) -> None:
-        super().__init__(server)
 
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        """Return who calls, or None."""
-        if len(conn.headers.getlist("authorization")) > 1:
-            return None
-        found: tuple[AuthCredentials, BaseUser] | None = await super().authenticate(conn)
-        return found
+def first_route(router: Router, path: str) -> None:
+    """Let the route of this path be looked at first: FastMCP puts it behind all of ours.
+
+    It is the one that is asked for most, and no other has its path.
+    """
+    router.routes.sort(key=lambda route: getattr(route, "path", None) != path)
 
 
 RUNS_A_COMPONENT = ("tools/call", "resources/read", "resources/subscribe", "prompts/get")

@@ -45,6 +45,29 @@ def test_step_up_names_the_scopes_and_the_tool_stays_listed(live: Live, alice: P
     assert answer["content"][0]["text"] == "changed to it"
 
 
+def test_a_token_with_every_scope_is_not_read_and_any_other_is(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = OAuthClient(live)
+    every = client.tokens(alice, scope=" ".join(live.auth.scopes.names))["access_token"]
+    fewer = client.tokens(alice)["access_token"]
+    assert result(call(live, every, name="change", arguments={"text": "it"}))["content"]
+    read: list[object] = []
+
+    async def needed(*asked: object) -> tuple[str, ...]:
+        read.append(asked)
+        return ()
+
+    monkeypatch.setattr("authserver.middleware.step_up._scopes_needed", needed)
+    assert call(live, every, "tools/list").status_code == 200
+    assert read == []
+    assert call(live, fewer, "tools/list").status_code == 200
+    assert len(read) == 1
+    # What is not read here has the SDK's own limit.
+    headers = {"Authorization": f"Bearer {every}", "Content-Type": "application/json"}
+    assert live.http(headers=headers).post("/mcp", content=b"[" * (5 << 20)).status_code == 413
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [

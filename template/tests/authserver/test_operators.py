@@ -6,6 +6,7 @@ import logging
 import os
 import pwd
 import re
+import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,7 +245,7 @@ def test_the_log_says_where_an_error_was_and_none_of_its_values(
         except KeyError as error:
             raise ExceptionGroup(f"the password is {password}", [ValueError(password)]) from error
 
-    log = structlog.wrap_logger(logging.getLogger("authserver.test"))
+    log = structlog.get_logger("authserver.test")
     with structlog.contextvars.bound_contextvars(request_id="1234"):
         try:
             fails()
@@ -263,6 +264,52 @@ def test_the_log_says_where_an_error_was_and_none_of_its_values(
         for line in text.splitlines():
             assert json.loads(line)["request_id"] == "1234"
             assert "test_operators.py" in json.loads(line)["exception"]
+
+
+@pytest.mark.anyio
+async def test_lines_about_requests_are_written_together_and_all_others_at_once(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.StringIO()
+    pieces: list[str] = []
+    monkeypatch.setattr(output, "write", pieces.append)
+    monkeypatch.setattr(sys, "stderr", output)
+    logs.configure()
+    log, audited = structlog.get_logger("authserver"), structlog.get_logger("authserver.audit")
+    with logs.behind():
+        for number in range(1000):
+            log.info("request", number=number)
+        assert pieces == []
+        audited.info("code redeemed")  # what was told before it comes before it
+        assert [json.loads(line)["event"] for line in "".join(pieces).splitlines()][-1] == "code redeemed"
+        log.info("request", number=1000)
+        log.warning("something is wrong")
+        log.info("request", number=1001)
+        with anyio.fail_after(30):
+            while "1001" not in "".join(pieces):  # noqa: ASYNC110  # it is written in a thread
+                await anyio.sleep(0.01)
+        log.info("request", number=1002)
+    assert "1002" in "".join(pieces)
+    log.info("request", number=1003)
+    told = [json.loads(line) for line in "".join(pieces).splitlines()]
+    assert [line["number"] for line in told if "number" in line] == list(range(1004))
+    # Several processes write to one pipe: it keeps apart what it takes in one piece.
+    assert all(len(piece) <= select.PIPE_BUF and piece.endswith("\n") for piece in pieces if piece)
+
+
+@pytest.mark.anyio
+async def test_whoever_fills_the_log_waits_for_its_reader(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", output)
+    monkeypatch.setattr("authserver.logs._LINES", 10)
+    logs.configure()
+    log = structlog.get_logger("authserver")
+    with logs.behind():
+        for number in range(11):
+            log.info("request", number=number)
+        assert len(output.getvalue().splitlines()) == 11
 
 
 # ------------------------------------------------------------------------------------- a broken deployment

@@ -89,6 +89,25 @@ async def test_a_file_that_is_not_the_one_that_was_opened_is_an_error(path: Path
     await storage.close()
 
 
+async def test_what_was_found_is_looked_up_again_after_any_write_of_any_process(path: Path) -> None:
+    """Attack 27: go on with a token that another process revoked. Source: RFC 7009 2."""
+    storage, other = await opened(path), await opened(path)
+    await load_keys(engine.Settings(data_dir=path.parent), storage)
+    _, tokens = await granted(storage)
+    assert tokens.access is not None
+    found = await storage.grants.get_access_token(tokens.access)
+    assert found is not None
+    assert await storage.grants.get_access_token(tokens.access) is found  # nothing was looked up
+    await other.ping()
+    again = await storage.grants.get_access_token(tokens.access)
+    assert again == found
+    assert again is not found
+    assert await other.grants.revoke(found.grant_id)
+    assert await storage.grants.get_access_token(tokens.access) is None
+    await storage.close()
+    await other.close()
+
+
 async def test_opening_twice_applies_the_schema_once(path: Path) -> None:
     first = await opened(path)
     await add_client(first)

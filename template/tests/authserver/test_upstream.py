@@ -23,6 +23,7 @@ from mcp.server.auth.handlers.authorize import AuthorizationHandler, Authorizati
 from mcp.server.auth.handlers.revoke import RevocationRequest
 from mcp.server.auth.handlers.token import AuthorizationCodeRequest, TokenHandler
 from mcp.server.auth.middleware import client_auth
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_metadata, create_auth_routes
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
@@ -36,7 +37,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
 from authserver import requires
-from authserver.upstream import BearerBackend, PatientWorker, component_scopes, socket_peer, without_cause
+from authserver.upstream import PatientWorker, authenticated, component_scopes, socket_peer, without_cause
 
 
 def upstream_metadata() -> Any:
@@ -123,10 +124,11 @@ async def test_upstream_believes_the_first_of_two_authorization_headers() -> Non
             return AccessToken(token=token, client_id="x", scopes=[])
 
     headers = [(b"authorization", b"Bearer one"), (b"authorization", b"Bearer two")]
-    connection = HTTPConnection({"type": "http", "headers": headers})
-    backend: Any = BearerBackend(Verifier())  # type: ignore[arg-type]
-    assert await backend.authenticate(connection) is None
-    assert await super(BearerBackend, backend).authenticate(connection) is not None
+    scope = {"type": "http", "headers": headers}
+    verifier: Any = Verifier()
+    assert await authenticated(verifier, scope) is None
+    assert await authenticated(verifier, scope | {"headers": headers[1:]}) is not None
+    assert await BearerAuthBackend(verifier).authenticate(HTTPConnection(scope)) is not None
 
 
 def test_upstream_hides_a_tool_instead_of_asking_for_its_scope(start: Callable[..., Live]) -> None:
@@ -273,7 +275,9 @@ def test_upstream_judges_a_worker_that_has_not_started() -> None:
     assert not worker.is_alive(0.01)
 
 
-def test_upstream_overwrites_the_peer_with_what_a_header_says() -> None:
+# The second is what `serve` takes where uvloop is: not on Windows.
+@pytest.mark.parametrize(("http", "loop"), [("h11", "asyncio"), ("httptools", "auto")])
+def test_upstream_overwrites_the_peer_with_what_a_header_says(http: Any, loop: str) -> None:
     """So `middleware/peer.py` asks the socket, which `receive` leads to."""
     seen: list[Any] = []
 
@@ -282,7 +286,7 @@ def test_upstream_overwrites_the_peer_with_what_a_header_says() -> None:
         await Response("seen")(scope, receive, send)
 
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(Config(app, lifespan="off", log_level="critical"))
+    server = Server(Config(app, http=http, loop=loop, lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     with socket.create_connection(listener.getsockname()) as visitor:

@@ -6,7 +6,6 @@ clients compare the issuer letter by letter (RFC 9207 section 2.4).
 
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import limits
@@ -16,8 +15,8 @@ from authserver.provider import Provider
 _HEADERS = {"Cache-Control": f"public, max-age={limits.METADATA_SECONDS}"}
 
 
-async def authorization_server(server: Provider, request: Request) -> Response:
-    """Return authorization server metadata."""
+def authorization_server(server: Provider) -> Response:
+    """Return authorization server metadata, which does not change while the server runs."""
     issuer = server.issuer
     document: dict[str, Any] = {
         "issuer": issuer,
@@ -45,7 +44,7 @@ async def authorization_server(server: Provider, request: Request) -> Response:
     return JSONResponse(document, headers=_HEADERS)
 
 
-async def protected_resource(server: Provider, request: Request, *, ending: str = "") -> Response:
+def protected_resource(server: Provider, *, ending: str = "") -> Response:
     """Return protected resource metadata: the least scopes, tools ask for more when they need it.
 
     `ending` is what was typed behind the address of the resource: clients compare it letter by letter.

@@ -1,1 +1,1 @@
-"""What every request passes before a route is found, outermost first: guard, spelling, origins, step-up."""
+"""What every request passes before a route is found: the guard, and the questions that it asks in turn."""

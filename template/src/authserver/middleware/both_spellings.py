@@ -5,22 +5,23 @@ typed (RFC 9728 section 3.3), so a challenge of `/mcp/` leads to metadata that s
 resource all the same: tokens are for `/mcp`, and the clients' `resource` may have the slash.
 """
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Scope, Send
 
 from authserver.provider import Provider
 from authserver.upstream import get_route_path
 
 
 class BothSpellings:
-    """ASGI middleware that makes `/mcp/` what `/mcp` is."""
+    """Makes `/mcp/` what `/mcp` is."""
 
-    def __init__(self, app: ASGIApp, server: Provider) -> None:
-        self._app = app
+    def __init__(self, server: Provider) -> None:
         self._path = server.resource_path
         self._metadata = server.resource_metadata.encode() + b'"'
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass every request on."""
+    def __call__(self, scope: Scope, send: Send) -> Send:
+        """Return what sends the answer to a request; where it asks for `/mcp/`, it asks for `/mcp` now."""
+        if get_route_path(scope) != self._path + "/":
+            return send
 
         async def spelled(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -32,10 +33,7 @@ class BothSpellings:
                 ]
             await send(message)
 
-        if scope["type"] != "http" or get_route_path(scope) != self._path + "/":
-            await self._app(scope, receive, send)
-            return
         # In place: the request log of the guard reads the route from it.
         scope["path"] = scope["path"][:-1]
         scope["raw_path"] = scope["path"].encode()
-        await self._app(scope, receive, spelled)
+        return spelled

@@ -27,8 +27,13 @@ class Calls(Middleware):
         self._mcp = mcp
         self._otherwise = otherwise
 
-    async def on_request(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
-        """Pass a request on; raises AuthorizationError where its token lacks a scope."""
+    async def __call__(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Pass a request on; raises AuthorizationError where its token lacks a scope.
+
+        In place of FastMCP's `on_request`, which it reaches by five more calls.
+        """
+        if context.type != "request":
+            return await call_next(context)
         if self._otherwise:
             named = {name: getattr(context.message, name, None) for name in ("name", "uri")}
             params = {name: str(value) for name, value in named.items() if value is not None}

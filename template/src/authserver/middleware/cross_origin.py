@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from authserver import limits
 from authserver.browser.problems import problem, wants_page
 from authserver.provider import Provider
+from authserver.requests.reading import header
 from authserver.upstream import get_route_path
 from authserver.uris import plain_origin
 from authserver.warned import warn_once
@@ -35,7 +36,7 @@ _REQUEST_HEADERS = (
 
 
 class CrossOrigin:
-    """ASGI middleware that refuses foreign origins and answers CORS for those that are allowed."""
+    """Refuses foreign origins, and answers CORS for those that are allowed."""
 
     def __init__(self, app: ASGIApp, server: Provider) -> None:
         self._app = app
@@ -52,11 +53,11 @@ class CrossOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an allowed request on."""
-        if scope["type"] != "http" or (path := get_route_path(scope)) == "/authorize":
+        origins = header(scope, b"origin")
+        if not origins or (path := get_route_path(scope)) == "/authorize":
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        origins = request.headers.getlist("origin")
         if not all(self._allowed(request, path, plain_origin(origin)) for origin in origins):
             await self._refuse(request, path, ", ".join(origins))(scope, receive, send)
         elif path.startswith(_COOKIE_PATHS):

@@ -1,4 +1,4 @@
-"""The outermost layer: lifespan, Host check, request log.
+"""The one layer before the routes: lifespan, the questions that every request is asked, request log.
 
 It turns storage failures into 503 and lets no traceback out.
 """
@@ -6,27 +6,33 @@ It turns storage failures into 503 and lets no traceback out.
 import asyncio
 import re
 import secrets
+from contextlib import ExitStack
 from typing import Any
 
 import structlog
 from fastmcp import FastMCP
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from authserver import background, clock, components, limits, logs, pages
 from authserver.audit import coming_from
 from authserver.browser import front
 from authserver.browser.problems import problem
 from authserver.errors import OperatorError
+from authserver.middleware.both_spellings import BothSpellings
 from authserver.middleware.calls import guard_calls
+from authserver.middleware.cross_origin import CrossOrigin
 from authserver.middleware.peer import with_real_peer
+from authserver.middleware.step_up import StepUp
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
+from authserver.requests.reading import header
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
-from authserver.upstream import get_route_path, other_providers
+from authserver.upstream import auth_context_var, authenticated, first_route, get_route_path, other_providers
 from authserver.warned import warn_once
 
 _log = structlog.get_logger("authserver")
@@ -36,6 +42,7 @@ _UNAVAILABLE_SECONDS = 5
 _HSTS = (b"strict-transport-security", f"max-age={limits.STRICT_TRANSPORT_SECONDS}".encode())
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HEALTH = ("/healthz", "/readyz")
+_NOBODY = UnauthenticatedUser()
 
 
 class Guard:
@@ -44,6 +51,13 @@ class Guard:
     def __init__(self, app: ASGIApp, server: Provider) -> None:
         self._app = app
         self._server = server
+        settings = server.settings
+        self._secure = settings.secure
+        # The default port may be written, as nginx does with $host:$server_port (RFC 9110 section 4.2.3).
+        self._hosts = ([settings.host], [f"{settings.host}:{443 if settings.secure else 80}"])
+        self._spellings = BothSpellings(server)
+        self._origins = CrossOrigin(self._known, server)
+        self._step_up = StepUp(app, server)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard one request, or the lifespan."""
@@ -62,6 +76,7 @@ class Guard:
         # A redirect that adds or takes a slash is made from what the request says of scheme and host.
         scope["app"].router.redirect_slashes = False
         scope["app"].router.default = self._no_route
+        first_route(scope["app"].router, self._server.resource_path)
         try:
             mcp = scope["app"].state.fastmcp_server
             await components.check(mcp, self._server.scopes)
@@ -77,12 +92,14 @@ class Guard:
         # Here, and in no process that only starts others: those read for themselves.
         forget_secrets(self._server.settings)
         tasks: list[asyncio.Task[None]] = []
+        written = ExitStack()
 
         async def close() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._server.close()
+            written.close()
 
         async def close_first(message: Message) -> None:
             # Whoever runs us ends the event loop once it hears this.
@@ -91,6 +108,7 @@ class Guard:
             await send(message)
 
         try:
+            written.enter_context(logs.behind())
             tasks += background.start(self._server)
             await self._app(scope, receive, close_first)
         finally:
@@ -120,21 +138,21 @@ class Guard:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 status, answered = message["status"], True
-                message["headers"] = [
-                    *message["headers"],
-                    *_missing(message["headers"], b"x-content-type-options", b"nosniff"),
-                    (b"x-request-id", request_id.encode()),
-                    *(_missing(message["headers"], *_HSTS) if named and self._server.settings.secure else ()),
-                ]
+                headers = message["headers"] = list(message["headers"])
+                _add_missing(headers, b"x-content-type-options", b"nosniff")
+                headers.append((b"x-request-id", request_id.encode()))
+                if named and self._secure:
+                    _add_missing(headers, *_HSTS)
             await send(message)
 
-        with coming_from(address=address), bound_contextvars(request_id=request_id):
+        bound = bind_contextvars(request_id=request_id)
+        with coming_from(address=address):
             try:
                 refusal = self._wrong_host(request, named=named) or _unusable_path(request)
                 if refusal is not None:
                     await refusal(scope, receive, observe)
                     return
-                await self._app(scope, receive, observe)
+                await self._origins(scope, receive, self._spellings(scope, observe))
             except asyncio.CancelledError:
                 # A stop that waited long enough. Nobody is above us but the server, which would log a fault.
                 if not answered:
@@ -146,14 +164,24 @@ class Guard:
                 await _trouble(request, error, request_id)(scope, receive, observe)
             finally:
                 self._note(request, scope, status, clock.elapsed() - started, address)
+                reset_contextvars(**bound)
+
+    async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Learn who calls (RFC 6750 section 2.1), whatever is asked for, then ask what a call needs."""
+        user = await authenticated(self._server, scope)
+        scope["user"], scope["auth"] = user or _NOBODY, AuthCredentials(user.scopes if user else None)
+        if user is None:
+            await self._app(scope, receive, send)
+            return
+        token = auth_context_var.set(user)
+        try:
+            await self._step_up(scope, receive, send)
+        finally:
+            auth_context_var.reset(token)
 
     def _names_us(self, request: Request) -> bool:
         """Say whether the Host is the public one; no other host is ours to bind to TLS, either."""
-        hosts = [host.lower() for host in request.headers.getlist("host")]
-        settings = self._server.settings
-        # The default port may be written, as nginx does with $host:$server_port (RFC 9110 section 4.2.3).
-        written = f"{settings.host}:{443 if settings.secure else 80}"
-        return hosts in ([settings.host], [written])
+        return [host.lower() for host in header(request.scope, b"host")] in self._hosts
 
     def _wrong_host(self, request: Request, *, named: bool) -> Response | None:
         """Refuse a Host that is not the public one: DNS rebinding, or a proxy that rewrites it."""
@@ -193,8 +221,9 @@ def _unusable_path(request: Request) -> Response | None:
     return problem(request, "bad_request", status=400, detail="the path holds characters that no path has")
 
 
-def _missing(headers: Any, name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
-    return [] if any(key.lower() == name for key, _ in headers) else [(name, value)]
+def _add_missing(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+    if name not in [key.lower() for key, _ in headers]:
+        headers.append((name, value))
 
 
 def _route(scope: Scope) -> str:

@@ -11,7 +11,7 @@ def same_resource(one: str, other: str) -> bool:
     Scheme and host are compared without case; the scheme's own port and one slash at the end do not count
     (RFC 3986 section 6.2.3). All else is compared letter by letter, so `/mcp-other` is not `/mcp`.
     """
-    return _normal(one) == _normal(other)
+    return one == other or _normal(one) == _normal(other)
 
 
 def names_resource(asked: str, resource: str) -> bool:

@@ -60,6 +60,8 @@ class Scopes:
                 raise ValueError(f"scope {scope.name!r} includes unknown scopes: {sorted(unknown)}")
         if not self.default:
             raise ValueError("at least one scope must be a default one")
+        self.effective = functools.lru_cache(maxsize=1024)(self._effective)
+        """Return what a token amounts to, by its scopes and what its user may grant: asked at each call."""
 
     @property
     def names(self) -> list[str]:
@@ -113,6 +115,9 @@ class Scopes:
     def allowed(self, names: Iterable[str], entitlement: Sequence[str] | None) -> list[str]:
         """Return those of `names`, narrowed where they must be, that the user may grant."""
         return self.known(self.expand(names) & self.entitled(entitlement))
+
+    def _effective(self, names: tuple[str, ...], entitlement: tuple[str, ...] | None) -> tuple[str, ...]:
+        return tuple(self.known(self.expand(self.allowed(names, entitlement))))
 
 
 def requires(*names: str) -> Callable[[F], F]:

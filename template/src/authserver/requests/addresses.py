@@ -7,10 +7,12 @@ Nothing else is taken from forwarded headers.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
 
+from authserver.requests.reading import header
 from authserver.settings import CoreSettings
 from authserver.warned import warn_once
 
@@ -23,7 +25,7 @@ _WRITTEN = re.compile(r'"?(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([0-9.]+)(?::\d+
 def client_address(request: HTTPConnection, settings: CoreSettings) -> str:
     """Return the address to count attempts by: an IPv4 address, or the /64 network of an IPv6 one."""
     peer = request.client.host if request.client else "unknown"
-    forwarded = request.headers.getlist("x-forwarded-for")
+    forwarded = header(request.scope, b"x-forwarded-for")
     if not forwarded:
         return _network(peer)
     if not is_among(peer, settings.trusted_proxies):
@@ -62,6 +64,7 @@ def _parsed(text: str) -> Address | None:
     return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
+@lru_cache(maxsize=1024)
 def _network(address: str) -> str:
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
 from authserver import limits
 
@@ -32,6 +33,11 @@ class Parameters(dict[str, str]):
         counted = Counter(name for name, _ in given if name != "resource")
         self.repeated = frozenset(name for name, count in counted.items() if count > 1)
         super().__init__((name, value) for name, value in given if counted[name] == 1)
+
+
+def header(scope: Scope, name: bytes) -> list[str]:
+    """Return what a request says in the headers of that name, which is in small letters, as ASGI has them."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 async def read_body(request: Request) -> bytes:

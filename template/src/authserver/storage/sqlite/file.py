@@ -4,6 +4,8 @@ Writes go through the writer thread (`writer.py`); reads run where they are aske
 own: a read takes microseconds and no lock, since the database is in WAL mode.
 """
 
+import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -34,11 +36,15 @@ class File:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._name = str(path)
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._place: tuple[int, int] | None = None
         self._identity: bytes | None = None
+        self._checked: int | None = None
+        self._version: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
         """Make the file with rights for its owner only, bring the schema up to date, start the writer."""
@@ -51,11 +57,12 @@ class File:
             self._place = self._found()
         except (sqlite3.Error, OSError) as error:
             raise StorageUnavailable(f"{self.path}: {error}") from error
-        self._writer = Writer(self.path, self._lock)
+        self._writer = Writer(self.path, self._lock, self._check)
 
     def pin(self, identity: bytes) -> None:
         """Take what the store is told from others by."""
         self._identity = identity
+        self._checked = self._version = None
 
     def _check(self, db: sqlite3.Connection) -> None:
         """Raise StorageLost where another file lies in the place, or another store in the file."""
@@ -65,9 +72,36 @@ class File:
         if self._found() != self._place or db.execute(_OURS, values).fetchone() is None:
             raise StorageLost
 
+    def version(self) -> int:
+        """Return a number that changes with each write to the file, whoever wrote; raises StorageUnavailable.
+
+        It is asked once in a turn of the event loop: what a turn answers was sent before the turn began, or
+        before it was asked. The file is looked into where it changed, for StorageLost.
+        """
+        reader, loop = self._opened, asyncio.get_running_loop()
+        if self._version is None or self._loop is not loop:
+            try:
+                (version,) = reader.execute("PRAGMA data_version").fetchone()
+                if version != self._checked or self._found() != self._place:
+                    self._check(reader)
+            except sqlite3.Error as error:
+                raise StorageUnavailable(str(error)) from error
+            self._version, self._checked, self._loop = version, version, loop
+            loop.call_soon(self._turn)
+        return self._version
+
+    @property
+    def _opened(self) -> sqlite3.Connection:
+        if self._reader is None:
+            raise StorageUnavailable("the storage is not open")
+        return self._reader
+
+    def _turn(self) -> None:
+        self._version = None
+
     def _found(self) -> tuple[int, int] | None:
         try:
-            found = self.path.stat()
+            found = os.stat(self._name)  # noqa: PTH116  # at each check of a token: no Path is made
         except OSError:
             return None
         return found.st_dev, found.st_ino
@@ -83,21 +117,14 @@ class File:
         """Run `operation` in the writer thread; return its answer after its commit."""
         if self._writer is None:
             raise StorageUnavailable("the storage is not open")
-
-        def checked(db: sqlite3.Connection, now: float) -> T:
-            self._check(db)
-            return operation(db, now)
-
-        answer: T = await self._writer.submit(checked)
+        answer: T = await self._writer.submit(operation)
         return answer
 
     def read(self, statement: str, /, **values: Any) -> list[sqlite3.Row]:
         """Return the rows that a statement finds; it knows the time as `:now`."""
-        if self._reader is None:
-            raise StorageUnavailable("the storage is not open")
+        self.version()
         try:
-            self._check(self._reader)
-            return self._reader.execute(statement, values | {"now": clock.now()}).fetchall()
+            return self._opened.execute(statement, values | {"now": clock.now()}).fetchall()
         except sqlite3.Error as error:
             raise StorageUnavailable(str(error)) from error
 

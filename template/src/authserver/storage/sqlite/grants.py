@@ -17,9 +17,9 @@ from authserver.model.records import (
 from authserver.storage.grants import Grants, Rotation
 from authserver.storage.rows import record, redemption, rotated, text
 from authserver.storage.sqlite.buckets import take
-from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.file import File, Kept, written
 from authserver.storage.sqlite.revoking import revoke
-from authserver.storage.sqlite.tokens import GOES_ON, forget_spent, store_tokens
+from authserver.storage.sqlite.tokens import GOES_ON, LivingTokens, forget_spent, store_tokens
 from authserver.storage.verdicts import (
     Gone,
     Lifetimes,
@@ -45,6 +45,10 @@ _HEAVIEST_CLIENTS_YOUNGEST = """
 
 class SQLiteGrants(Kept, Grants):
     """The view `living_grants` joins grant, user and client: what it does not show is not alive."""
+
+    def __init__(self, file: File) -> None:
+        super().__init__(file)
+        self._living = LivingTokens(file)
 
     @written
     def add_request(
@@ -317,15 +321,7 @@ class SQLiteGrants(Kept, Grants):
         )
 
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
-        return self._file.one(
-            AccessToken,
-            """
-            SELECT a.*, g.client_id, g.subject, g.user_name, g.entitlement, g.resource
-            FROM access_tokens AS a JOIN living_grants AS g USING (grant_id)
-            WHERE a.digest = :digest AND a.expires_at > :now AND g.expires_at > :now
-            """,
-            digest=digest,
-        )
+        return self._living.get(digest)
 
     async def all(self, subject: str | None = None) -> list[Grant]:
         return self._file.all(

@@ -9,6 +9,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,10 +46,15 @@ def connect(path: Path) -> sqlite3.Connection:
 class Writer:
     """Runs operations, one group after the other, in a thread of its own."""
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
+    def __init__(self, path: Path, lock: FileLock, check: Callable[[sqlite3.Connection], None]) -> None:
+        """Start; `check` raises StorageUnavailable where nothing may be written, in each transaction."""
         self._path = path
         self._lock = lock
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._check = check
+        self._jobs: deque[_Job] = deque()
+        self._called = False
+        # False ends the thread.
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -58,57 +64,57 @@ class Writer:
         Raises StorageUnavailable when it was rolled back or could not begin for 5 s, and whatever
         `operation` raised.
         """
-        if self._jobs.qsize() >= _QUEUE:
+        if len(self._jobs) >= _QUEUE:
             raise StorageUnavailable("too many operations wait")
         loop = asyncio.get_running_loop()
         job = _Job(operation, loop.create_future(), loop, threading.Lock())
-        self._jobs.put(job)
-        await asyncio.wait([job.future], timeout=_WAIT_SECONDS)
-        if not job.future.done() and job.claim.acquire(blocking=False):
-            job.future.cancel()
-            raise StorageUnavailable("another process holds the lock")
-        return await job.future
+        self._jobs.append(job)
+        if not self._called:
+            # Once for all that this turn of the event loop submits.
+            self._called = True
+            loop.call_soon(self._call)
+        late = loop.call_later(_WAIT_SECONDS, _give_up, job)
+        try:
+            return await job.future
+        finally:
+            late.cancel()
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
-        self._jobs.put(None)
+        self._calls.put(False)
         self._thread.join()
+
+    def _call(self) -> None:
+        self._called = False
+        self._calls.put(True)
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
-        while (job := self._jobs.get()) is not None:
-            jobs, ended = self._group(job)
-            outcomes: list[Any]
-            try:
-                connection = connection or connect(self._path)
-                outcomes = self._commit(connection, jobs)
-            except (sqlite3.Error, OSError) as error:
-                unavailable = StorageUnavailable(str(error))
-                outcomes = [unavailable] * len(jobs)
-                # A fresh connection next time: whatever was wrong with this one ends with it.
-                _discard(connection)
-                connection = None
-            _answer(jobs, outcomes)
-            if ended:
-                break
+        goes_on = True
+        while goes_on:
+            goes_on = self._calls.get()
+            while jobs := self._group():
+                outcomes: list[Any]
+                try:
+                    connection = connection or connect(self._path)
+                    outcomes = self._commit(connection, jobs)
+                except (sqlite3.Error, OSError, StorageUnavailable) as error:
+                    told = error if isinstance(error, StorageUnavailable) else StorageUnavailable(str(error))
+                    outcomes = [told] * len(jobs)
+                    # A fresh connection next time: whatever was wrong with this one ends with it.
+                    _discard(connection)
+                    connection = None
+                _answer(jobs, outcomes)
         _discard(connection)
 
-    def _group(self, first: _Job) -> tuple[list[_Job], bool]:
-        jobs = [first]
-        while len(jobs) < _GROUP:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
+    def _group(self) -> list[_Job]:
+        return [self._jobs.popleft() for _ in range(min(len(self._jobs), _GROUP))]
 
     def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> list[Any]:
         outcomes: list[Any] = []
         with self._lock.held():
             connection.execute("BEGIN IMMEDIATE")
+            self._check(connection)
             for job in jobs:
                 if not job.claim.acquire(blocking=False):
                     outcomes.append(None)  # nobody waits for it any more
@@ -124,6 +130,12 @@ class Writer:
                 connection.execute("RELEASE operation")
             connection.execute("COMMIT")
         return outcomes
+
+
+def _give_up(job: _Job) -> None:
+    """Tell whoever waits that it did not begin; from then on it never will."""
+    if job.claim.acquire(blocking=False) and not job.future.done():
+        job.future.set_exception(StorageUnavailable("another process holds the lock"))
 
 
 def _answer(jobs: list[_Job], outcomes: list[Any]) -> None:
