@@ -88,7 +88,7 @@ class _Outcome:
     failed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.failed |= report.when == "call" and report.failed
+        self.failed |= report.when != "teardown" and report.failed
 
 
 def _run(tests: tuple[str, ...]) -> int:
