@@ -4,6 +4,7 @@ Each has a test in `tests/authserver/test_upstream.py` that fails when it is men
 but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
+import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,9 +27,11 @@ from starlette.authentication import AuthCredentials, BaseUser
 from starlette.requests import HTTPConnection
 from starlette.types import Receive
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
+from authserver import limits
 from authserver.model.scopes import scopes_required_by
 from authserver.provider import Provider
 
@@ -37,6 +40,7 @@ __all__ = [
     "AuthContextMiddleware",
     "BearerBackend",
     "PatientWorker",
+    "Punctual",
     "component_scopes",
     "get_route_path",
     "is_tested",
@@ -218,6 +222,45 @@ class PatientWorker(multiprocess.Process):
         if not self._asked:
             self._started = self.parent_conn.recv()
         return True
+
+
+class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # h11 or httptools, as uvicorn chooses
+    """A connection on which the head of the next request arrives in time, else it is closed.
+
+    uvicorn waits for ever for the first request, for the rest of a head, and for a body that was answered
+    before it came.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._judge()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came."""
+        super().data_received(data)
+        self._judge()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clean up."""
+        super().connection_lost(exc)
+        self._wait_no_more()
+
+    def _judge(self) -> None:
+        """Wait from now on for a request, or no more; once begun, waiting goes on whatever trickles in."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        # Another protocol has the connection once it is upgraded.
+        if answering or self.transport.get_protocol() is not self:
+            self._wait_no_more()
+        elif self._late is None:
+            self._late = self.loop.call_later(limits.HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Workers(multiprocess.Multiprocess):

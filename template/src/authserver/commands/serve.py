@@ -35,7 +35,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
-    from authserver.upstream import run
+    from authserver.upstream import Punctual, run
 
     if workers < 1:
         raise CommandError("--workers: at least one process is needed. Example: --workers 4")
@@ -46,6 +46,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
+        http=Punctual,
         host=host,
         port=port,
         workers=workers,

@@ -52,6 +52,11 @@ def too_many_requests(wait_seconds: float) -> OAuthError:
     )
 
 
+def unreadable(error: BadRequest) -> Response:
+    """Return the answer to a request that cannot be read."""
+    return OAuthError("invalid_request", error.description, status=error.status).response()
+
+
 def answers_errors(handler: Handler) -> Handler:
     """Turn what a handler raises into the OAuth error that the RFC names."""
 
@@ -61,7 +66,7 @@ def answers_errors(handler: Handler) -> Handler:
         except OAuthError as error:
             return error.response()
         except BadRequest as error:
-            return OAuthError("invalid_request", error.description, status=error.status).response()
+            return unreadable(error)
         except TooManyRefreshes as error:
             return too_many_requests(error.wait_seconds).response()
         except (TokenError, RegistrationError) as error:

@@ -24,6 +24,8 @@ from authserver.middleware.calls import guard_calls
 from authserver.middleware.peer import with_real_peer
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
+from authserver.requests.arrival import in_time
+from authserver.requests.reading import BadRequest
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import get_route_path, other_providers
@@ -32,6 +34,9 @@ from authserver.warned import warn_once
 _log = structlog.get_logger("authserver")
 
 _UNAVAILABLE_SECONDS = 5
+# RFC 9110 section 15.5.9: the rest of a body that came too late is not waited for.
+_TIMEOUT = 408
+_CLOSE = ((b"connection", b"close"),)
 # RFC 6797 section 6.1. This host only: whether others have TLS is not ours to say.
 _HSTS = (b"strict-transport-security", f"max-age={limits.STRICT_TRANSPORT_SECONDS}".encode())
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -124,6 +129,7 @@ class Guard:
                     *message["headers"],
                     *_missing(message["headers"], b"x-content-type-options", b"nosniff"),
                     (b"x-request-id", request_id.encode()),
+                    *(_CLOSE if status == _TIMEOUT and scope["http_version"] < "2" else ()),
                     *(_missing(message["headers"], *_HSTS) if named and self._server.settings.secure else ()),
                 ]
             await send(message)
@@ -134,7 +140,7 @@ class Guard:
                 if refusal is not None:
                     await refusal(scope, receive, observe)
                     return
-                await self._app(scope, receive, observe)
+                await self._app(scope, in_time(receive), observe)
             except asyncio.CancelledError:
                 # A stop that waited long enough. Nobody is above us but the server, which would log a fault.
                 if not answered:
@@ -208,6 +214,8 @@ def _route(scope: Scope) -> str:
 
 
 def _trouble(request: Request, error: Exception, request_id: str) -> Response:
+    if isinstance(error, BadRequest):
+        return problem(request, "bad_request", status=error.status, detail=error.description)
     if isinstance(error, StorageUnavailable):
         _log.error("storage unavailable", reason=str(error))
         return problem(request, "unavailable", status=503, wait=_UNAVAILABLE_SECONDS)

@@ -34,15 +34,15 @@ class Parameters(dict[str, str]):
         super().__init__((name, value) for name, value in given if counted[name] == 1)
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the body; raises BadRequest (413) beyond `limits.MAXIMUM_BODY_BYTES`."""
+async def read_body(request: Request, *, maximum: int | None = None) -> bytes:
+    """Return the body; raises BadRequest, 413 beyond `maximum` bytes (else `limits.MAXIMUM_BODY_BYTES`)."""
+    maximum = maximum or limits.MAXIMUM_BODY_BYTES
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > limits.MAXIMUM_BODY_BYTES:
-                kibibytes = limits.MAXIMUM_BODY_BYTES // 1024
-                raise BadRequest(f"the body is larger than {kibibytes} KiB", status=413)
+            if len(body) > maximum:
+                raise BadRequest(f"the body is larger than {maximum // 1024} KiB", status=413)
     except ClientDisconnect:
         raise BadRequest("the body did not arrive") from None
     return bytes(body)
