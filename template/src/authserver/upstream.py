@@ -12,6 +12,7 @@ from contextlib import suppress
 from socket import socket
 from typing import Any
 
+import fastmcp
 import uvicorn
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
@@ -34,6 +35,7 @@ from uvicorn.supervisors import multiprocess
 from authserver import limits
 from authserver.model.scopes import scopes_required_by
 from authserver.provider import Provider
+from authserver.settings import SettingsError
 
 __all__ = [
     "RUNS_A_COMPONENT",
@@ -46,6 +48,7 @@ __all__ = [
     "is_tested",
     "local_components",
     "other_providers",
+    "refuse_settings",
     "run",
     "socket_peer",
     "without_cause",
@@ -59,6 +62,37 @@ def is_tested(version: str) -> bool:
     """Say whether a version of FastMCP is in the range that is tested."""
     first, end = TESTED
     return first <= tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < end
+
+
+_DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "streamable_http_path": (("/mcp",), "the MCP endpoint of this server is /mcp"),
+    "transport": (("http", "streamable-http"), "this server speaks Streamable HTTP"),
+    "sse_path": ((), "this server speaks Streamable HTTP"),
+    "message_path": ((), "this server speaks Streamable HTTP"),
+    "stateless_http": (
+        (True,),
+        "there are no sessions: each call may reach another process",
+    ),
+    "http_session_idle_timeout": ((), "there are no sessions"),
+    "http_host_origin_protection": ((True, "auto"), "AUTH_PUBLIC_URL and AUTH_ALLOWED_ORIGINS decide"),
+    "http_allowed_hosts": ((), "AUTH_PUBLIC_URL decides"),
+    "http_allowed_origins": ((), "AUTH_ALLOWED_ORIGINS decides"),
+    "debug": ((False,), "what went wrong is in the log alone"),
+}
+"""Settings of FastMCP that our own server decides: values that say the same, and why there is no other."""
+
+
+def refuse_settings(**listens: object) -> None:
+    """Raise SettingsError for a setting of FastMCP that asks for what is not served; `listens` is host, port.
+
+    FastMCP takes them from the environment and from `.env`; what is passed over would promise something.
+    """
+    settings = fastmcp.settings
+    typed = {name: ((value,), f"type serve --{name}") for name, value in listens.items()}
+    for name, (same, why) in (_DECIDED | typed).items():
+        if name in settings.model_fields_set and getattr(settings, name) not in same:
+            variable = f"FASTMCP_{name.upper()}"
+            raise SettingsError(f"{variable}: it changes nothing here: {why}. Example: unset {variable}")
 
 
 class BearerBackend(BearerAuthBackend):
