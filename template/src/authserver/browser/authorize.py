@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from authserver import limits, pages
 from authserver.browser.attempts import address_buckets
 from authserver.browser.binding import bind_request
-from authserver.browser.problems import Refusal, problem, wants_page
+from authserver.browser.problems import Refusal, wants_page
 from authserver.browser.sessions import kept_session
 from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
@@ -32,19 +32,20 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 async def authorize(server: Provider, request: Request) -> Response:
     """Check an authorization request and send the browser to sign in; raises Refusal."""
-    try:
-        parameters = await _parameters(request)
-    except BadRequest as error:
-        return problem(request, "bad_request", status=error.status, detail=error.description)
-    client = await server.get_client(parameters.get("client_id", ""))
+    parameters = await _parameters(request)
+    if "client_id" not in parameters:
+        raise Refusal("no_app", status=400)
+    client = await server.get_client(parameters["client_id"])
     if client is None:
-        return problem(request, "unknown_client", status=400)
+        if server.settings.registration == "static":
+            raise Refusal("apps_are_added", status=400)
+        raise Refusal("unknown_client", status=400)
     try:
         redirect_uri = client.exact_redirect_uri(parameters.get("redirect_uri"))
     except InvalidRedirectUriError:
-        return problem(request, "bad_redirect", status=400)
+        raise Refusal("bad_redirect", status=400) from None
     if not client.approved:
-        return problem(request, "waiting_for_approval", status=403, client_id=client.client_id)
+        raise Refusal("waiting_for_approval", status=403, client_id=client.client_id)
     state = parameters.get("state")
     try:
         checked = _checked(server, request, client, parameters, redirect_uri)
