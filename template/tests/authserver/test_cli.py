@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
 import fastmcp
 import httpx2
 import pytest
@@ -17,6 +18,7 @@ from conftest import ADDRESS
 from operators import Operator
 from ports import free_port
 
+from authserver import choices
 from authserver.all_settings import Settings
 from authserver.commands.serve import _check_port
 from authserver.doctor.manifest import load_manifest
@@ -29,6 +31,18 @@ def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
         assert "no user nobody" in operator.fails("users", command, "nobody")
     assert operator.rows("users", "list") == []
     assert "no such scope" in operator.fails("users", "scopes", "nobody", "no-such-scope")
+
+
+def test_a_scope_that_is_named_twice_is_given_once(operator: Operator, store: dict[str, str]) -> None:
+    async def add() -> None:
+        storage: Storage = choices.storage.create(Settings.model_validate(store))
+        await storage.open()
+        await storage.users.add("alice", scopes=None)
+        await storage.close()
+
+    anyio.run(add)
+    operator.types("users", "scopes", "alice", "*", "*")
+    assert operator.types("users", "scopes", "alice") == "*\n"
 
 
 def test_a_client_is_added_listed_and_removed(operator: Operator) -> None:

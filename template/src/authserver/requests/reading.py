@@ -1,6 +1,5 @@
 """Reading what a request sends, strictly: parameters once, valid UTF-8, no NUL, bounded."""
 
-import json
 from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl
@@ -8,6 +7,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from authserver import limits
+from authserver.requests import strict_json
 
 
 class BadRequest(Exception):
@@ -71,10 +71,9 @@ async def read_json(request: Request) -> Any:
     if _content_type(request) != "application/json":
         raise BadRequest("the content type must be application/json")
     try:
-        value = json.loads(await read_body(request))
-    except (ValueError, RecursionError):
-        raise BadRequest("the body is not JSON") from None
-    return value
+        return strict_json.loads(await read_body(request))
+    except ValueError:
+        raise BadRequest("the body is not JSON in which each name stands once") from None
 
 
 def parse_parameters(data: bytes) -> Parameters:

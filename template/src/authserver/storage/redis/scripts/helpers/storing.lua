@@ -145,6 +145,9 @@ local function erase_by(name, column, value)
   end
 end
 
+-- As a `limit` of records: with it, ranges of Redis end at the last one.
+local ALL = 0
+
 -- Delete up to `limit` records of each sort that hang off a grant, and the grant if nothing is left; say how many.
 local function erase_grant(grant_id, limit)
   local deleted, left = 0, false
@@ -166,6 +169,6 @@ end
 
 local function erase_grants_by(column, value)
   for _, id in ipairs(ids_by("grants", column, value)) do
-    erase_grant(id, 0)
+    erase_grant(id, ALL)
   end
 end
