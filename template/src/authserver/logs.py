@@ -7,6 +7,8 @@ import contextlib
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextvars import ContextVar
 from logging.handlers import SysLogHandler
 from pathlib import Path
 
@@ -21,6 +23,25 @@ _SHARED: list[Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+_refusals: ContextVar[list[str]] = ContextVar("refusals")
+
+
+@contextlib.contextmanager
+def gathering_refusals() -> Iterator[list[str]]:
+    """Give the reasons for which what is in here was refused, the last one last."""
+    gathered: list[str] = []
+    token = _refusals.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _refusals.reset(token)
+
+
+def refused(reason: str) -> None:
+    """Keep why a request is refused for its line in the log: what its sender is told, and no secret."""
+    _refusals.get([]).append(reason)
 
 
 def silence_access_logs() -> None:

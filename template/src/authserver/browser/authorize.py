@@ -19,6 +19,7 @@ from authserver.browser.attempts import address_buckets
 from authserver.browser.binding import bind_request
 from authserver.browser.problems import Refusal, wants_page
 from authserver.browser.sessions import kept_session
+from authserver.logs import refused
 from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
 from authserver.pages.elsewhere import see_other
@@ -120,7 +121,8 @@ def _checked(
     if not _CHALLENGE.fullmatch(challenge):
         raise AuthorizeError("invalid_request", "code_challenge must be 43 base64url characters")
     if len(parameters.get("state", "")) > limits.MAXIMUM_STATE_CHARACTERS:
-        raise AuthorizeError("invalid_request", "state is too long")
+        longest = limits.MAXIMUM_STATE_CHARACTERS
+        raise AuthorizeError("invalid_request", f"state is longer than {longest} characters")
     return AuthorizationRequest(
         state=parameters.get("state"),
         scopes=client.validate_scope(parameters.get("scope")),
@@ -149,6 +151,7 @@ async def tell_error(
     operator nor this user allowed, and that is not on the browser's own computer. Programs get JSON then.
     """
     told = {"error": error, "error_description": error_description}
+    refused(f"{error}: {error_description}")
     onward = redirect_to_client(server, redirect_uri, state, **told)
     vouched_for = client.vouched_for or is_loopback(redirect_uri)
     if vouched_for or await _allowed(server, request, client, redirect_uri):

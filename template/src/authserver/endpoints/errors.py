@@ -7,6 +7,7 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver.logs import refused
 from authserver.model.issued import TooManyRefreshes
 from authserver.requests.reading import BadRequest
 
@@ -33,7 +34,8 @@ class OAuthError(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """Return the error as JSON that nobody caches."""
+        """Return the error as JSON that nobody caches, and keep it for the log."""
+        refused(f"{self.error}: {self.description}")
         return JSONResponse(
             {"error": self.error, "error_description": self.description},
             status_code=self.status,
@@ -41,12 +43,12 @@ class OAuthError(Exception):
         )
 
 
-def too_many_requests(wait_seconds: float) -> OAuthError:
-    """Return the error for a client that must wait (RFC 6585 section 4)."""
+def too_many_requests(wait_seconds: float, setting: str) -> OAuthError:
+    """Return the error for a client that must wait, since a setting says so (RFC 6585 section 4)."""
     seconds = max(1, ceil(wait_seconds))
     return OAuthError(
         "temporarily_unavailable",
-        f"too many requests: try again in {seconds} seconds",
+        f"too many requests: try again in {seconds} seconds ({setting})",
         status=429,
         headers={"Retry-After": str(seconds)},
     )
@@ -68,7 +70,7 @@ def answers_errors(handler: Handler) -> Handler:
         except BadRequest as error:
             return unreadable(error)
         except TooManyRefreshes as error:
-            return too_many_requests(error.wait_seconds).response()
+            return too_many_requests(error.wait_seconds, "AUTH_LIMIT_REFRESHES_PER_HOUR").response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

@@ -134,7 +134,11 @@ class Guard:
                 ]
             await send(message)
 
-        with coming_from(address=address), bound_contextvars(request_id=request_id):
+        with (
+            coming_from(address=address),
+            bound_contextvars(request_id=request_id),
+            logs.gathering_refusals() as refusals,
+        ):
             try:
                 refusal = self._wrong_host(request, named=named) or _unusable_path(request)
                 if refusal is not None:
@@ -151,7 +155,8 @@ class Guard:
                     raise
                 await _trouble(request, error, request_id)(scope, receive, observe)
             finally:
-                self._note(request, scope, status, clock.elapsed() - started, address)
+                why = {"refused": refusals[-1]} if refusals else {}
+                self._note(request, scope, status, clock.elapsed() - started, address=address, **why)
 
     def _names_us(self, request: Request) -> bool:
         """Say whether the Host is the public one; no other host is ours to bind to TLS, either."""
@@ -179,7 +184,7 @@ class Guard:
         else:
             await scope["app"].router.not_found(scope, receive, send)
 
-    def _note(self, request: Request, scope: Scope, status: int, seconds: float, address: str) -> None:
+    def _note(self, request: Request, scope: Scope, status: int, seconds: float, **facts: str) -> None:
         if get_route_path(scope) in _HEALTH:
             return
         _log.info(
@@ -188,7 +193,7 @@ class Guard:
             route=_route(scope),
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            address=address,
+            **facts,
         )
 
 

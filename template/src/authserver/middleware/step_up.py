@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authserver import components, limits, refused_scopes
 from authserver.endpoints.errors import NO_STORE, unreadable
+from authserver.logs import refused
 from authserver.provider import Provider
 from authserver.requests.reading import BadRequest, read_body
 from authserver.upstream import get_route_path
@@ -62,6 +63,7 @@ class StepUp:
         # What is held is named too: clients ask for exactly what the challenge says.
         scope = " ".join(self._server.scopes.known([*held, *needed]))
         description = f"this needs the scope {' '.join(needed)}"
+        refused(f"insufficient_scope: {description}")
         return JSONResponse(
             {"error": "insufficient_scope", "error_description": description, "scope": scope},
             status_code=403,

@@ -24,8 +24,9 @@ def in_time(receive: Receive) -> Receive:
             async with asyncio.timeout(deadline - clock.elapsed()):
                 message = await receive()
         except TimeoutError:
-            text = f"the body did not arrive within {limits.BODY_SECONDS} seconds"
-            raise BadRequest(text, status=408) from None
+            raise BadRequest(
+                f"the body did not arrive within {limits.BODY_SECONDS} seconds", status=408
+            ) from None
         arrived = not message.get("more_body", False)
         return message
 
