@@ -381,7 +381,7 @@ def test_sign_ins_begun_by_one_line_are_counted_together(
     assert [answer.status_code for answer in begun] == [303, 429, 303, 303, 303, 429]
     page, told = begin("2001:db8:0:6::1", Accept="text/html"), begun[-1]
     assert (page.status_code, told.json()["error"]) == (429, "temporarily_unavailable")
-    assert "Too many sign-ins began at your address." in page.text
+    assert "Too many sign-ins began at your address" in page.text
     assert {1 <= int(answer.headers["retry-after"]) <= 60 for answer in (page, told)} == {True}
     assert not any("location" in answer.headers or "set-cookie" in answer.headers for answer in (page, told))
     assert begin("2001:db8:0:100::1").status_code == 303
