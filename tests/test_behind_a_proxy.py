@@ -1,23 +1,17 @@
-"""A real nginx in front of a real server, configured letter by letter as docs/behind-a-proxy.md says."""
+"""A real nginx or Caddy in front of a server, configured letter by letter as docs/behind-a-proxy.md says."""
 
 import http.server
-import os
 import re
 import shutil
-import socket
-import subprocess
-import tempfile
 import textwrap
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from uuid import uuid4
 
 import effort
+import proxies
 import pytest
-import trustme
 from authserver import AuthorizationServer, Scope
 from authserver.all_settings import Settings
 from authserver.middleware.cross_origin import _COOKIE_PATHS
@@ -28,19 +22,15 @@ from oauth_client import OAuthClient, answered, call, result
 from person import Person
 from playwright.sync_api import expect, sync_playwright
 from ports import free_port
+from proxies import HOST, lead
 from rendering import DEFAULTS, REPOSITORY, TEMPLATE
 from servers import Server
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = effort.push
 
-HOST = "mcp.example.com"
 SECRET = "the content of /etc/mcp/proxy_secret"
 PASSWORD = "correct-horse"
-
-if NGINX is None and os.environ.get("CI") != "true":
-    pytest.skip("nginx is not installed", allow_module_level=True)
 
 DOCUMENT = (REPOSITORY / "docs" / "behind-a-proxy.md").read_text(encoding="utf-8")
 # As guides to hardening have them (OWASP Secure Headers), without what docs/behind-a-proxy.md warns of.
@@ -57,11 +47,12 @@ HARDENED = """
     add_header X-XSS-Protection 0 always;
 """
 PASSWORDS, PORTAL, DOOR = re.findall(r"^```nginx\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+CADDY, CADDY_DOOR = re.findall(r"^```caddyfile\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Site:
-    """The public address, at which nginx answers; and another one, only for operators."""
+    """The public address, at which the proxy answers; and another one, only for operators."""
 
     server: Server
     port: int
@@ -111,77 +102,44 @@ def portal() -> Iterator[int]:
     listener.server_close()
 
 
-@pytest.fixture(scope="module", params=["passwords", "portal", "hardened"])
+@pytest.fixture(scope="module", params=["passwords", "portal", "hardened", "caddy"])
 def proxied(request: pytest.FixtureRequest, server: Server, portal: int) -> Iterator[Site]:
-    """Run nginx as nobody, on ports of its own."""
-    assert NGINX, "nginx is missing: apt-get install nginx-light"
-    written = (PORTAL if request.param == "portal" else PASSWORDS) + DOOR
+    """Run nginx or Caddy as nobody, on ports of its own."""
+    proxy = "caddy" if request.param == "caddy" else "nginx"
+    proxies.require(proxy)
+    site = Site(server, free_port(), free_port())
+    hashed = "{PLAIN}" + PASSWORD
+    people = "".join(f"{who}:{hashed}\n" for who in ("alice", "bob"))
+    written = {"caddy": CADDY + CADDY_DOOR, "portal": PORTAL + DOOR}.get(request.param, PASSWORDS + DOOR)
     if request.param == "hardened":
         written = re.sub("server_name .*;", lambda found: found[0] + HARDENED, written)
-    site = Site(server, free_port(), free_port())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        certificate = trustme.CA().issue_cert(HOST)
-        certificate.private_key_and_cert_chain_pem.write_to_path(folder / "certificate.pem")
-        hashed = "{PLAIN}" + PASSWORD
-        (folder / "people").write_text("".join(f"{who}:{hashed}\n" for who in ("alice", "bob")))
+    with proxies.certified({"people": people}) as folder:
+        certificate = f"{folder}/certificate.pem"
         for here, there in {
             "listen 443 ssl": f"listen 127.0.0.1:{site.port} ssl",
-            "listen 127.0.0.1:8443 ssl": f"listen 127.0.0.1:{site.door_port} ssl",
-            "/etc/ssl/mcp.example.com.pem": f"{folder}/certificate.pem",
-            "/etc/ssl/mcp.example.com.key": f"{folder}/certificate.pem",
+            "127.0.0.1:8443 ssl": f"127.0.0.1:{site.door_port} ssl",
+            "/etc/ssl/mcp.example.com.pem": certificate,
+            "/etc/ssl/mcp.example.com.key": certificate,
             "/etc/nginx/people": f"{folder}/people",
-            "http://127.0.0.1:8000": f"http://127.0.0.1:{server.port}",
-            "http://127.0.0.1:9091": f"http://127.0.0.1:{portal}",
+            "com {": f"com {{\n    tls {certificate} {certificate}",
+            "com:8443 {": f"com:{site.door_port} {{\n    tls {certificate} {certificate}",
+            "127.0.0.1:8000": f"127.0.0.1:{server.port}",
+            "127.0.0.1:9091": f"127.0.0.1:{portal}",
         }.items():
             written = written.replace(here, there)
-        temporary = "".join(
-            f"{kind}_temp_path {folder}/{kind};\n"
-            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(
-            f"daemon off; pid {folder}/pid; error_log stderr; events {{}}\n"
-            f"http {{ access_log off;\n{temporary}{written}}}\n"
-        )
-        user = None
-        if os.geteuid() == 0:
-            user = "nobody"
-            for path in (folder, *folder.iterdir()):
-                shutil.chown(path, user)
-        command = [NGINX, "-p", name, "-e", "stderr", "-c", str(folder / "nginx.conf")]
-        with subprocess.Popen(command, user=user) as process:
-            wait_for(site.port, process)
+        with getattr(proxies, proxy)(folder, written, site.port):
             yield site
-            process.terminate()
-
-
-def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    while True:
-        assert process.poll() is None, "nginx did not start"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-
-
-def lead(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    connect = socket.create_connection
-
-    def create_connection(address: tuple[str, int], *rest: object, **more: object) -> socket.socket:
-        return connect(("127.0.0.1", port) if address == (HOST, 443) else address, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket, "create_connection", create_connection)
 
 
 @pytest.fixture
 def site(proxied: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """The public name leads to nginx."""
+    """The public name leads to the proxy."""
     lead(monkeypatch, proxied.port)
     return proxied
 
 
 def visitor(site: Site, name: str, **headers: str) -> Person:
-    """Somebody whom nginx and the portal know, and who says more than they should."""
+    """Somebody whom the proxy and the portal know, and who says more than they should."""
     person = Person(site, name)
     person.browser.auth = BasicAuth(name, PASSWORD)
     person.browser.cookies.set("portal", name)
@@ -264,6 +222,7 @@ def test_an_operator_gets_in_when_the_proxy_lets_nobody_in(
     assert "code" in answered(operator.allow(OAuthClient(site).authorization_url()))
 
 
+@pytest.mark.parametrize("proxied", ["passwords", "portal", "hardened"], indirect=True)
 def test_in_a_real_browser(site: Site) -> None:
     assert CHROMIUM, "Chromium is missing: apt-get install chromium"
     client = OAuthClient(site, redirect_uris=["https://client.example/cb"], client_name="In a browser")

@@ -12,7 +12,8 @@ from updating import BRANCH, PROVIDER, committed, release, run
 
 pytestmark = [effort.push, effort.early]
 
-SHELLS = ("bash", "dash", "busybox", "zsh")
+SHELLS = ("bash", "dash", "busybox", "zsh", "mksh")
+"""mksh goes on elsewhere in the script of 0.2.0: there the first update is `uvx copier update`."""
 
 OLD = {"0.2.0": 1189, "90c923b": 1269}
 """Who has the old script: 0.2.0, and who had no tags soon after; the byte after `copier update`."""
@@ -30,10 +31,11 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 by_each_shell = pytest.mark.parametrize("path", effort.first(SHELLS, effort.push), indirect=True)
+by_those_of_0_2_0 = pytest.mark.parametrize("path", effort.first(SHELLS[:-1], effort.push), indirect=True)
 
 
 @needs_history
-@by_each_shell
+@by_those_of_0_2_0
 @pytest.mark.parametrize("old", effort.first(OLD, effort.push))
 @pytest.mark.usefixtures("one_environment")
 def test_the_script_of_0_2_0_brings_a_project_here(source: Path, tmp_path: Path, old: str, path: str) -> None:
@@ -59,6 +61,29 @@ def test_a_script_that_is_all_different_takes_its_place(project: Path, source: P
     assert code == 0, said
     assert "wrong" not in said
     assert git(project, "branch", "--show-current").strip() == BRANCH
+
+
+@pytest.mark.parametrize("path", SHELLS, indirect=True)
+def test_a_script_with_line_ends_of_windows_says_one_line(tmp_path: Path, path: str) -> None:
+    """As where `.gitattributes` is gone, and git turns line ends round."""
+    script = tmp_path / "src/authserver/update.sh"
+    script.parent.mkdir(parents=True)
+    text = (TEMPLATE / "src/authserver/update.sh").read_bytes()
+    script.write_bytes(text.replace(b"\n", b"\r\n"))
+    code, said = run(tmp_path, PATH=path)
+    assert (code, said) == (1, "src/authserver/update.sh has CRLF: clone with core.autocrlf=false\n")
+
+
+@effort.release
+def test_a_clone_that_turns_line_ends_round_is_updated(source: Path, project: Path, tmp_path: Path) -> None:
+    """`.gitattributes` says how they are; git's setting is for what it says nothing of."""
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--config", "core.autocrlf=true", str(project), str(clone))
+    release(source, "999.1.0", (PROVIDER, "# a fix\n"))
+    code, said = run(clone)
+    assert code == 0, said
+    assert git(clone, "status", "--porcelain") == ""
+    assert b"\r" not in (clone / PROVIDER).read_bytes()
 
 
 @needs_history

@@ -18,7 +18,12 @@ from authserver.settings import SettingsError
 
 # How alike a misspelt setting is to the one that was meant (difflib's ratio).
 _ALIKE = 0.9
-_MEANT = re.compile(r"\W*(?:(?:export|set|env)\W+)?AUTH(?![a-z])", re.IGNORECASE)
+# As shells, PowerShell, Docker and systemd write a setting, or somebody in a hurry.
+_MEANT = re.compile(
+    r"\W*(?:(?:export|setx?|setenv|env|arg|declare|typeset|readonly|local|environment)(?:\s+[-/]\w+)*\W+)?"
+    r"AUTH(?:_|[^\w=]+)\w",
+    re.IGNORECASE,
+)
 _SETTING = re.compile(r"^\s*(?:export\s+)?AUTH_\w+\s*=", re.IGNORECASE | re.MULTILINE)
 
 
@@ -95,7 +100,8 @@ def _refuse_unreadable_lines(file: Path) -> None:
         line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         # A quote that ends lines later swallows the settings between; a name alone sets nothing.
         swallows = _SETTING.search((binding.value or "").partition("\n")[2])
-        unreadable = binding.error and _MEANT.match(text)
+        named = re.match("AUTH_", binding.key or "", re.IGNORECASE)
+        unreadable = (binding.error or binding.key) and not named and _MEANT.match(text)
         alone = binding.key is not None and binding.value is None and _SETTING.match(f"{binding.key}=")
         if unreadable or swallows or alone:
             raise SettingsError(

@@ -4,6 +4,7 @@ import fastmcp
 from starlette.applications import Starlette
 
 from authserver import logs
+from authserver.upstream import refuse_settings
 
 
 def create_app() -> Starlette:
@@ -13,5 +14,6 @@ def create_app() -> Starlette:
     from app.server import mcp  # noqa: PLC0415  # the user's module: after the settings above
 
     logs.configure()
+    refuse_settings()
     # Stateless: clients carry no cookies, so sessions would not find their way to one of several workers.
-    return mcp.http_app(stateless_http=True, host_origin_protection=False)
+    return mcp.http_app(path="/mcp", stateless_http=True, host_origin_protection=False)

@@ -51,5 +51,18 @@ def main() -> None:
     try:
         _check_name(sys.argv[1:2])
         app(sys.argv[1:])
-    except OperatorError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {shown(error)}")
+    except (OperatorError, ValueError) as error:
+        text = str(error) if isinstance(error, OperatorError) else _wrong_setting_of_fastmcp(error)
+        if not text:
+            raise
+        sys.exit(f"{Path(sys.argv[0]).name}: {shown(text)}")
+
+
+def _wrong_setting_of_fastmcp(error: ValueError) -> str:
+    """Return what is wrong with a setting that FastMCP reads when it is imported, '' for another error."""
+    # Ours are SettingsErrors; to import pydantic for this would make each command slower.
+    if getattr(error, "title", None) != "Settings":
+        return ""
+    first = error.errors(include_input=False)[0]  # type: ignore[attr-defined]
+    variable = f"FASTMCP_{first['loc'][0]}".upper()
+    return f"{variable}: {first['msg']}. Example: unset {variable}"

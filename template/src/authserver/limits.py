@@ -98,6 +98,13 @@ SPENT_REFRESH_TOKENS = 20
 MAXIMUM_BODY_BYTES = 65_536
 """Of forms and registrations, which have a few kilobytes."""
 
+BODY_SECONDS = 60
+"""For all of a body to arrive. Forms come in one packet; 4 MiB need half a megabit a second for it."""
+
+HEAD_SECONDS = 30
+"""For a request to begin and its head to arrive: it fits into a few packets. Browsers open connections that
+they do not use, and open others later."""
+
 MAXIMUM_FIELDS = 100
 """Parameters of one request. No standard that is spoken here knows more than twenty."""
 

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
 from pathlib import Path
@@ -33,6 +34,25 @@ _SECONDS = 0.02
 _LINES = 10_000
 # Nothing but ASCII: what a stranger chose acts on no terminal that shows the file.
 _JSON = json.JSONEncoder(default=repr)
+
+
+_refusals: ContextVar[list[str]] = ContextVar("refusals")
+
+
+@contextlib.contextmanager
+def gathering_refusals() -> Iterator[list[str]]:
+    """Give the reasons for which what is in here was refused, the last one last."""
+    gathered: list[str] = []
+    token = _refusals.set(gathered)
+    try:
+        yield gathered
+    finally:
+        _refusals.reset(token)
+
+
+def refused(reason: str) -> None:
+    """Keep why a request is refused for its line in the log: what its sender is told, and no secret."""
+    _refusals.get([]).append(reason)
 
 
 def silence_access_logs() -> None:

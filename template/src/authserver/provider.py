@@ -167,7 +167,8 @@ class Provider(OAuthProvider):
             raise AuthorizeError("server_error", "use the authorization endpoint")
         scopes = self.scopes.asked(params.scopes)
         if not scopes:
-            raise AuthorizeError("invalid_scope", "none of the scopes exists here")
+            there_are = f": there are {' '.join(self.scopes.names)}" if self.settings.announce_scopes else ""
+            raise AuthorizeError("invalid_scope", f"none of the scopes exists here{there_are}")
         named = [params.resource, *params.resources]
         if not all(asked is None or names_resource(asked, self.resource) for asked in named):
             raise AuthorizeError("invalid_target", f"the resource of this server is {self.resource}")

@@ -8,46 +8,14 @@
 # hand, it says what, and ends with 1; unless only tests failed, all is then as it was before.
 #
 # An update may replace this file while a shell reads it. So the work stands in updating.sh, and is read whole.
+case $(tail -n 1 "$0") in *"$(printf '\r')") echo "$0 has CRLF: clone with core.autocrlf=false" >&2; exit 1 ;; esac #
 set -eu
 cd "$(dirname "$0")/../.."
 exec sh -c "$(cat src/authserver/updating.sh)" update.sh "$@"
 
-# What follows is for the one update from 0.2.0, whose script was all in this file. Copier puts this file in its
-# place while the shell reads. bash reads line by line: it goes on at byte 1189 (0.2.0) or 1269 (who had no tags,
-# soon after). It takes the old way back, and the new script does all of it.
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
-#
+# What follows is for the update from 0.2.0, whose script was all in here. Copier puts this one in its place while
+# a shell reads: bash goes on at byte 1189 (0.2.0) or 1269 (soon after). It takes the old way back, and the new
+# script does all of it.
 #
 ####################################################################################################################################################################################
 updating="$(cat src/authserver/updating.sh)"

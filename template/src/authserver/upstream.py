@@ -4,6 +4,7 @@ Each has a test in `tests/authserver/test_upstream.py` that fails when it is men
 but in `endpoints/` replaces a handler whole; the reasons are in the same tests.
 """
 
+import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,6 +12,7 @@ from contextlib import suppress
 from socket import socket
 from typing import Any
 
+import fastmcp
 import uvicorn
 from fastmcp import FastMCP
 from fastmcp.exceptions import FastMCPError
@@ -25,16 +27,20 @@ from starlette._utils import get_route_path
 from starlette.routing import Router
 from starlette.types import Receive, Scope
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.supervisors import multiprocess
 
+from authserver import limits
 from authserver.model.scopes import scopes_required_by
 from authserver.provider import Provider
 from authserver.requests.reading import header
+from authserver.settings import SettingsError
 
 __all__ = [
     "RUNS_A_COMPONENT",
     "PatientWorker",
+    "Punctual",
     "auth_context_var",
     "authenticated",
     "component_scopes",
@@ -43,6 +49,7 @@ __all__ = [
     "is_tested",
     "local_components",
     "other_providers",
+    "refuse_settings",
     "run",
     "socket_peer",
     "without_cause",
@@ -56,6 +63,37 @@ def is_tested(version: str) -> bool:
     """Say whether a version of FastMCP is in the range that is tested."""
     first, end = TESTED
     return first <= tuple(int(number) for number in re.findall(r"\d+", version)[:3]) < end
+
+
+_DECIDED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "streamable_http_path": (("/mcp",), "the MCP endpoint of this server is /mcp"),
+    "transport": (("http", "streamable-http"), "this server speaks Streamable HTTP"),
+    "sse_path": ((), "this server speaks Streamable HTTP"),
+    "message_path": ((), "this server speaks Streamable HTTP"),
+    "stateless_http": (
+        (True,),
+        "there are no sessions: each call may reach another process",
+    ),
+    "http_session_idle_timeout": ((), "there are no sessions"),
+    "http_host_origin_protection": ((True, "auto"), "AUTH_PUBLIC_URL and AUTH_ALLOWED_ORIGINS decide"),
+    "http_allowed_hosts": ((), "AUTH_PUBLIC_URL decides"),
+    "http_allowed_origins": ((), "AUTH_ALLOWED_ORIGINS decides"),
+    "debug": ((False,), "what went wrong is in the log alone"),
+}
+"""Settings of FastMCP that our own server decides: values that say the same, and why there is no other."""
+
+
+def refuse_settings(**listens: object) -> None:
+    """Raise SettingsError for a setting of FastMCP that asks for what is not served; `listens` is host, port.
+
+    FastMCP takes them from the environment and from `.env`; what is passed over would promise something.
+    """
+    settings = fastmcp.settings
+    typed = {name: ((value,), f"type serve --{name}") for name, value in listens.items()}
+    for name, (same, why) in (_DECIDED | typed).items():
+        if name in settings.model_fields_set and getattr(settings, name) not in same:
+            variable = f"FASTMCP_{name.upper()}"
+            raise SettingsError(f"{variable}: it changes nothing here: {why}. Example: unset {variable}")
 
 
 async def authenticated(server: Provider, scope: Scope) -> AuthenticatedUser | None:
@@ -223,6 +261,45 @@ class PatientWorker(multiprocess.Process):
         if not self._asked:
             self._started = self.parent_conn.recv()
         return True
+
+
+class Punctual(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # h11 or httptools, as uvicorn chooses
+    """A connection on which the head of the next request arrives in time, else it is closed.
+
+    uvicorn waits for ever for the first request, for the rest of a head, and for a body that was answered
+    before it came.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._judge()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came."""
+        super().data_received(data)
+        self._judge()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Clean up."""
+        super().connection_lost(exc)
+        self._wait_no_more()
+
+    def _judge(self) -> None:
+        """Wait from now on for a request, or no more; once begun, waiting goes on whatever trickles in."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        # Another protocol has the connection once it is upgraded.
+        if answering or self.transport.get_protocol() is not self:
+            self._wait_no_more()
+        elif self._late is None:
+            self._late = self.loop.call_later(limits.HEAD_SECONDS, self.transport.close)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Workers(multiprocess.Multiprocess):

@@ -224,6 +224,40 @@ def test_a_call_beyond_its_limit_is_refused(live: Live, alice: Person) -> None:
         assert answer.status_code == status
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+def test_a_body_that_does_not_arrive_is_not_waited_for(
+    live: Live, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    """Attack 21: send a body byte by byte, or only say that one comes. Source: RFC 9110 15.5.9."""
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0)
+    for path in posts(live):
+        kind = "application/json" if path == "/register" else FORM["Content-Type"]
+        request = (
+            f"POST {path} HTTP/1.1\r\nHost: {live.url.removeprefix('http://')}\r\nAccept: {accept}\r\n"
+            f"Content-Type: {kind}\r\nContent-Length: 100\r\n\r\nx="
+        )
+        answer = send(live, request.encode())
+        assert answer is not None
+        assert (answer.status, answer.headers["connection"]) == (408, "close"), path
+        assert b"did not arrive within" in answer.read()
+
+
+def test_a_call_that_does_not_arrive_is_not_waited_for(
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 21: hold the MCP endpoint by a call that never ends. Source: RFC 9110 15.5.9."""
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0)
+    request = (
+        f"POST /mcp HTTP/1.1\r\nHost: {live.url.removeprefix('http://')}\r\nContent-Length: 100\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\r\n{{"
+    )
+    answer = send(live, request.encode())
+    assert answer is not None
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert b'"invalid_request"' in answer.read()
+
+
 # ------------------------------------------------------------- what a page elsewhere makes a browser send
 
 NOT_OPENED = {
@@ -347,7 +381,7 @@ def test_sign_ins_begun_by_one_line_are_counted_together(
     assert [answer.status_code for answer in begun] == [303, 429, 303, 303, 303, 429]
     page, told = begin("2001:db8:0:6::1", Accept="text/html"), begun[-1]
     assert (page.status_code, told.json()["error"]) == (429, "temporarily_unavailable")
-    assert "Too many sign-ins began at your address." in page.text
+    assert "Too many sign-ins began at your address" in page.text
     assert {1 <= int(answer.headers["retry-after"]) <= 60 for answer in (page, told)} == {True}
     assert not any("location" in answer.headers or "set-cookie" in answer.headers for answer in (page, told))
     assert begin("2001:db8:0:100::1").status_code == 303

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
+import fastmcp
 import httpx2
 import pytest
 import structlog
@@ -16,10 +18,12 @@ from conftest import ADDRESS
 from operators import Operator
 from ports import free_port
 
+from authserver import choices
 from authserver.all_settings import Settings
 from authserver.commands.serve import _check_port
 from authserver.doctor.manifest import load_manifest
 from authserver.storage import Storage
+from authserver.upstream import _DECIDED, refuse_settings
 
 
 def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
@@ -27,6 +31,18 @@ def test_commands_on_users_that_do_not_exist_say_so(operator: Operator) -> None:
         assert "no user nobody" in operator.fails("users", command, "nobody")
     assert operator.rows("users", "list") == []
     assert "no such scope" in operator.fails("users", "scopes", "nobody", "no-such-scope")
+
+
+def test_a_scope_that_is_named_twice_is_given_once(operator: Operator, store: dict[str, str]) -> None:
+    async def add() -> None:
+        storage: Storage = choices.storage.create(Settings.model_validate(store))
+        await storage.open()
+        await storage.users.add("alice", scopes=None)
+        await storage.close()
+
+    anyio.run(add)
+    operator.types("users", "scopes", "alice", "*", "*")
+    assert operator.types("users", "scopes", "alice") == "*\n"
 
 
 def test_a_client_is_added_listed_and_removed(operator: Operator) -> None:
@@ -103,6 +119,51 @@ def test_an_option_that_cannot_work_is_one_line(operator: Operator, words: list[
     assert line.startswith(f"my-server: {words[0]}")
     assert re.search(r" Example: --\S+ \S+", line)
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STREAMABLE_HTTP_PATH", "/api/mcp", "the MCP endpoint of this server is /mcp"),
+        ("STREAMABLE_HTTP_PATH", "mcp", "the MCP endpoint of this server is /mcp"),
+        ("SSE_PATH", "/events", "this server speaks Streamable HTTP"),
+        ("TRANSPORT", "sse", "this server speaks Streamable HTTP"),
+        ("STATELESS_HTTP", "false", "there are no sessions"),
+        ("HTTP_SESSION_IDLE_TIMEOUT", "60", "there are no sessions"),
+        ("HTTP_HOST_ORIGIN_PROTECTION", "false", "AUTH_PUBLIC_URL and AUTH_ALLOWED_ORIGINS decide"),
+        ("HTTP_ALLOWED_HOSTS", '["a.example"]', "AUTH_PUBLIC_URL decides"),
+        ("HTTP_ALLOWED_ORIGINS", '["https://a.example"]', "AUTH_ALLOWED_ORIGINS decides"),
+        ("DEBUG", "true", "what went wrong is in the log alone"),
+        ("HOST", "0.0.0.0", "type serve --host"),
+        ("PORT", "9000", "type serve --port"),
+        ("PORT", "http", "Input should be a valid integer"),
+        ("JSON_RESPONSE", "perhaps", "Input should be a valid boolean"),
+    ],
+)
+def test_a_setting_of_fastmcp_that_changes_nothing_stops_the_start(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    def read_again(**listens: object) -> None:
+        """Read them as at the import of FastMCP, which was before this test."""
+        monkeypatch.setattr(fastmcp, "settings", type(fastmcp.settings)())
+        refuse_settings(**listens)
+
+    monkeypatch.setattr("authserver.upstream.refuse_settings", read_again)
+    monkeypatch.setenv(f"FASTMCP_{name}", value)
+    line = operator.fails("serve")
+    assert re.fullmatch(
+        rf"my-server: FASTMCP_{name}: .*{re.escape(told)}.* Example: unset FASTMCP_{name}", line
+    )
+
+
+def test_settings_of_fastmcp_that_say_what_is_so_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = type(fastmcp.settings)
+    assert _DECIDED.keys() < settings.model_fields.keys()
+    said = {"STREAMABLE_HTTP_PATH": "/mcp", "STATELESS_HTTP": "1", "PORT": "8001", "JSON_RESPONSE": "true"}
+    for name, value in said.items():
+        monkeypatch.setenv(f"FASTMCP_{name}", value)
+    monkeypatch.setattr(fastmcp, "settings", settings())
+    refuse_settings(host="127.0.0.1", port=8001)
 
 
 def serving(store: dict[str, str], folder: Path, *words: str) -> tuple["subprocess.Popen[bytes]", Path]:

@@ -117,6 +117,22 @@ def test_a_registration_is_echoed_without_what_was_dropped(live: Live) -> None:
         (b"null", "application/json", 400),
         (b"\xff\xfe", "application/json", 400),
         (b'{"redirect_uris": ["\\ud800:/x"]}', "application/json", 400),
+        (
+            b'{"redirect_uris": ["http://127.0.0.1/"], "redirect_uris": ["https://a.example/"]}',
+            "application/json",
+            400,
+        ),
+        (
+            b'{"redirect_uris": ["http://127.0.0.1/"], "jwks": {"keys": [{"x": 1, "x": 2}]}}',
+            "application/json",
+            400,
+        ),
+        (
+            b'{"redirect_uris": ["http://127.0.0.1/"], "scope": "read", "sc\\u006fpe": "admin"}',
+            "application/json",
+            400,
+        ),
+        (b'{"redirect_uris": ["http://127.0.0.1/"], "x": NaN}', "application/json", 400),
         (b"redirect_uris=x", "application/x-www-form-urlencoded", 400),
         (b'{"redirect_uris": ["http://127.0.0.1/"]}', "text/plain", 400),
     ],
@@ -124,7 +140,9 @@ def test_a_registration_is_echoed_without_what_was_dropped(live: Live) -> None:
 def test_a_registration_that_cannot_be_read_is_refused(
     live: Live, content: bytes, content_type: str, status: int
 ) -> None:
-    """Attack 4, 22: register with a body that is too large, too deep or no JSON. Source: RFC 7591 5."""
+    """Attack 4, 22: register with a body that is too large, too deep, no JSON, or of which each parser reads
+    another value. Source: RFC 7591 5, RFC 8259 4.
+    """
     answer = live.http().post("/register", content=content, headers={"Content-Type": content_type})
     assert answer.status_code == status
     assert answer.json()["error"].startswith("invalid_")

@@ -75,15 +75,36 @@ def test_the_users_own_route_comes_first(start: Callable[..., Live]) -> None:
 def test_an_unknown_address_is_a_page_for_people(live: Live, path: str) -> None:
     page = Person(live).browser.get(path, headers={"Accept-Language": "de"})
     assert (page.status_code, title(page)) == (404, "Diese Seite gibt es nicht")
-    assert f"{live.url}/account" in page.text
+    assert f'<a href="{live.url}/account">' in page.text
 
 
 @pytest.mark.parametrize("path", ["/logout", "/account/apps", "/token", "/register"])
 def test_an_address_that_only_takes_posts_says_so(live: Live, path: str) -> None:
     page = Person(live).browser.get(path)
     assert (page.status_code, page.headers["allow"], title(page)) == (405, "POST", "Nothing to see here")
+    assert "It takes <bdi>POST</bdi> and no other method." in page.text
     answer = live.http().get(path)
     assert (answer.status_code, answer.json()["error"]) == (405, "invalid_request")
+    answer = live.http().put("/authorize")
+    assert "It takes GET, HEAD, POST and no other method." in answer.json()["error_description"]
+
+
+def test_who_comes_without_an_app_or_with_an_unknown_one_is_told_what_to_do(
+    live: Live, start: Callable[..., Live]
+) -> None:
+    for server, query, said in (
+        (live, "", "Begin in your app"),
+        (live, "?client_id=", "Begin in your app"),
+        (live, "?client_id=unknown", "The app then registers anew."),
+        (
+            start(registration="static"),
+            "?client_id=unknown",
+            "Ask the operator of this server to add",
+        ),
+    ):
+        page = Person(server).browser.get("/authorize" + query)
+        assert page.status_code == 400
+        assert said in page.text
 
 
 def test_the_page_about_a_wrong_host_looks_like_the_others(live: Live, start: Callable[..., Live]) -> None:

@@ -971,6 +971,7 @@ def test_the_first_start_says_where_accounts_come_from(store: dict[str, str], tm
         ("AUTH_LDAP_MANY_GONE", "perhaps"),
         ("AUTH_LDAP_SERVERS", "ldaps://bücher.example"),
         ("AUTH_LDAP_GROUP_SCOPES", "editors=write"),
+        ("AUTH_LDAP_GROUP_SCOPES", '{"cn=x,dc=x": "read", "cn=x,dc=x": "admin"}'),
         ("AUTH_LDAP_GROUP_SCOPES", '{"editors": "write"}'),
         ("AUTH_LDAP_GROUP_SCOPES", '{"cn=editors,dc=x": ["write"]}'),
         ("AUTH_LDAP_GROUP_SCOPES", '{"cn=editors,dc=x": "no-such-scope"}'),

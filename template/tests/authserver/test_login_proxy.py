@@ -399,6 +399,7 @@ def test_the_command_makes_the_link(operator: Operator, start: Callable[..., Liv
         ("user_header", "Remote-User:"),
         ("groups_header", "HTTP_GROUPS"),
         ("group_scopes", "staff=read"),
+        ("group_scopes", '{"staff": "read", "staff": "*"}'),
         ("group_scopes", '{"staff": ["read"]}'),
         ("group_scopes", "[]"),
         ("sign_out_url", "javascript:alert(1)"),

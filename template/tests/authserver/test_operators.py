@@ -20,6 +20,7 @@ from cyclopts import App
 from engines import Engine
 from oauth_client import OAuthClient
 from operators import Operator
+from ports import free_port
 
 from authserver import AuthorizationServer, cli, logs
 from authserver.all_settings import Settings
@@ -350,7 +351,7 @@ def test_where_app_is_broken_people_can_be_disabled(
     for name in [name for name in Settings.model_fields if name.endswith("_group_scopes")]:
         operator.store[name] = '{"cn=staff": "notes:read"}'
     anyio.run(Live(store).on_storage, lambda storage: storage.users.add("alice", scopes=None))
-    for words in ("serve", "components", "users scopes alice read"):
+    for words in (f"serve --port {free_port()}", "components", "users scopes alice read"):
         line = operator.fails(*words.split())
         assert told in line
         assert "\n" not in line

@@ -163,6 +163,21 @@ def test_a_file_with_settings_that_cannot_be_read_is_one_line() -> None:
         ("\nexport AUTH_REGISTRATION\n", 2),
         ("- AUTH_REGISTRATION=static\n", 1),
         ("set AUTH_REGISTRATION = static now\n", 1),
+        ("set AUTH_REGISTRATION=static\n", 1),
+        ('set "AUTH_REGISTRATION=static"\n', 1),
+        ("set -x AUTH_REGISTRATION static\n", 1),
+        ("setx AUTH_REGISTRATION static\n", 1),
+        ("setenv AUTH_REGISTRATION static\n", 1),
+        ("declare -x AUTH_REGISTRATION=static\n", 1),
+        ("$env:AUTH_REGISTRATION=static\n", 1),
+        ('# mine\n$Env:AUTH_REGISTRATION = "static"\n', 2),
+        ("${env:AUTH_REGISTRATION} = 'static'\n", 1),
+        ("env AUTH_REGISTRATION=static\n", 1),
+        ("ENV AUTH_REGISTRATION=static\n", 1),
+        ("Environment=AUTH_REGISTRATION=static\n", 1),
+        ('Environment="AUTH_REGISTRATION=static"\n', 1),
+        ("-AUTH_REGISTRATION=static\n", 1),
+        ("AUTH-REGISTRATION=static\n", 1),
     ],
 )
 def test_a_line_that_sets_nothing_stops_the_start(text: str, line: int) -> None:
@@ -177,7 +192,8 @@ def test_a_line_that_sets_nothing_stops_the_start(text: str, line: int) -> None:
 
 def test_lines_of_other_programs_stop_nothing() -> None:
     Path(".env").write_text(
-        "export OTHER\nKEY='a\nb'\n# AUTH_REGISTRATION: x\nexport AUTH_REGISTRATION=static\n"
+        "export OTHER\nKEY='a\nb'\n# AUTH_REGISTRATION: x\nAUTHOR=me\nAUTH=1\nMY_AUTH_X=1\nMY_ENV=AUTH_X\n"
+        "export AUTH_REGISTRATION=static\n"
     )
     assert load_settings().registration == "static"
 

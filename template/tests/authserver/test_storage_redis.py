@@ -751,6 +751,30 @@ async def test_a_forgotten_token_costs_a_bounded_look(
         assert calls() - before < 1020
 
 
+@pytest.mark.parametrize("each", [1, 2])
+async def test_a_full_store_finds_who_makes_room_without_a_look_at_all(
+    server: RedisEngine, storage: module.RedisStorage, each: int
+) -> None:
+    """Attack 22, 32: keep Redis busy by registrations in a full store. Source: RFC 7591 5."""
+
+    async def register(number: int, network: str) -> None:
+        client = new_client(f"client-{number}", network)
+        await add_client(storage, client, shares=(9000, 9000, 9000, 400 * each))
+
+    for number in range(400 * each):
+        await register(number, f"2001:db8:{number // each:x}::/64")
+    names = ("zscore", "hget", "zrange", "zrangebylex", "zrevrange")
+    with server.client() as client:
+
+        def calls() -> int:
+            told = client.info("commandstats")
+            return sum(told.get(f"cmdstat_{one}", {"calls": 0})["calls"] for one in names)
+
+        before = calls()
+        await register(9999, "192.0.2.1")
+        assert calls() - before < 50
+
+
 async def test_what_nodes_of_the_release_before_spent_is_forgotten_too(
     server: RedisEngine, storage: module.RedisStorage, name: str
 ) -> None:

@@ -1,6 +1,7 @@
 """What is SQLite's own: durability, several processes, trouble with the disk."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import stat
@@ -22,7 +23,7 @@ from authserver.settings import SettingsError
 from authserver.storage import sqlite as engine
 from authserver.storage.errors import StorageLost, StorageUnavailable
 from authserver.storage.sqlite import doctor as judgement
-from authserver.storage.sqlite import writer
+from authserver.storage.sqlite import place, writer
 from authserver.storage.sqlite.lock import FileLock
 from authserver.storage.sqlite.place import file_system
 from authserver.storage.sqlite.writer import connect
@@ -412,3 +413,39 @@ async def test_a_start_somewhere_else_begins_no_second_store(
     with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: no data is in .*Example: "):
         engine.create(engine.Settings())
     engine.create(engine.Settings(data_dir=tmp_path / "named"))
+
+
+async def test_a_mistyped_folder_begins_no_new_store(tmp_path: Path) -> None:
+    """Attack 34: an empty store, and a first account for whoever comes, by a mistake. Source: CWE-1188."""
+    before = engine.create(engine.Settings(data_dir=tmp_path / "my-server"))
+    await before.open()
+    await before.close()
+    for wrong in ("my-sever", "My-Server", "my_server", "myserver"):
+        with pytest.raises(SettingsError, match=rf"^AUTH_DATA_DIR: .* data in \S+/my-server: .*{wrong}$"):
+            engine.create(engine.Settings(data_dir=tmp_path / wrong))
+        assert not (tmp_path / wrong).exists()
+    with pytest.raises(SettingsError, match=r"^AUTH_DATA_DIR: there is no folder \S+/mnt: .* mkdir -p "):
+        engine.create(engine.Settings(data_dir=tmp_path / "mnt" / "my-server"))
+    assert not (tmp_path / "mnt").exists()
+    # On purpose: another name, or a folder that the operator made.
+    engine.create(engine.Settings(data_dir=tmp_path / "other"))
+    (tmp_path / "my-server2").mkdir()
+    engine.create(engine.Settings(data_dir=tmp_path / "my-server2"))
+
+
+async def test_a_disk_that_is_not_mounted_begins_no_new_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 34: an empty store in the place of the right one. Source: CWE-1188."""
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"# disks\n\nUUID=1 / ext4\nUUID=2 {tmp_path}/the\\040disk ext4 defaults 0 2\n")
+    monkeypatch.setattr(place, "_FSTAB", fstab)
+    folder = tmp_path / "the disk" / "my-server"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(folder)
+    for written in (folder, folder.parent, tmp_path / "link"):
+        with pytest.raises(SettingsError, match=r"the disk is in .*fstab but not mounted"):
+            engine.create(engine.Settings(data_dir=written))
+    engine.create(engine.Settings(data_dir=tmp_path / "data"))
+    monkeypatch.setattr(os.path, "ismount", lambda _: True)
+    engine.create(engine.Settings(data_dir=folder))

@@ -7,7 +7,8 @@ can go.
 import inspect
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,8 +37,15 @@ from starlette.testclient import TestClient
 from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess
 
-from authserver import requires
-from authserver.upstream import PatientWorker, authenticated, component_scopes, socket_peer, without_cause
+from authserver import limits, requires
+from authserver.upstream import (
+    PatientWorker,
+    Punctual,
+    authenticated,
+    component_scopes,
+    socket_peer,
+    without_cause,
+)
 
 
 def upstream_metadata() -> Any:
@@ -255,6 +263,37 @@ def test_a_hashed_name_leads_around_no_scope(
     assert "needs the scope write" in str(inside)
 
 
+@contextmanager
+def connected(app: Any, **options: Any) -> Iterator[socket.socket]:
+    """Give a connection to an application that uvicorn runs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(Config(app, lifespan="off", log_level="critical", **options))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with socket.create_connection(listener.getsockname(), timeout=20) as visitor:
+        yield visitor
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nHost: ", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"]
+)
+def test_a_connection_on_which_no_request_comes_is_closed(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Attack 21: open connections, and send heads byte by byte or never. Source: RFC 9112 9.5.
+
+    uvicorn waits for ever: only between two requests, while nothing comes, it counts the seconds.
+    """
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 0.05)
+    with connected(Response("seen"), http=Punctual) as visitor:
+        visitor.sendall(sent)
+        received = b"".join(iter(lambda: visitor.recv(4096), b""))
+    assert received.count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
 def test_upstream_judges_a_worker_that_has_not_started() -> None:
     """It kills what does not answer in time, also while it still imports."""
 
@@ -285,17 +324,10 @@ def test_upstream_overwrites_the_peer_with_what_a_header_says(http: Any, loop: s
         seen[:] = [scope["client"], *socket_peer(receive)]
         await Response("seen")(scope, receive, send)
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(Config(app, http=http, loop=loop, lifespan="off", log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    with socket.create_connection(listener.getsockname()) as visitor:
+    with connected(app, http=http, loop=loop) as visitor:
         visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1:99\r\n\r\n")
         assert b" 200 OK" in visitor.recv(4096)
         assert seen == [("192.0.2.1", 99), True, visitor.getsockname()]
-    server.should_exit = True
-    thread.join()
-    listener.close()
 
 
 @pytest.mark.anyio

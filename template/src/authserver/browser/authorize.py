@@ -17,8 +17,9 @@ from starlette.responses import JSONResponse, Response
 from authserver import limits, pages
 from authserver.browser.attempts import address_buckets
 from authserver.browser.binding import bind_request
-from authserver.browser.problems import Refusal, problem, wants_page
+from authserver.browser.problems import Refusal, wants_page
 from authserver.browser.sessions import kept_session
+from authserver.logs import refused
 from authserver.model.clients import RegisteredClient, destination, is_loopback, same_redirect_uri
 from authserver.model.issued import AuthorizationRequest
 from authserver.pages.elsewhere import see_other
@@ -32,19 +33,20 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 async def authorize(server: Provider, request: Request) -> Response:
     """Check an authorization request and send the browser to sign in; raises Refusal."""
-    try:
-        parameters = await _parameters(request)
-    except BadRequest as error:
-        return problem(request, "bad_request", status=error.status, detail=error.description)
-    client = await server.get_client(parameters.get("client_id", ""))
+    parameters = await _parameters(request)
+    if "client_id" not in parameters:
+        raise Refusal("no_app", status=400)
+    client = await server.get_client(parameters["client_id"])
     if client is None:
-        return problem(request, "unknown_client", status=400)
+        if server.settings.registration == "static":
+            raise Refusal("apps_are_added", status=400)
+        raise Refusal("unknown_client", status=400)
     try:
         redirect_uri = client.exact_redirect_uri(parameters.get("redirect_uri"))
     except InvalidRedirectUriError:
-        return problem(request, "bad_redirect", status=400)
+        raise Refusal("bad_redirect", status=400) from None
     if not client.approved:
-        return problem(request, "waiting_for_approval", status=403, client_id=client.client_id)
+        raise Refusal("waiting_for_approval", status=403, client_id=client.client_id)
     state = parameters.get("state")
     try:
         checked = _checked(server, request, client, parameters, redirect_uri)
@@ -119,7 +121,8 @@ def _checked(
     if not _CHALLENGE.fullmatch(challenge):
         raise AuthorizeError("invalid_request", "code_challenge must be 43 base64url characters")
     if len(parameters.get("state", "")) > limits.MAXIMUM_STATE_CHARACTERS:
-        raise AuthorizeError("invalid_request", "state is too long")
+        longest = limits.MAXIMUM_STATE_CHARACTERS
+        raise AuthorizeError("invalid_request", f"state is longer than {longest} characters")
     return AuthorizationRequest(
         state=parameters.get("state"),
         scopes=client.validate_scope(parameters.get("scope")),
@@ -148,6 +151,7 @@ async def tell_error(
     operator nor this user allowed, and that is not on the browser's own computer. Programs get JSON then.
     """
     told = {"error": error, "error_description": error_description}
+    refused(f"{error}: {error_description}")
     onward = redirect_to_client(server, redirect_uri, state, **told)
     vouched_for = client.vouched_for or is_loopback(redirect_uri)
     if vouched_for or await _allowed(server, request, client, redirect_uri):

@@ -25,8 +25,9 @@ class WordedRoute(Route):
             await super().handle(scope, receive, send)
             return
         request = Request(scope)
-        response = problem(request, "wrong_method", status=405)
-        response.headers["Allow"] = ", ".join(sorted(methods))
+        allowed = ", ".join(sorted(methods))
+        response = problem(request, "wrong_method", status=405, allowed=allowed)
+        response.headers["Allow"] = allowed
         await response(scope, receive, send)
 
 

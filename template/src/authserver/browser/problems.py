@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver import pages
+from authserver.logs import refused
 from authserver.pages.languages import language
 
 _CODES = {
@@ -47,11 +48,15 @@ def problem(
     wait: float | None = None,
     **parameters: Any,
 ) -> Response:
-    """Return the error of that key (`message.<key>` of the strings), as a page or, in English, as JSON."""
+    """Return the error of that key (`message.<key>` of the strings), as a page or, in English, as JSON.
+
+    The log has it in English, too.
+    """
+    description = language().t(f"message.{key}.text", **parameters)
+    refused(description)
     if wants_page(request):
         return pages.message(request, key, status=status, wait=wait, **parameters)
     code = "server_error" if status == 500 else _CODES.get(status, "invalid_request")
-    description = language().t(f"message.{key}.text", **parameters)
     return JSONResponse(
         {"error": code, "error_description": description},
         status_code=status,

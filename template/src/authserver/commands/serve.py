@@ -35,17 +35,19 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
-    from authserver.upstream import run
+    from authserver.upstream import Punctual, refuse_settings, run
 
     if workers < 1:
         raise CommandError("--workers: at least one process is needed. Example: --workers 4")
     if not 0 < port <= _LAST_PORT:
         raise CommandError(f"--port: a port is a number from 1 to {_LAST_PORT}. Example: --port 8000")
+    refuse_settings(host=host, port=port)
     settings = _settings(host, port)
     _check_port(settings, port)
     config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
+        http=Punctual,
         host=host,
         port=port,
         workers=workers,

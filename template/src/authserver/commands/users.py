@@ -99,7 +99,7 @@ async def set_scopes(name: str, /, *scopes: str) -> None:
             )
         user = await _user(server, name)
         if scopes:
-            await _set_scopes(server, user, scopes)
+            await _set_scopes(server, user, tuple(dict.fromkeys(scopes)))
         else:
             say(_scopes(user.scopes))
 

@@ -7,6 +7,7 @@ from mcp.server.auth.provider import RegistrationError, TokenError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from authserver.logs import refused
 from authserver.model.issued import TooManyRefreshes
 from authserver.requests.reading import BadRequest
 
@@ -33,7 +34,8 @@ class OAuthError(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """Return the error as JSON that nobody caches."""
+        """Return the error as JSON that nobody caches, and keep it for the log."""
+        refused(f"{self.error}: {self.description}")
         return JSONResponse(
             {"error": self.error, "error_description": self.description},
             status_code=self.status,
@@ -41,15 +43,20 @@ class OAuthError(Exception):
         )
 
 
-def too_many_requests(wait_seconds: float) -> OAuthError:
-    """Return the error for a client that must wait (RFC 6585 section 4)."""
+def too_many_requests(wait_seconds: float, setting: str) -> OAuthError:
+    """Return the error for a client that must wait, since a setting says so (RFC 6585 section 4)."""
     seconds = max(1, ceil(wait_seconds))
     return OAuthError(
         "temporarily_unavailable",
-        f"too many requests: try again in {seconds} seconds",
+        f"too many requests: try again in {seconds} seconds ({setting})",
         status=429,
         headers={"Retry-After": str(seconds)},
     )
+
+
+def unreadable(error: BadRequest) -> Response:
+    """Return the answer to a request that cannot be read."""
+    return OAuthError("invalid_request", error.description, status=error.status).response()
 
 
 def answers_errors(handler: Handler) -> Handler:
@@ -61,9 +68,9 @@ def answers_errors(handler: Handler) -> Handler:
         except OAuthError as error:
             return error.response()
         except BadRequest as error:
-            return OAuthError("invalid_request", error.description, status=error.status).response()
+            return unreadable(error)
         except TooManyRefreshes as error:
-            return too_many_requests(error.wait_seconds).response()
+            return too_many_requests(error.wait_seconds, "AUTH_LIMIT_REFRESHES_PER_HOUR").response()
         except (TokenError, RegistrationError) as error:
             return OAuthError(error.error, error.error_description or "").response()
 

@@ -68,9 +68,11 @@ async def _limit(server: Provider, address: str) -> None:
     counted = network_buckets(server.keys.names, "registrations", address, per_minute=limit)
     wait = await server.storage.sign_ins.take_attempt(counted)
     if wait > 0:
-        raise too_many_requests(wait)
+        raise too_many_requests(wait, "AUTH_LIMIT_REGISTRATIONS_PER_MINUTE")
 
 
 async def refuse(server: Provider, request: Request) -> Response:
     """Refuse: with AUTH_REGISTRATION=static, only the operator adds clients."""
-    raise OAuthError("access_denied", "clients are registered by the operator of this server", status=403)
+    raise OAuthError(
+        "access_denied", "only the operator of this server registers clients (AUTH_REGISTRATION)", status=403
+    )

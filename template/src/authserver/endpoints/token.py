@@ -29,7 +29,8 @@ async def token(server: Provider, request: Request) -> Response:
     if exchange is None:
         raise OAuthError("unsupported_grant_type", "use authorization_code or refresh_token")
     if grant_type not in client.grant_types:
-        raise OAuthError("unauthorized_client", "the client did not register this grant type")
+        registered = ", ".join(client.grant_types)
+        raise OAuthError("unauthorized_client", f"the client registered other grant types: {registered}")
     answer = await exchange(server, client, form)
     return JSONResponse(answer.model_dump(exclude_none=True), headers=NO_STORE)
 
@@ -91,4 +92,4 @@ def _required(form: Parameters, name: str) -> str:
 def _check_resource(form: Parameters, bound: str | None) -> None:
     """RFC 8707 section 2.2: what is asked for must be what was granted."""
     if not all(names_resource(asked, bound or "") for asked in form.resources):
-        raise OAuthError("invalid_target", "the grant is for another resource")
+        raise OAuthError("invalid_target", f"the grant is for another resource: {bound}")

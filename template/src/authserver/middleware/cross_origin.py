@@ -10,11 +10,12 @@ import re
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from authserver import limits
 from authserver.browser.problems import problem, wants_page
+from authserver.endpoints.errors import OAuthError
 from authserver.provider import Provider
 from authserver.requests.reading import header
 from authserver.upstream import get_route_path
@@ -85,8 +86,9 @@ class CrossOrigin:
             warn_once("a request was refused: its Origin is not in AUTH_ALLOWED_ORIGINS", origin)
             if wants_page(request):
                 return problem(request, "not_this_site", status=403, expected=self._server.issuer)
-            error = "this Origin is not allowed (AUTH_ALLOWED_ORIGINS)"
-            return JSONResponse({"error": "access_denied", "error_description": error}, status_code=403)
+            return OAuthError(
+                "access_denied", "this Origin is not allowed (AUTH_ALLOWED_ORIGINS)", status=403
+            ).response()
         if origin == "null":
             warn_once(
                 "a form was refused: its Origin is null, as under Referrer-Policy: no-referrer, and no"

@@ -29,7 +29,8 @@ from authserver.middleware.peer import with_real_peer
 from authserver.middleware.step_up import StepUp
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.requests.reading import header
+from authserver.requests.arrival import in_time
+from authserver.requests.reading import BadRequest, header
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import auth_context_var, authenticated, first_route, get_route_path, other_providers
@@ -38,6 +39,9 @@ from authserver.warned import warn_once
 _log = structlog.get_logger("authserver")
 
 _UNAVAILABLE_SECONDS = 5
+# RFC 9110 section 15.5.9: the rest of a body that came too late is not waited for.
+_TIMEOUT = 408
+_CLOSE = (b"connection", b"close")
 # RFC 6797 section 6.1. This host only: whether others have TLS is not ours to say.
 _HSTS = (b"strict-transport-security", f"max-age={limits.STRICT_TRANSPORT_SECONDS}".encode())
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -143,16 +147,18 @@ class Guard:
                 headers.append((b"x-request-id", request_id.encode()))
                 if named and self._secure:
                     _add_missing(headers, *_HSTS)
+                if status == _TIMEOUT and scope["http_version"] < "2":
+                    headers.append(_CLOSE)
             await send(message)
 
         bound = bind_contextvars(request_id=request_id)
-        with coming_from(address=address):
+        with coming_from(address=address), logs.gathering_refusals() as refusals:
             try:
                 refusal = self._wrong_host(request, named=named) or _unusable_path(request)
                 if refusal is not None:
                     await refusal(scope, receive, observe)
                     return
-                await self._origins(scope, receive, self._spellings(scope, observe))
+                await self._origins(scope, in_time(receive), self._spellings(scope, observe))
             except asyncio.CancelledError:
                 # A stop that waited long enough. Nobody is above us but the server, which would log a fault.
                 if not answered:
@@ -163,7 +169,8 @@ class Guard:
                     raise
                 await _trouble(request, error, request_id)(scope, receive, observe)
             finally:
-                self._note(request, scope, status, clock.elapsed() - started, address)
+                why = {"refused": refusals[-1]} if refusals else {}
+                self._note(request, scope, status, clock.elapsed() - started, address=address, **why)
                 reset_contextvars(**bound)
 
     async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,7 +208,7 @@ class Guard:
         else:
             await scope["app"].router.not_found(scope, receive, send)
 
-    def _note(self, request: Request, scope: Scope, status: int, seconds: float, address: str) -> None:
+    def _note(self, request: Request, scope: Scope, status: int, seconds: float, **facts: str) -> None:
         if get_route_path(scope) in _HEALTH:
             return
         _log.info(
@@ -210,7 +217,7 @@ class Guard:
             route=_route(scope),
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            address=address,
+            **facts,
         )
 
 
@@ -237,6 +244,8 @@ def _route(scope: Scope) -> str:
 
 
 def _trouble(request: Request, error: Exception, request_id: str) -> Response:
+    if isinstance(error, BadRequest):
+        return problem(request, "bad_request", status=error.status, detail=error.description)
     if isinstance(error, StorageUnavailable):
         _log.error("storage unavailable", reason=str(error))
         return problem(request, "unavailable", status=503, wait=_UNAVAILABLE_SECONDS)

@@ -14,8 +14,10 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authserver import components, limits, refused_scopes
-from authserver.endpoints.errors import NO_STORE
+from authserver.endpoints.errors import NO_STORE, unreadable
+from authserver.logs import refused
 from authserver.provider import Provider
+from authserver.requests.reading import BadRequest, read_body
 from authserver.upstream import get_route_path
 
 
@@ -37,21 +39,16 @@ class StepUp:
         ):
             await self._app(scope, receive, send)
             return
-        body = bytearray()
-        async for chunk in Request(scope, receive).stream():
-            body += chunk
-            if len(body) > limits.MAXIMUM_MCP_BODY_BYTES:
-                response = JSONResponse(
-                    {"error": "invalid_request", "error_description": "the body is too large"},
-                    status_code=413,
-                )
-                await response(scope, receive, send)
-                return
+        try:
+            body = await read_body(Request(scope, receive), maximum=limits.MAXIMUM_MCP_BODY_BYTES)
+        except BadRequest as error:
+            await unreadable(error)(scope, receive, send)
+            return
         mcp = scope["app"].state.fastmcp_server
-        needed = await _scopes_needed(mcp, bytes(body), self._server.otherwise)
+        needed = await _scopes_needed(mcp, body, self._server.otherwise)
         held = scope["auth"].scopes
         if set(needed) <= set(held):
-            await self._app(scope, _replay(bytes(body), receive), send)
+            await self._app(scope, _replay(body, receive), send)
             return
         token = scope["user"].access_token
         await refused_scopes.remember(
@@ -67,6 +64,7 @@ class StepUp:
         # What is held is named too: clients ask for exactly what the challenge says.
         scope = " ".join(self._server.scopes.known([*held, *needed]))
         description = f"this needs the scope {' '.join(needed)}"
+        refused(f"insufficient_scope: {description}")
         return JSONResponse(
             {"error": "insufficient_scope", "error_description": description, "scope": scope},
             status_code=403,

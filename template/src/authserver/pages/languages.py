@@ -17,6 +17,8 @@ DEFAULT = "en"
 _FOLDER = Path(__file__).parent / "strings"
 _PREFERENCE = re.compile(r"([a-z0-9-]{1,35}|\*)(?:;q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?")
 _ENGLISH = Markup(' lang="en"')
+# Parameters that are addresses of this server, as its operator set them: what is told is a step away.
+_OURS = ("account", "expected")
 
 
 class Language:
@@ -38,11 +40,14 @@ class Language:
         """Return the text as HTML; raises KeyError.
 
         What stands between backticks becomes code. Parameters are escaped and isolated: text in them
-        cannot change the direction of the line around it. A `detail` is English in every language.
+        cannot change the direction of the line around it. A `detail` is English in every language, and what
+        is in `_OURS` a link.
         """
         text = re.sub("`(.+?)`", r"<code>\1</code>", str(escape(self._texts[key])))
         isolated = {
-            name: Markup("<bdi{}>{}</bdi>").format(_ENGLISH if name == "detail" else "", value)
+            name: Markup('<a href="{0}"><bdi>{0}</bdi></a>').format(value)
+            if name in _OURS
+            else Markup("<bdi{}>{}</bdi>").format(_ENGLISH if name == "detail" else "", value)
             for name, value in params.items()
         }
         return Markup(text).format(**isolated)  # noqa: S704  # our own text, escaped above

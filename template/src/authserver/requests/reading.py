@@ -1,6 +1,5 @@
 """Reading what a request sends, strictly: parameters once, valid UTF-8, no NUL, bounded."""
 
-import json
 from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
 from authserver import limits
+from authserver.requests import strict_json
 
 
 class BadRequest(Exception):
@@ -40,15 +40,15 @@ def header(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the body; raises BadRequest (413) beyond `limits.MAXIMUM_BODY_BYTES`."""
+async def read_body(request: Request, *, maximum: int | None = None) -> bytes:
+    """Return the body; raises BadRequest, 413 beyond `maximum` bytes (else `limits.MAXIMUM_BODY_BYTES`)."""
+    maximum = maximum or limits.MAXIMUM_BODY_BYTES
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > limits.MAXIMUM_BODY_BYTES:
-                kibibytes = limits.MAXIMUM_BODY_BYTES // 1024
-                raise BadRequest(f"the body is larger than {kibibytes} KiB", status=413)
+            if len(body) > maximum:
+                raise BadRequest(f"the body is larger than {maximum // 1024} KiB", status=413)
     except ClientDisconnect:
         raise BadRequest("the body did not arrive") from None
     return bytes(body)
@@ -77,10 +77,9 @@ async def read_json(request: Request) -> Any:
     if _content_type(request) != "application/json":
         raise BadRequest("the content type must be application/json")
     try:
-        value = json.loads(await read_body(request))
-    except (ValueError, RecursionError):
-        raise BadRequest("the body is not JSON") from None
-    return value
+        return strict_json.loads(await read_body(request))
+    except ValueError:
+        raise BadRequest("the body is not JSON in which each name stands once") from None
 
 
 def parse_parameters(data: bytes) -> Parameters:

@@ -185,6 +185,7 @@ class RedisEngine:
         records: dict[str, set[str]] = {table: set() for table in TABLES}
         found: dict[str, dict[str, float]] = {table: {} for table in TABLES}
         others: list[tuple[str, set[str]]] = []
+        placed, weights = Counter[str](), dict[str, float]()
         now = time.time()
         for key, kind, held in self.keys(store):
             table, _, identity = key.partition("/")
@@ -192,6 +193,9 @@ class RedisEngine:
                 others.append((key, {_text(member) for member in held}))
             elif key == "clients:places":
                 others.append((key, {_text(member)[16:] for member, _ in held}))
+                placed = Counter(_text(member)[:12] for member, _ in held)
+            elif key == "clients:weights":
+                weights = {_text(member): score for member, score in held}
             elif kind == b"hash":
                 records[table].add(identity)
             elif kind == b"zset" and key in TABLES:
@@ -205,6 +209,7 @@ class RedisEngine:
         for key, members in others:
             table = key.replace(":", ".").partition(".")[0]
             assert members <= set(found[table]), key
+        assert weights == placed
 
 
 def _text(member: bytes) -> str:

@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from authserver.model.records import Client
+from authserver.requests.networks import WIDTHS, place
 from authserver.storage import Storage
 from storage import ODD_TEXTS, add_client, granted, lives, new_client
 
@@ -98,6 +101,46 @@ async def test_where_every_network_has_one_place_the_longest_kept_goes(storage: 
         await add_client(storage, new_client(f"again-{number}", f"2001:db8:{number}::/64"), shares=full)
     await add_client(storage, new_client("late", "2001:db8:ffff::/64"), shares=full)
     assert await registered(storage) == ["again-2", "again-3", "late", "newcomer"]
+
+
+def without_one(kept: dict[str, tuple[str, int]], new: str) -> str:
+    """Return who makes room in a full store for a client of the place `new`, by the rule in words.
+
+    `kept` has the place of each client, and since when it has it.
+    """
+    among, found = dict(kept), ""
+    for width in WIDTHS:
+        weights = Counter(spot[:width] for spot, _ in among.values())
+        if new[:width] in weights:
+            weights[new[:width]] += 1
+        most = max(weights.values())
+        if most == 1 and not found:
+            return min(kept, key=lambda client: kept[client][1])
+        heaviest = {client: at for client, (spot, at) in among.items() if weights[spot[:width]] == most}
+        found = among[max(heaviest, key=lambda client: heaviest[client])][0][:width]
+        among = {client: (spot, at) for client, (spot, at) in among.items() if spot.startswith(found)}
+    return max(among, key=lambda client: among[client][1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_who_makes_room_in_a_full_store_is_who_the_rule_names(storage: Storage, seed: int) -> None:
+    """The engines count in ways of their own, so that it is quick."""
+    dice, kept = random.Random(seed), dict[str, tuple[str, int]]()
+    for number in range(120):
+        address = f"2001:db8:{dice.choice('1234567')}:{dice.choice('12')}0{dice.choice('12')}::/64"
+        spot, since = place(address), number
+        if len(kept) == 12:
+            gone = without_one(kept, spot)
+            if kept[gone][0][:12] == spot[:12]:
+                since = kept[gone][1]
+            del kept[gone]
+        kept[f"client-{number}"] = (spot, since)
+        await add_client(storage, new_client(f"client-{number}", address), shares=(99, 99, 99, 12))
+        assert await registered(storage) == sorted(kept)
+        if not number % 20:
+            removed = dice.choice(sorted(kept))
+            assert await storage.clients.remove(removed)
+            del kept[removed]
 
 
 async def test_a_client_that_is_stored_again_stays_as_it_is(storage: Storage) -> None:

@@ -1,6 +1,5 @@
 """The settings of the directory: where it is, how to get in, what to look for."""
 
-import json
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -8,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from authserver.login.ldap.names import is_attribute, is_dn, is_filter
+from authserver.requests import strict_json
 from authserver.settings import (
     LOOPBACK_HOSTS,
     MAXIMUM_DAYS,
@@ -158,11 +158,11 @@ class Settings(SecondFactorSettings):
     @classmethod
     def _group_scopes(cls, value: Any) -> Any:
         try:
-            groups = json.loads(value) if isinstance(value, str) else value
+            groups = strict_json.loads(value) if isinstance(value, str) else value
         except ValueError:
             groups = None
         if not isinstance(groups, dict) or not all(is_dn(group) for group in groups):
-            raise ValueError("a JSON object is needed, from distinguished names of groups to scopes")
+            raise ValueError("a JSON object is needed, from names (DN) of groups, each once, to scopes")
         return groups
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ from webauthn.helpers.structs import (
 )
 
 from authserver import limits
+from authserver.requests import strict_json
 
 KIND = "passkey:"
 """A passkey is stored as a credential of this kind and its id, base64url."""
@@ -165,7 +166,7 @@ class RelyingParty:
         return _checked(self._created, answer, challenge, name, now)
 
     def _created(self, answer: str, challenge: str, name: str, now: float) -> tuple[str, Passkey]:
-        credential = parse_registration_credential_json(answer)
+        credential = parse_registration_credential_json(strict_json.loads(answer))
         _refuse_frames(credential.response.client_data_json)
         made = verify_registration_response(
             credential=credential,
@@ -233,7 +234,7 @@ def read_assertion(answer: str) -> Assertion:
 
 
 def _read_assertion(answer: str) -> Assertion:
-    credential = parse_authentication_credential_json(answer)
+    credential = parse_authentication_credential_json(strict_json.loads(answer))
     subject = (credential.response.user_handle or b"").decode("ascii")
     if not subject.isprintable():
         raise Refused

@@ -1,6 +1,5 @@
 """The settings of this login: which proxy may name people, and how."""
 
-import json
 import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from authserver.requests import strict_json
 from authserver.settings import VERBATIM, CoreSettings, ProjectPath, check_authority, networks, split
 
 # No underscore: proxies drop such names, or hand on those of anybody.
@@ -86,13 +86,13 @@ class Settings(CoreSettings):
     @classmethod
     def _group_scopes(cls, value: Any) -> Any:
         try:
-            groups = json.loads(value) if isinstance(value, str) else value
+            groups = strict_json.loads(value) if isinstance(value, str) else value
         except ValueError:
             groups = None
         if not isinstance(groups, dict) or not all(
             name and name == name.strip() and name.isprintable() for name in groups
         ):
-            raise ValueError("a JSON object is needed, from names of groups to scopes")
+            raise ValueError("a JSON object is needed, from names of groups, each once, to scopes")
         return groups
 
     @field_validator("proxy_sign_out_url")

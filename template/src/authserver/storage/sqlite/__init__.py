@@ -7,7 +7,6 @@ import sqlite3
 from pathlib import Path
 
 from authserver import clock
-from authserver.folders import FOLDERS
 from authserver.settings import SettingsError
 from authserver.storage import Storage
 from authserver.storage.facts import identify
@@ -16,7 +15,7 @@ from authserver.storage.sqlite.doctor import checks
 from authserver.storage.sqlite.facts import SQLiteFacts
 from authserver.storage.sqlite.file import File, Kept, written
 from authserver.storage.sqlite.grants import SQLiteGrants
-from authserver.storage.sqlite.place import FILE, file_system, keep_out_of_git
+from authserver.storage.sqlite.place import FILE, file_system, keep_out_of_git, refuse_a_mistake
 from authserver.storage.sqlite.settings import Settings
 from authserver.storage.sqlite.sign_ins import SQLiteSignIns
 from authserver.storage.sqlite.upkeep import Upkeep
@@ -30,14 +29,15 @@ _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", 
 def create(settings: Settings) -> "SQLiteStorage":
     """Return the storage for these settings; nothing is opened yet.
 
-    Raises SettingsError where SQLite is too old or the data folder lies on a network file system.
+    Raises SettingsError where SQLite is too old, and where the data folder seems to be a mistake or lies on
+    a network file system.
     """
     if sqlite3.sqlite_version_info < (3, 35):
         raise SettingsError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or newer is needed")
     folder = settings.data_dir
-    _refuse_a_second_store(folder)
+    refuse_a_mistake(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         keep_out_of_git(folder)
     except OSError as error:
         raise SettingsError(
@@ -51,30 +51,6 @@ def create(settings: Settings) -> "SQLiteStorage":
             " do not hold. Example: AUTH_DATA_DIR=/var/lib/my-server"
         )
     return SQLiteStorage(folder / FILE)
-
-
-def _refuse_a_second_store(folder: Path) -> None:
-    """Raise SettingsError where a new store would begin, only since the server is started somewhere else.
-
-    Paths were relative to that place once, and still are where only the packages are installed. A folder
-    outside of the project was named as a whole, and is meant.
-    """
-    if (folder / FILE).exists():
-        return
-    project = FOLDERS.project
-    elsewhere = folder
-    if project is not None and folder.is_relative_to(project):
-        elsewhere = Path.cwd() / folder.relative_to(project)
-    if (elsewhere / FILE).exists():
-        raise SettingsError(
-            f"AUTH_DATA_DIR: there is data in {elsewhere}, and none in {folder}."
-            f" Example: AUTH_DATA_DIR={elsewhere}"
-        )
-    if not folder.is_absolute():
-        raise SettingsError(
-            f"AUTH_DATA_DIR: no data is in {folder.resolve()}, and no project is here: name the whole path."
-            " Example: AUTH_DATA_DIR=/var/lib/my-server"
-        )
 
 
 class SQLiteStorage(Upkeep):

@@ -1,6 +1,5 @@
 """Reading JSON Web Tokens, strictly (RFC 7515, RFC 7519, RFC 8725, RFC 9068)."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from joserfc.util import urlsafe_b64decode
 
 from authserver import clock, limits
 from authserver.model.records import AccessToken
+from authserver.requests import strict_json
 
 TYPE = "at+jwt"
 
@@ -97,20 +97,9 @@ def _decoded(text: str) -> bytes:
 def _object(data: bytes) -> dict[str, Any]:
     """Return a JSON object in which no name stands twice; raises NotAToken."""
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        value = strict_json.loads(data.decode())
+    except ValueError:
         raise NotAToken from None
     if not isinstance(value, dict):
         raise NotAToken
     return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise NotAToken
-    return members
-
-
-def _refuse(constant: str) -> None:
-    raise NotAToken

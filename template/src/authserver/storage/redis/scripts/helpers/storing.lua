@@ -58,6 +58,14 @@ local function drop_at(time)
   return string.format("%.0f", math.ceil((time + GRACE_SECONDS) * 1000))
 end
 
+-- Count an unused client, or one less, for its /48 or IPv4 /24: `weights` has the heaviest at its end.
+local function weigh(member, change)
+  local weights, digits = list_key("clients", "weights"), member:sub(1, 12)
+  if tonumber(redis.call("ZINCRBY", weights, change, digits)) < 1 then
+    redis.call("ZREM", weights, digits)
+  end
+end
+
 -- Keep which networks an unused client came from: `place` leads to the digits, and `places` is ordered by them.
 local UNKNOWN_PLACE = string.rep("0", 16)
 
@@ -65,9 +73,9 @@ local function keep_place(client, unused)
   local digits, id = list_key("clients", "place"), client.client_id
   local member = (redis.call("HGET", digits, id) or UNKNOWN_PLACE) .. id
   if unused then
-    redis.call("ZADD", list_key("clients", "places"), 0, member)
+    weigh(member, redis.call("ZADD", list_key("clients", "places"), 0, member))
   else
-    redis.call("ZREM", list_key("clients", "places"), member)
+    weigh(member, -redis.call("ZREM", list_key("clients", "places"), member))
     redis.call("HDEL", digits, id)
   end
 end
@@ -145,6 +153,9 @@ local function erase_by(name, column, value)
   end
 end
 
+-- As a `limit` of records: with it, ranges of Redis end at the last one.
+local ALL = 0
+
 -- Delete up to `limit` records of each sort that hang off a grant, and the grant if nothing is left; say how many.
 local function erase_grant(grant_id, limit)
   local deleted, left = 0, false
@@ -166,6 +177,6 @@ end
 
 local function erase_grants_by(column, value)
   for _, id in ipairs(ids_by("grants", column, value)) do
-    erase_grant(id, 0)
+    erase_grant(id, ALL)
   end
 end

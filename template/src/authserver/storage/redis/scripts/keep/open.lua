@@ -12,6 +12,16 @@ local function forget_addresses()
   end
 end
 
+-- Before there were weights, places had to do.
+local function weigh_places()
+  local places = list_key("clients", "places")
+  if redis.call("EXISTS", list_key("clients", "weights")) == 0 then
+    for _, member in ipairs(redis.call("ZRANGE", places, 0, -1)) do
+      weigh(member, 1)
+    end
+  end
+end
+
 local known, token, lease_ms = number_argument(), argument(), argument()
 local stored = tonumber(redis.call("GET", prefix .. "schema") or known)
 if stored > known then
@@ -19,6 +29,7 @@ if stored > known then
 end
 redis.call("SET", prefix .. "schema", known)
 forget_addresses()
+weigh_places()
 if redis.call("EXISTS", prefix .. "filling") == 0 then
   return "ready"
 end

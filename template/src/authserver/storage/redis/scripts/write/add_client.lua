@@ -1,5 +1,6 @@
 local client, place = row_argument(), argument()
 local places, unused = list_key("clients", "places"), list_key("clients", "unused")
+local weights = list_key("clients", "weights")
 
 -- Where the unused clients of a network lie in `places`: their digits, then their ids.
 local function range(digits)
@@ -38,22 +39,49 @@ local function heaviest(members, width)
       end
     end
   end
-  return found, most
+  return found
+end
+
+-- The same of all /48 and IPv4 /24, without a look at each client; nil if no network has more than one.
+local function heaviest_of_all()
+  local mine, most = place:sub(1, 12), tonumber(redis.call("ZRANGE", weights, -1, -1, "WITHSCORES")[2])
+  local own = tonumber(redis.call("ZSCORE", weights, mine) or -1)
+  if own >= most then
+    return mine
+  elseif most == 1 then
+    return nil
+  end
+  local equal = redis.call("ZRANGEBYSCORE", weights, most, most)
+  equal[#equal + 1] = own + 1 == most and mine or nil
+  if #equal == 1 then
+    return equal[1]
+  end
+  local among = {}
+  for _, digits in ipairs(equal) do
+    among[digits] = true
+  end
+  for from = 0, redis.call("ZCARD", unused), 100 do
+    for _, id in ipairs(redis.call("ZREVRANGE", unused, from, from + 99)) do
+      local digits = (redis.call("HGET", list_key("clients", "place"), id) or UNKNOWN_PLACE):sub(1, 12)
+      if among[digits] then
+        return digits
+      end
+    end
+  end
+  return equal[1]
 end
 
 -- Delete a client of the network that is full; return since when the new one has its place.
 local function make_room(full)
-  local digits = full
+  local digits = full == "" and heaviest_of_all() or full
+  if digits == "" then
+    -- Nobody has more than one: the one goes that has had its place for longest.
+    erase_client(redis.call("ZRANGE", unused, 0, 0)[1])
+    return text(now)
+  end
   for _, width in ipairs({ 12, 14, 16 }) do
     if width > #digits then
-      local members = redis.call("ZRANGEBYLEX", places, range(digits))
-      local found, most = heaviest(members, width)
-      if most == 1 and digits == "" then
-        -- Nobody has more than one: the one goes that has had its place for longest.
-        erase_client(redis.call("ZRANGE", unused, 0, 0)[1])
-        return text(now)
-      end
-      digits = found
+      digits = heaviest(redis.call("ZRANGEBYLEX", places, range(digits)), width)
     end
   end
   local youngest, since

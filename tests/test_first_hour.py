@@ -1,0 +1,118 @@
+"""A new user's first hour behind a proxy that is set up as people publish it: a tool call, or one line."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import effort
+import proxies
+import pytest
+from conftest import Rendered
+from engines import Engine
+from oauth_client import OAuthClient, call, result
+from person import Person
+from ports import free_port
+from proxies import HOST, lead
+from rendering import DEFAULTS
+from servers import Server
+
+pytestmark = effort.push
+
+# As guides have it, with the port in Host and in the forwarded address, and headers for WebSockets.
+NGINX = """
+server {
+    listen 127.0.0.1:PORT ssl;
+    server_name mcp.example.com;
+    ssl_certificate FOLDER/certificate.pem;
+    ssl_certificate_key FOLDER/certificate.pem;
+    add_header Referrer-Policy no-referrer always;
+    add_header X-Frame-Options DENY always;
+    add_header X-Content-Type-Options nosniff always;
+    add_header Strict-Transport-Security "max-age=63072000; includeSubDomains; preload" always;
+    location / {
+        proxy_pass http://127.0.0.1:SERVER;
+        proxy_http_version 1.1;
+        proxy_set_header Host $host:443;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_set_header X-Forwarded-For "$remote_addr:$remote_port";
+        proxy_set_header X-Forwarded-Host $host:443;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+    }
+}
+"""
+CADDY = """
+mcp.example.com {
+    tls FOLDER/certificate.pem FOLDER/certificate.pem
+    encode gzip
+    header {
+        Strict-Transport-Security "max-age=31536000; includeSubDomains; preload"
+        X-Content-Type-Options nosniff
+        X-Frame-Options DENY
+        Referrer-Policy no-referrer
+        Permissions-Policy "geolocation=(), camera=(), microphone=()"
+        -Server
+    }
+    reverse_proxy 127.0.0.1:SERVER
+}
+"""
+WITHOUT_HOST = re.sub(r".*proxy_set_header.*\n", "", NGINX)
+
+
+class Site:
+    """The public address."""
+
+    url = f"https://{HOST}"
+
+
+@pytest.fixture(scope="module")
+def server(rendered: Rendered, running_engines: Callable[[str], Engine]) -> Iterator[Server]:
+    """A new project, with the two settings that its README names for a proxy."""
+    store = running_engines(DEFAULTS["storage"]).settings(uuid4().hex)
+    server = Server(rendered(DEFAULTS), store, AUTH_PUBLIC_URL=Site.url, AUTH_TRUSTED_PROXIES="127.0.0.1")
+    with server.running():
+        yield server
+
+
+@pytest.fixture
+def behind(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Put a proxy before the server; the public name leads to it."""
+    with ExitStack() as stack:
+
+        def start(proxy: str, written: str) -> None:
+            proxies.require(proxy)
+            folder, port = stack.enter_context(proxies.certified({})), free_port()
+            for here, there in {"FOLDER": str(folder), "PORT": str(port), "SERVER": str(server.port)}.items():
+                written = written.replace(here, there)
+            stack.enter_context(getattr(proxies, proxy)(folder, written, port))
+            lead(monkeypatch, port)
+
+        yield start
+
+
+@pytest.mark.parametrize(("proxy", "written"), [("nginx", NGINX), ("caddy", CADDY)], ids=["nginx", "caddy"])
+def test_the_first_hour_ends_in_a_tool_call(
+    server: Server, behind: Callable[[str, str], None], proxy: str, written: str
+) -> None:
+    behind(proxy, written)
+    person = Person(Site(), f"alice-{proxy}")
+    # What a browser sends with a form of a page with Referrer-Policy: no-referrer.
+    person.browser.headers.update({"Sec-Fetch-Site": "same-origin", "Origin": "null"})
+    assert person.join(server.invite(person.name)).url.path == "/account"
+    client = OAuthClient(Site())
+    tokens = client.tokens(person)
+    answer = call(Site(), tokens["access_token"], name="list_notes", arguments={})
+    assert result(answer)["isError"] is False
+    assert client.refresh(tokens["refresh_token"]).status_code == 200
+    line = [line for line in server.printed.splitlines() if "/token" in line][-1]
+    assert "address=127.0.0.1" in re.sub(r"\x1b\[[0-9;]*m", "", line)
+
+
+def test_a_proxy_that_changes_the_host_is_answered_with_one_line(behind: Callable[[str, str], None]) -> None:
+    behind("nginx", WITHOUT_HOST)
+    told = Person(Site()).browser.get("/", headers={"Accept": "application/json"})
+    assert told.status_code == 421
+    assert told.json()["error_description"].count("\n") == 0
+    assert "AUTH_PUBLIC_URL" in told.json()["error_description"]
