@@ -242,11 +242,12 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(
         assert b"did not arrive within" in answer.read()
 
 
+@pytest.mark.parametrize("scope", ["read", "read write admin"])
 def test_a_call_that_does_not_arrive_is_not_waited_for(
-    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch
+    live: Live, alice: Person, monkeypatch: pytest.MonkeyPatch, scope: str
 ) -> None:
     """Attack 21: hold the MCP endpoint by a call that never ends. Source: RFC 9110 15.5.9."""
-    token = OAuthClient(live).tokens(alice)["access_token"]
+    token = OAuthClient(live).tokens(alice, scope=scope)["access_token"]
     monkeypatch.setattr(limits, "BODY_SECONDS", 0)
     request = (
         f"POST /mcp HTTP/1.1\r\nHost: {live.url.removeprefix('http://')}\r\nContent-Length: 100\r\n"

@@ -10,19 +10,23 @@ from starlette.types import Receive, Scope, Send
 from authserver.browser.navigation import is_navigation
 from authserver.browser.problems import Refusal, problem
 from authserver.pages.elsewhere import Elsewhere
+from authserver.requests.arrival import in_time
 from authserver.requests.reading import BadRequest
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class WordedRoute(Route):
-    """A route that says in words, too, that it has nothing for this method (RFC 9110 section 15.5.6)."""
+    """A route whose requests arrive in time, and that says in words, too, what methods it has.
+
+    RFC 9110 section 15.5.6. How long bodies take that routes of `app` read is theirs to say.
+    """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         methods = self.methods or ()
         if scope["method"] in methods:
-            await super().handle(scope, receive, send)
+            await super().handle(scope, in_time(receive), send)
             return
         request = Request(scope)
         allowed = ", ".join(sorted(methods))

@@ -29,7 +29,6 @@ from authserver.middleware.peer import with_real_peer
 from authserver.middleware.step_up import StepUp
 from authserver.provider import Provider
 from authserver.requests.addresses import client_address
-from authserver.requests.arrival import in_time
 from authserver.requests.reading import BadRequest, header
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
@@ -158,7 +157,7 @@ class Guard:
                 if refusal is not None:
                     await refusal(scope, receive, observe)
                     return
-                await self._origins(scope, in_time(receive), self._spellings(scope, observe))
+                await self._origins(scope, receive, self._spellings(scope, observe))
             except asyncio.CancelledError:
                 # A stop that waited long enough. Nobody is above us but the server, which would log a fault.
                 if not answered:

@@ -17,6 +17,7 @@ from authserver import components, limits, refused_scopes
 from authserver.endpoints.errors import NO_STORE, unreadable
 from authserver.logs import refused
 from authserver.provider import Provider
+from authserver.requests.arrival import in_time
 from authserver.requests.reading import BadRequest, read_body
 from authserver.upstream import get_route_path
 
@@ -31,12 +32,12 @@ class StepUp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on whatever is not such a call; the caller is known."""
-        if (
-            scope["method"] != "POST"
-            or get_route_path(scope) != self._server.resource_path
-            # Whatever it names, and however tools come and go: it needs nothing that this token lacks.
-            or self._every <= set(scope["auth"].scopes)
-        ):
+        if scope["method"] != "POST" or get_route_path(scope) != self._server.resource_path:
+            await self._app(scope, receive, send)
+            return
+        receive = in_time(receive)
+        # Whatever it names, and however tools come and go: it needs nothing that such a token lacks.
+        if self._every <= set(scope["auth"].scopes):
             await self._app(scope, receive, send)
             return
         try:
