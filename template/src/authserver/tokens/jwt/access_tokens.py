@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from authserver import clock, limits
@@ -40,6 +40,7 @@ class JWTAccessTokens:
         self._keys = keys
         self._key_seconds = key_seconds
         self._verified: dict[bytes, tuple[str, AccessToken]] = {}
+        self._listed: tuple[list[str], bytes] = ([], b'{"keys": []}')
         self._ended: dict[str, float] = {}
         self._caught_up: Moment | None = None
         self._heard_until: float | None = None  # by the store's clock
@@ -73,13 +74,16 @@ class JWTAccessTokens:
     async def _key_set(self, request: Request) -> Response:
         """Return the public keys (RFC 7517 section 5), for half as long as a key is published ahead."""
         await self._fresh()
-        response = JSONResponse({"keys": [key.jwk() for key in self._keys.published]})
-        tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+        published = self._keys.published
+        kids = [key.kid for key in published]
+        if kids != self._listed[0]:
+            self._listed = kids, json.dumps({"keys": [key.jwk() for key in published]}).encode()
+        body = self._listed[1]
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, "Cache-Control": f"public, max-age={self._key_seconds}"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        response.headers.update(headers)
-        return response
+        return Response(body, headers=headers, media_type="application/json")
 
     # --------------------------------------------------------------------------------------- issuing
 
