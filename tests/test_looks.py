@@ -1,6 +1,6 @@
 """Every page of every login, in every language, looked at from all sides.
 
-PICTURES=folder uv run pytest tests/test_looks.py -n1 takes pictures of them all.
+EFFORT=release PICTURES=folder uv run pytest tests/test_looks.py -n1 takes pictures of them all.
 """
 
 import shutil

@@ -270,11 +270,13 @@ def connected(app: Any, **options: Any) -> Iterator[socket.socket]:
     server = Server(Config(app, lifespan="off", log_level="critical", **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=20) as visitor:
-        yield visitor
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    try:
+        with socket.create_connection(listener.getsockname(), timeout=20) as visitor:
+            yield visitor
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 @pytest.mark.parametrize(
