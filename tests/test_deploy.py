@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 
+import effort
 import pytest
 import yaml
 from authserver import limits
@@ -27,10 +29,11 @@ def folders(project: Path) -> set[str]:
     return {name.split("/")[1] for name in files(project) if name.startswith("deploy/")}
 
 
-@pytest.mark.parametrize("chosen", [[], ["systemd"], choices("deploy")], ids=len)
+@pytest.mark.parametrize("chosen", [[], choices("deploy")], ids=len)
 def test_only_what_is_chosen_is_there(plain_template: Path, tmp_path: Path, chosen: list[str]) -> None:
     project = render(plain_template, tmp_path / "my-server", deploy=chosen, storage="redis")
     assert folders(project) == set(chosen)
+    assert (project / "deploy").exists() == bool(chosen)
 
 
 def test_who_is_asked_nothing_gets_the_default(default_project: Path) -> None:
@@ -82,6 +85,7 @@ def test_secrets_in_files_are_handed_on_by_systemd(rendered: Rendered, login: st
     assert loaded == set(handed.values())
 
 
+@effort.push
 def test_its_user_is_nobody_elses(plain_template: Path, tmp_path: Path) -> None:
     """A static user of that name, such as a database's, would be used as it is; names have 31 letters."""
     name = "a" * 50
@@ -151,6 +155,7 @@ def test_compose_gives_each_container_as_little_as_it_needs(rendered: Rendered, 
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert set(service["secrets"]) <= set(compose["secrets"]), name
         assert set(service["networks"]) <= set(compose["networks"]), name
+        assert set(service.get("depends_on", ())) <= set(compose["services"]), name
         assert not service.get("privileged"), name
     used = [name for service in compose["services"].values() for name in service["secrets"]]
     assert sorted(used) == sorted(compose["secrets"])
@@ -189,7 +194,10 @@ def test_caddy_takes_its_configuration(rendered: Rendered, storage: str, login: 
 # -------------------------------------------------------------------------------------------- Kubernetes
 
 
-@pytest.mark.parametrize(("storage", "login"), [("postgresql", "ldap"), ("redis", "proxy")])
+SERVED = [*zip(choices("storage")[1:], cycle(["ldap", "proxy"]), strict=False)]
+
+
+@pytest.mark.parametrize(("storage", "login"), SERVED)
 def test_manifests_are_valid_and_ask_for_little(
     plain_template: Path, tmp_path: Path, storage: str, login: str
 ) -> None:
@@ -224,6 +232,8 @@ def test_manifests_are_valid_and_ask_for_little(
         source["configMapRef"]["name"] for source in server["envFrom"]
     ]
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(server)
+    [*_, outwards] = found["networkpolicy.yaml"]["spec"]["egress"]
+    assert all(isinstance(one["port"], int) for one in outwards["ports"])
     assert set(found["networkpolicy.yaml"]["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     drained = server["lifecycle"]["preStop"]["sleep"]["seconds"] + limits.SHUTDOWN_SECONDS
     assert pod["terminationGracePeriodSeconds"] > drained
