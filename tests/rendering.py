@@ -90,6 +90,12 @@ def questions(release: str | None = None) -> dict[str, dict[str, Any]]:
     return {name: question for name, question in settings(release).items() if not name.startswith("_")}
 
 
+def asked(release: str | None = None) -> list[str]:
+    """Return the questions of which one answer is chosen. Where several may be, they are no combination."""
+    found = questions(release).items()
+    return [name for name, question in found if "choices" in question and not question.get("multiselect")]
+
+
 def choices(question: str, release: str | None = None) -> list[str]:
     """Return the values that may be chosen."""
     return list(questions(release)[question]["choices"].values())
@@ -113,8 +119,7 @@ def combinations(*names: str, release: str | None = None) -> list[Answers]:
 
 def projects(release: str | None = None) -> list[Answers]:
     """Return every combination of the axes; what is no axis changes with the default ones only."""
-    others = [name for name, question in questions(release).items() if "choices" in question]
-    others = [name for name in others if name not in AXES]
+    others = [name for name in asked(release) if name not in AXES]
     return [
         axes | rest
         for rest in combinations(*others, release=release)
@@ -124,8 +129,8 @@ def projects(release: str | None = None) -> list[Answers]:
 
 
 def default_answers() -> Answers:
-    """Return the default answer to each question that offers choices."""
-    return {name: question["default"] for name, question in questions().items() if "choices" in question}
+    """Return the default answer to each question of which one answer is chosen."""
+    return {name: questions()[name]["default"] for name in asked()}
 
 
 def covering(found: list[Answers]) -> list[Answers]:
@@ -241,13 +246,13 @@ def commit(folder: Path, message: str) -> None:
     git(folder, *author, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", message)
 
 
-def render(template: Path, to: Path, release: str | None = None, **answers: str) -> Path:
+def render(template: Path, to: Path, release: str | None = None, **answers: str | list[str]) -> Path:
     """Write a project, of the newest release or of this one."""
     copier.run_copy(str(template), to, data=answers, vcs_ref=release, defaults=True, quiet=True)
     return to
 
 
-def update(project: Path, **answers: str) -> None:
+def update(project: Path, **answers: str | list[str]) -> None:
     """Do what `copier update --defaults` does, with `-d` for each answer; nothing is trusted."""
     copier.run_update(project, data=answers, defaults=True, overwrite=True, quiet=True)
 

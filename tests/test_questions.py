@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from rendering import questions, render
+from rendering import asked, questions, render
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,21 @@ def test_odd_names_are_harmless(plain_template: Path, tmp_path: Path, name: str)
     assert f"uv run {name}" in (project / "README.md").read_text()
 
 
-@pytest.mark.parametrize("question", [name for name in questions() if "choices" in questions()[name]])
+@pytest.mark.parametrize("question", asked())
 @pytest.mark.parametrize("answer", ["", "other", "../sqlite", "SQLITE", "{{ 1 }}", "sqlite\n"])
 def test_only_offered_choices_are_taken(
     plain_template: Path, tmp_path: Path, question: str, answer: str
 ) -> None:
     with pytest.raises(ValueError, match=question):
         render(plain_template, tmp_path / "project", **{question: answer})
+
+
+@pytest.mark.parametrize("answer", ["", "other", "../systemd", "SYSTEMD", "{{ 1 }}", "systemd\n"])
+def test_only_offered_choices_are_taken_among_several(
+    plain_template: Path, tmp_path: Path, answer: str
+) -> None:
+    with pytest.raises(ValueError, match="deploy"):
+        render(plain_template, tmp_path / "project", deploy=["container", answer])
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,41 @@ def test_a_store_with_accounts_is_not_filled(stores: Stores, operator: Operator,
     assert "exists" in operator.at(old).fails("backup", str(file))
 
 
+def test_the_newest_backups_are_kept_and_nothing_else_is_deleted(
+    stores: Stores, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, folder = stores[0], tmp_path / "backups"
+    folder.mkdir()
+    used(store)[0].stop()
+    kept = ["backup-of-mine", "backup-20990101T000000Z"]  # another's, and one of a clock that was ahead
+    for name in kept:
+        (folder / name).write_text("")
+    day = time.time()
+    for days in range(4):
+        monkeypatch.setattr("authserver.clock.now", lambda now=day + days * 86_400: now)
+        operator.at(store).types("backup", str(folder), "--keep", "3")
+    found = sorted(path.name for path in folder.iterdir())
+    stamps = [time.strftime("backup-%Y%m%dT%H%M%SZ", time.gmtime(day + days * 86_400)) for days in (2, 3)]
+    assert found == sorted([*kept, *stamps])
+    assert all((folder / stamp).stat().st_mode & 0o777 == 0o600 for stamp in stamps)
+    operator.at(store).types("backup", str(folder), "--keep", "1")
+    assert len(list(folder.iterdir())) == 2  # the new one, whatever the others say of the time
+    assert "--keep" in operator.at(store).fails("backup", str(folder), "--keep", "0")
+
+
+@pytest.mark.parametrize("keep", [(), ("--keep", "1")], ids=["a file", "the newest"])
+def test_a_backup_that_fails_leaves_nothing_and_deletes_nothing(
+    stores: Stores, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: tuple[str, ...]
+) -> None:
+    used(stores[0])[0].stop()
+    before = tmp_path / "backup-20200101T000000Z"
+    before.write_text("")
+    monkeypatch.setattr("authserver.backup._write_line", lambda file, value: file.write("\xe9"))
+    with pytest.raises(UnicodeEncodeError):
+        operator.at(stores[0]).types("backup", str(tmp_path if keep else tmp_path / "backup"), *keep)
+    assert list(tmp_path.iterdir()) == [before]
+
+
 def test_a_backup_is_refused_without_the_key_it_was_made_with(
     stores: Stores, operator: Operator, tmp_path: Path
 ) -> None:

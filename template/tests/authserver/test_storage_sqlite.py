@@ -288,7 +288,7 @@ def test_the_file_system_of_a_path_is_that_of_its_mount(monkeypatch: pytest.Monk
     real: Any = Path.read_text
 
     def read_text(self: Path, **options: Any) -> str:
-        return mounts if self == Path("/proc/mounts") else str(real(self, **options))
+        return mounts if self == Path("/proc/self/mounts") else str(real(self, **options))
 
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(Path, "exists", lambda self: True)

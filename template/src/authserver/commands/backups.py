@@ -2,6 +2,8 @@
 # ruff: noqa: PLC0415
 
 import os
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from authserver import clock
@@ -19,21 +21,50 @@ async def purge() -> None:
     say(f"{count} records deleted")
 
 
-async def back_up(file: Path, /) -> None:
-    """Write all that is stored to a new file, also while the server runs. The secret key is not in it."""
+async def back_up(file: Path, /, *, keep: int | None = None) -> None:
+    """Write all that is stored to a new file, also while the server runs. The secret key is not in it.
+
+    Parameters
+    ----------
+    file
+        The new file; with --keep, a folder.
+    keep
+        Name the file by the time, and keep the newest so many of those in the folder.
+    """
     from authserver import backup
     from authserver.audit import Event, audit
     from authserver.crypto.keys import check_value
 
+    if keep is not None and keep < 1:
+        raise CommandError("--keep: at least the new backup is kept. Example: --keep 14")
+    name = f"backup-{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}"
+    draft = file if keep is None else file / f".{name}"
     async with opened() as server:
         try:
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as error:
-            raise CommandError(f"{quoted(file)}: {error.strerror}") from None
-        with os.fdopen(descriptor, "w", encoding="ascii") as lines:
-            count = await backup.write(server.storage, await check_value(server.storage), lines)
+            raise CommandError(f"{quoted(draft)}: {error.strerror}") from None
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as lines:
+                count = await backup.write(server.storage, await check_value(server.storage), lines)
+                lines.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            draft.unlink()
+            raise
+        if keep is not None:
+            draft = draft.rename(file / name)
+            _forget(file, keep, newest=name)
         audit(Event.BACKUP_WRITTEN, count=count)
-    say(f"{count} records written to {quoted(file)}. Keep the secret key too, in another place.")
+    say(f"{count} records written to {quoted(draft)}. Keep the secret key too, in another place.")
+
+
+def _forget(folder: Path, keep: int, *, newest: str) -> None:
+    """Delete the oldest backups; never the new one, even where a clock was ahead when others were made."""
+    named = (path.name for path in folder.iterdir())
+    others = sorted(name for name in named if re.fullmatch(r"backup-\d{8}T\d{6}Z", name) and name != newest)
+    for name in others[: max(0, len(others) - keep + 1)]:
+        (folder / name).unlink()
 
 
 async def restore(file: Path, /, *, revoke_all: bool = False, discard_encrypted: bool = False) -> None:

@@ -92,7 +92,8 @@ def keep_out_of_git(folder: Path) -> None:
 
 def file_system(path: Path) -> str:
     """Return the kind of file system `path` lies on, '' where the machine does not tell."""
-    mounts = Path("/proc/mounts")
+    # Not /proc/mounts: a service with ProcSubset=pid has only what is of processes.
+    mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return ""
     found = [line.split()[1:3] for line in mounts.read_text(errors="replace").splitlines()]
