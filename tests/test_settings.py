@@ -116,7 +116,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(FOLDERS, "project", tmp_path)
     monkeypatch.setattr(FOLDERS, "source", tmp_path / "src")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @cache

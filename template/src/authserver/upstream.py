@@ -44,6 +44,7 @@ __all__ = [
     "auth_context_var",
     "authenticated",
     "component_scopes",
+    "cut_white_space",
     "first_route",
     "get_route_path",
     "is_tested",
@@ -107,6 +108,11 @@ async def authenticated(server: Provider, scope: Scope) -> AuthenticatedUser | N
         return None
     token = await server.verify_token(headers[0][7:])
     return None if token is None else AuthenticatedUser(token)
+
+
+def cut_white_space(scope: Scope) -> None:
+    """Cut the white space that is no part of a header's value (RFC 9110 section 5.5): httptools leaves it."""
+    scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
 
 
 def first_route(router: Router, path: str) -> None:

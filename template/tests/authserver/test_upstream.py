@@ -43,6 +43,7 @@ from authserver.upstream import (
     Punctual,
     authenticated,
     component_scopes,
+    cut_white_space,
     socket_peer,
     without_cause,
 )
@@ -330,6 +331,22 @@ def test_upstream_overwrites_the_peer_with_what_a_header_says(http: Any, loop: s
         visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1:99\r\n\r\n")
         assert b" 200 OK" in visitor.recv(4096)
         assert seen == [("192.0.2.1", 99), True, visitor.getsockname()]
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_white_space_around_a_headers_value_is_none_of_it(http: Any) -> None:
+    """RFC 9110 section 5.5. httptools leaves what is behind it."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        cut_white_space(scope)
+        seen[:] = [value for name, value in scope["headers"] if name == b"x"]
+        await Response("seen")(scope, receive, send)
+
+    with connected(app, http=http) as visitor:
+        visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: \t a b \t \r\n\r\n")
+        assert b" 200 OK" in visitor.recv(4096)
+        assert seen == [b"a b"]
 
 
 @pytest.mark.anyio

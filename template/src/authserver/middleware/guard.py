@@ -32,7 +32,14 @@ from authserver.requests.addresses import client_address
 from authserver.requests.reading import BadRequest, header
 from authserver.settings import forget_secrets
 from authserver.storage.errors import StorageUnavailable
-from authserver.upstream import auth_context_var, authenticated, first_route, get_route_path, other_providers
+from authserver.upstream import (
+    auth_context_var,
+    authenticated,
+    cut_white_space,
+    first_route,
+    get_route_path,
+    other_providers,
+)
 from authserver.warned import warn_once
 
 _log = structlog.get_logger("authserver")
@@ -67,6 +74,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http":
+            cut_white_space(scope)
             await self._request(with_real_peer(scope, receive), receive, send)
         else:
             await self._app(scope, receive, send)
