@@ -1,6 +1,5 @@
 """The folder of the data: that it is what was meant, its file system, and that git takes nothing of it."""
 
-import difflib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 from authserver.folders import FOLDERS
 from authserver.settings import SettingsError
 
-# How alike the names of two folders are where one is the other, mistyped (difflib's ratio).
-_ALIKE = 0.8
 _FSTAB = Path("/etc/fstab")
 
 FILE = "authserver.sqlite"
@@ -27,8 +24,8 @@ def refuse_a_mistake(folder: Path) -> None:
     """Raise SettingsError where a new store would begin that nobody seems to want.
 
     Paths were relative to where the server is started once, and still are where only the packages are
-    installed. What was mistyped leads to no folder, or lies beside the one that was meant. What is to be
-    mounted by the list of the machine and is not, leads to the folder below.
+    installed. A path that was mistyped leads to no folder. What is to be mounted by the list of the machine
+    and is not, leads to the folder below.
     """
     if (folder / FILE).exists():
         return
@@ -51,36 +48,23 @@ def refuse_a_mistake(folder: Path) -> None:
             f"AUTH_DATA_DIR: {folder} is empty, and {mounted} is in {_FSTAB} but not mounted."
             f" Example: mount {mounted}"
         )
-    if folder.exists():
-        return
-    if not folder.parent.is_dir():
+    if not folder.exists() and not folder.parent.is_dir():
         raise SettingsError(
             f"AUTH_DATA_DIR: there is no folder {folder.parent}: is it mistyped, or not mounted?"
             f" Example, for a new store: mkdir -p {folder}"
-        )
-    if meant := _store_beside(folder):
-        raise SettingsError(
-            f"AUTH_DATA_DIR: there is no folder {folder}, and data in {meant}: is it mistyped?"
-            f" Example, for a new store: mkdir {folder}"
         )
 
 
 def _not_mounted(folder: Path) -> Path | None:
     """Return where the machine was to mount what holds a folder; None where nothing is missing."""
-    listed = _FSTAB.read_text(errors="replace").splitlines() if _FSTAB.exists() else []
-    points = [Path(line.split()[1].replace("\\040", " ")) for line in listed if len(line.split()) > 1]
+    listed: list[list[str]] = []
+    with suppress(OSError):
+        listed = [line.split() for line in _FSTAB.read_text(errors="replace").splitlines()]
+    entries = [entry for entry in listed if len(entry) > 1 and not entry[0].startswith("#")]
+    points = [Path(entry[1].replace("\\040", " ")) for entry in entries]
     # As it is written, too: a link may lead to what is not there.
     above = {folder, *folder.parents, *folder.resolve().parents}
     return next((point for point in points if point in above and not os.path.ismount(point)), None)
-
-
-def _store_beside(folder: Path) -> Path | None:
-    """Return a folder with data in the same place whose name is nearly the same."""
-    with suppress(OSError):
-        stores = {one.name.lower(): one for one in folder.parent.iterdir() if (one / FILE).exists()}
-        for name in difflib.get_close_matches(folder.name.lower(), stores, n=1, cutoff=_ALIKE):
-            return stores[name]
-    return None
 
 
 def keep_out_of_git(folder: Path) -> None:
