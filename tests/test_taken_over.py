@@ -55,10 +55,14 @@ def test_the_database_of_a_release_becomes_what_an_empty_one_becomes(
     """A function whose arguments changed would be there twice; one whose result changed, not at all."""
     of_release = releases()[release]
     names = git(REPOSITORY, "ls-tree", "--name-only", of_release, f"{SCHEMA}/").split()
-    scripts = [git(REPOSITORY, "show", f"{of_release}:{name}") for name in names if name.endswith(".sql")]
+    scripts = {
+        int(Path(name).name[:4]): git(REPOSITORY, "show", f"{of_release}:{name}")
+        for name in names
+        if name.endswith(".sql")
+    }
 
     async def old(connection: Connection) -> None:
-        for version, script in enumerate(scripts, 1):
+        for version, script in scripts.items():
             await connection.execute(script)
             await connection.execute("INSERT INTO authserver.schema_versions VALUES ($1)", version)
 
