@@ -149,6 +149,11 @@ class CoreSettings(BaseSettings):
 
     secret_key_previous_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/previous_key"])
 
+    new_store: bool = Field(default=True, examples=["false"])
+    """Whether a start may begin with an empty store. Set it to false once there is an account: if the store
+    was emptied since, or is another one by mistake, nothing starts, and no command makes a first account.
+    """
+
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
     """Who may register an app: open (any app may, a person still has to allow it), approval (an operator
     approves each app first), static (only an operator adds apps).
