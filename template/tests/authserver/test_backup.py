@@ -170,7 +170,7 @@ def test_what_a_killed_backup_left_is_deleted_by_the_next(
     stores: Stores, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used(stores[0])[0].stop()
-    now = 1_800_000_000.0  # 2027-01-15T08:00:00Z
+    now = 1_800_000_000.0  # 15 January 2027, at eight
     monkeypatch.setattr("authserver.clock.now", lambda: now)
     mine = [".backup-of-mine", ".backup-20270115T063000Z.gz"]
     for name in (".backup-20270115T063000Z", ".backup-20270115T073000Z", *mine):

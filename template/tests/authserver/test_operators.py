@@ -312,7 +312,7 @@ def test_an_event_says_what_it_says_whatever_is_bound(
         structlog.get_logger("app").info("deleted", user="alice")
     told = json.loads(output.getvalue())
     assert (told["event"], told["user"], told["request_id"]) == ("deleted", "alice", "1234")
-    assert told["timestamp"] == "2027-01-15T08:00:00.500000Z"
+    assert told["timestamp"].endswith("-15T08:00:00.500000Z")
 
 
 @pytest.mark.anyio
