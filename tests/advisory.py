@@ -66,8 +66,9 @@ def advisory(repository: Path, source: Source) -> dict[str, Any]:
     if source.fixed not in known and known and _number(source.fixed) <= max(map(_number, known)):
         raise CannotTell(f"{source.fixed} was never released: name the release that has the fix")
     fixed = _Fixed(repository, known.get(source.fixed))
-    if fixed.text(source.canary) is None:
-        raise CannotTell(f"{source.fixed} has no {source.canary}")
+    # Where somebody writes the advisory after the fix was released, the canary comes with the next release.
+    if not (repository / "template" / source.canary).is_file():
+        raise CannotTell(f"there is no {source.canary}")
     for fragment in source.fragments:
         if len(squeezed(fragment)) < _SHORTEST_FRAGMENT:
             raise CannotTell(f"{fragment!r} is too short")

@@ -23,8 +23,8 @@ def balancing(port: int, hosts: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def passing_on(port: int, choose: Callable[[], list[Place]]) -> Iterator[None]:
-    """Listen on 127.0.0.1, and pass each connection on to the first of the chosen places that takes it."""
+def passing_on(port: int, choose: Callable[[], list[Place]], host: str = "127.0.0.1") -> Iterator[None]:
+    """Listen there, and pass each connection on to the first of the chosen places that takes it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
@@ -43,7 +43,7 @@ def passing_on(port: int, choose: Callable[[], list[Place]]) -> Iterator[None]:
         target.close()
 
     async def main() -> None:
-        async with await asyncio.start_server(serve, "127.0.0.1", port):
+        async with await asyncio.start_server(serve, host, port):
             started.set()
             await stopping.wait()
 

@@ -22,6 +22,7 @@ import logins
 import pytest
 from counting import _count_attacks
 from engines import Engine
+from person import Person
 from rendering import (
     DEFAULTS,
     REPOSITORY,
@@ -34,6 +35,7 @@ from rendering import (
     title,
     without_history,
 )
+from servers import Server
 from updating import one_environment, project, source
 
 __all__ = ["_count_attacks", "one_environment", "project", "source"]
@@ -163,6 +165,14 @@ def shared_engine(shared_storage: str, running_engines: Callable[[str], Engine])
 
 
 SignInBy = Callable[[str], logins.Way]
+
+
+@pytest.fixture(scope="module")
+def owner(server: Server) -> Person:
+    """The first account of the module's `server`, made through the link on the terminal."""
+    person = Person(server, "owner")
+    assert person.join(server.first_account_link).status_code == 200
+    return person
 
 
 @pytest.fixture

@@ -116,6 +116,8 @@ async def registrations(world: World, *floods: Flood) -> tuple[Experience, Exper
     A visit is served if the client is still there a minute later, or at the end.
     """
     early = [await _register(world.server, visitor(number)) for number in range(VISITS)]
+    # Before all of the flood, and not at its first moment: which of equally old ones goes, nobody promises.
+    await asyncio.sleep(1)
     for flood in floods[:-1]:
         await flood.play(world)
     attack = asyncio.create_task(floods[-1].play(world))

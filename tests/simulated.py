@@ -220,7 +220,9 @@ async def _tell_postgresql(storage: Any, now: float) -> None:
 
 
 async def _tell_redis(storage: Any, now: float) -> None:
-    await storage._server.exchange((b"SET", b"clock", repr(now).encode()), again=True, writes=True)
+    server = storage._server
+    told = (b"SET", server._prefix + b"clock", repr(now).encode())
+    await server.exchange(told, again=True, writes=True)
 
 
 def _scripts() -> dict[str, Script]:

@@ -172,6 +172,8 @@ def test_a_person_consents_and_a_program_passes(site: Site) -> None:
     location = person.submit(page, "decision", decision="allow").headers["location"]
     tokens = client.redeem(answered(location)["code"]).json()
     assert result(call(site, tokens["access_token"], name="list_notes", arguments={}))["isError"] is False
+    large = call(site, tokens["access_token"], "ping", filler="x" * (3 << 20))
+    assert large.status_code == 200  # nginx alone would say 413
     assert client.refresh(tokens["refresh_token"]).status_code == 200
     assert client.http.get("/.well-known/oauth-authorization-server").json()["issuer"] == site.url
     assert client.http.post("/mcp").headers["www-authenticate"].startswith("Bearer")

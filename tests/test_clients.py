@@ -47,14 +47,6 @@ def server(stored_project: Path, engine: Engine) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def owner(server: Server) -> Person:
-    """The first account, made through the link on the terminal."""
-    person = Person(server, "owner")
-    assert person.join(server.first_account_link).status_code == 200
-    return person
-
-
-@pytest.fixture(scope="module")
 def node(shared: Path) -> Path:
     return installed(shared)
 

@@ -1,12 +1,15 @@
 """The server of a store is demoted and another takes its place, or it is emptied, under a running node.
 
-The address of the store moves for new connections only, as that of a proxy, a service or a name does: those
-that are open still lead to the server that was demoted, which lives on.
+The address of the store moves for new connections only, as that of a proxy or a service does, or its name
+leads to another address: connections that are open still lead to the demoted server, which lives on.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import effort
@@ -27,6 +30,9 @@ _SECONDS = 120
 """A busy machine is slow; a node that does not follow would need far longer than this."""
 
 KEY = "the secret key of the tests, and of no other use"
+NAME = "store.test"
+HOSTS = ("127.0.0.1", "127.0.0.2")
+"""To which the name leads before and after it moves."""
 
 
 class Pair:
@@ -35,21 +41,44 @@ class Pair:
     def __init__(self, storage: str, first: Place, second: Place, url: Callable[[int], str]) -> None:
         self.storage = storage
         self.port = free_port()
+        self.hosts: Path | None = None
+        """The names that a node looks up, where a name moves."""
         self._places = [first, second]
         self._url = url
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
-        with passing_on(self.port, lambda: self._places[:1]):
+    def reached(self, hosts: Path | None) -> Iterator[None]:
+        """Lead to the first server: by an address, or by a name in a file of names."""
+        self.hosts = hosts
+        with ExitStack() as ways:
+            if hosts is None:
+                ways.enter_context(passing_on(self.port, lambda: self._places[:1]))
+            else:
+                for place, host in zip(self._places, HOSTS, strict=True):
+                    ways.enter_context(passing_on(self.port, partial(list, [place]), host))
+                self._lead_name(HOSTS[0])
             yield
 
-    def store(self, port: int | None = None) -> dict[str, str]:
-        return {"storage_url": self._url(port or self.port), "secret_key": KEY}
+    def _lead_name(self, host: str) -> None:
+        if self.hosts is not None:
+            self.hosts.write_text(f"127.0.0.1 localhost\n{host} {NAME}\n")
 
-    def move(self) -> dict[str, str]:
-        """Let the address lead to the second server; return the settings of who goes there directly."""
+    def store(self) -> dict[str, str]:
+        """Return the settings of the node."""
+        url = self._url(self.port)
+        return {
+            "storage_url": url if self.hosts is None else url.replace("127.0.0.1", NAME),
+            "secret_key": KEY,
+        }
+
+    def direct(self) -> dict[str, str]:
+        """Return the settings of who goes directly to the primary, as commands do here."""
+        return {"storage_url": self._url(self._places[0][1]), "secret_key": KEY}
+
+    def move(self) -> None:
+        """Let the address, or the name, lead to the second server."""
         self._places.pop(0)
-        return self.store(self._places[0][1])
+        self._lead_name(HOSTS[1])
 
     def promote(self) -> None:
         """Make the second server the primary, while the first one lives on and takes no writes."""
@@ -147,15 +176,41 @@ def until(happened: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(params=[PostgreSQLPair, RedisPair])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+KINDS: tuple[tuple[type[PostgreSQLPair | RedisPair], bool], ...] = (
+    (PostgreSQLPair, False),
+    (RedisPair, False),
+    (PostgreSQLPair, True),
+    (RedisPair, True),
+)
+
+
+@pytest.fixture(params=KINDS, ids=["postgresql", "redis", "postgresql by name", "redis by name"])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    kind, by_name = request.param
+    if by_name and subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("this machine lets nobody have names of their own: unshare --mount")
     with scratch() as folder:
-        made = request.param(folder)
+        made = kind(folder)
         try:
-            with made.reached():
+            with made.reached(tmp_path / "hosts" if by_name else None):
                 yield made
         finally:
             made.close()
+
+
+@contextmanager
+def running(server: Server, hosts: Path | None) -> Iterator[None]:
+    """Run a node; one with names of its own, by its command, as a fork would have those of all."""
+    if hosts is None:
+        with server.running():
+            yield
+        return
+    server.environment["PYTHONPATH"] = str(server.project / "src")
+    serve = ("serve", "--host", "127.0.0.1", "--port", str(server.port))
+    program = (sys.executable, "-c", "from authserver.cli import main; main()", *serve)
+    named = f'mount --bind {hosts} /etc/hosts && exec "$@"'
+    with server.running(command=("unshare", "--mount", "sh", "-c", named, "sh", *program)):
+        yield
 
 
 def test_a_node_follows_to_the_new_primary_and_believes_nothing_of_the_old_one(
@@ -167,17 +222,17 @@ def test_a_node_follows_to_the_new_primary_and_believes_nothing_of_the_old_one(
     """
     project = rendered(DEFAULTS | {"storage": pair.storage})
     server = Server(project, pair.store())
-    with server.running():
+    with running(server, pair.hosts):
         owner, guest = Person(server, "owner"), Person(server, "guest")
         owner.join(server.first_account_link)
-        guest.join(server.invite("guest"))
+        guest.join(Server(project, pair.direct(), server.port).invite("guest"))
         client = OAuthClient(server)
         mine, theirs = client.tokens(owner), client.tokens(guest)
         assert [status(server, tokens) for tokens in (mine, theirs)] == [200, 200]
 
         pair.promote()
-        direct = pair.move()
-        Server(project, direct).command("users", "disable", "guest")
+        pair.move()
+        Server(project, pair.direct()).command("users", "disable", "guest")
         assert set(statuses(lambda: status(server, theirs), 401)) <= {200, 401, 503}
         assert set(statuses(lambda: client.refresh(mine["refresh_token"]).status_code, 200)) <= {200, 503}
         renewed = client.refresh(mine["refresh_token"]).json()

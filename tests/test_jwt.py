@@ -67,13 +67,6 @@ def server(project: Path, engine: Engine) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def owner(server: Server) -> Person:
-    person = Person(server, "owner")
-    assert person.join(server.first_account_link).status_code == 200
-    return person
-
-
 # --------------------------------------------------------------------------------- verified by others
 
 

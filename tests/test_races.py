@@ -41,13 +41,6 @@ def server(request: pytest.FixtureRequest, stored_project: Path, engine: Engine)
         yield running
 
 
-@pytest.fixture(scope="module")
-def owner(server: Server) -> Person:
-    person = Person(server, "owner")
-    assert person.join(server.first_account_link).status_code == 200
-    return person
-
-
 @pytest.fixture
 def client(server: Server) -> OAuthClient:
     return OAuthClient(server)

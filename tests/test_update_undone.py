@@ -253,6 +253,18 @@ def test_odd_repositories_are_updated_like_others(
     assert len(changed) <= 6, changed
 
 
+def test_where_git_says_which_repository_it_works_in_it_is_this_one(project: Path, source: Path) -> None:
+    """As it does to hooks, aliases and `rebase --exec`: each git in the clone would work on the project."""
+    release(source, "999.1.0", (PROVIDER, "# a fix\n"))
+    own = project / ".git"
+    told = {"GIT_DIR": own, "GIT_WORK_TREE": project, "GIT_INDEX_FILE": own / "index", "GIT_PREFIX": ""}
+    code, said = run(project, **{name: str(value) for name, value in told.items()})
+    assert code == 0, said
+    updated(project)
+    assert git(project, "rev-list", "--count", "main..HEAD").strip() == "1"
+    assert state(project)["left"] == []
+
+
 def test_an_ignored_file_in_the_way_is_not_written_over(project: Path, source: Path) -> None:
     (project / ".git/info/exclude").write_text("notes.txt\n")
     (project / "src/authserver/notes.txt").write_text("mine")

@@ -244,3 +244,6 @@ SILENT_WORKER_SECONDS = 30
 
 SHUTDOWN_SECONDS = 10
 """For requests that are being answered. Docker kills after as long, others later."""
+
+BACKUP_SECONDS = 3600
+"""After so long an unfinished backup is nobody's any more: a store of ten million records takes minutes."""

@@ -11,12 +11,12 @@ import logging
 import select
 import sys
 import threading
-import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import partial
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +24,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.contextvars import get_contextvars
 from structlog.typing import EventDict
+
+from authserver import clock
 
 _ACCESS_LOGS = ("uvicorn.access", "hypercorn.access", "granian.access", "gunicorn.access")
 _SYSLOG = Path("/dev/log")
@@ -147,26 +149,25 @@ class _Written:
     def begin(self, stream: TextIO) -> None:
         """Write there."""
         self._stream = stream
-        self._people = structlog.dev.ConsoleRenderer() if stream.isatty() else None
+        self._render = (
+            partial(_for_people, structlog.dev.ConsoleRenderer()) if stream.isatty() else _JSON.encode
+        )
 
     def take(self, logger: str, level: str, event: EventDict) -> None:
         """Take what is to be written."""
-        line = {**event, **get_contextvars(), "level": level, "logger": logger, "timestamp": time.time()}
+        # What the event says itself counts, also where something of that name is bound.
+        line = {**get_contextvars(), **event, "level": level, "logger": logger, "timestamp": clock.now()}
         if "exc_info" in line:
             _tell(line)
         self._lines.append(line)
         if self.machines_log and logger == "authserver.audit":
-            self.machines_log.emit(logging.makeLogRecord({"msg": _JSON.encode(_dated(line))}))
+            self.machines_log.emit(logging.makeLogRecord({"msg": _told(_dated(line), _JSON.encode)}))
         if not (self.may_wait and level == "info" and logger == "authserver"):
             self.flush()
         elif len(self._lines) > _LINES:
             self.flush()  # nothing is lost: whoever logs waits for the reader
         elif not self._due:
             self._flush_soon()
-
-    def _rendered(self, line: EventDict) -> str:
-        line = _dated(line)
-        return f"{self._people(None, '', _printable(line)) if self._people else _JSON.encode(line)}\n"
 
     def _flush_soon(self) -> None:
         try:
@@ -183,7 +184,7 @@ class _Written:
             self._due = False
             piece = ""
             while self._lines:
-                line = self._rendered(self._lines.popleft())
+                line = f"{_told(_dated(self._lines.popleft()), self._render)}\n"
                 if piece and len(piece) + len(line) > _PIECE:
                     self._write(piece)
                     piece = ""
@@ -240,6 +241,19 @@ def _dated(line: EventDict) -> EventDict:
     """Return a line with its time as RFC 3339 writes it, to the microsecond."""
     at = datetime.fromtimestamp(line["timestamp"], UTC).isoformat(timespec="microseconds")
     return {**line, "timestamp": at.removesuffix("+00:00") + "Z"}
+
+
+def _for_people(renderer: structlog.dev.ConsoleRenderer, line: EventDict) -> str:
+    return str(renderer(None, "", _printable(line)))
+
+
+def _told(line: EventDict, rendered: Callable[[EventDict], str]) -> str:
+    """Return a line as text; without what no text can be made of, since nobody who logs shall fail for it."""
+    try:
+        return rendered(line)
+    except Exception as error:  # noqa: BLE001  # a value that holds itself, or whose repr fails
+        plain = {str(name): value for name, value in line.items() if isinstance(value, (str, int, float))}
+        return rendered(plain | {"left_out": type(error).__name__})
 
 
 def _tell(event: EventDict) -> None:

@@ -47,6 +47,10 @@ VERBATIM = "verbatim"
 # A name by letters, digits and hyphens (RFC 1123 section 2.1), and what networks inside call theirs.
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_MAPPED_BITS = 96  # of ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)
+_LONGEST_NAME = 253  # RFC 1035 section 2.3.4, without the bytes of its form on the wire
+# What Docker, systemd and `.env` hand on as it stands.
+_FOR_A_SHELL = re.compile(r"\$\(|\$\{\w+\}|^\$\w+/")
 
 
 class SettingsError(OperatorError):
@@ -81,14 +85,26 @@ def check_host(host: str) -> None:
     if not host.isascii():
         raise ValueError("a name that is not ASCII is written as clients send it, beginning with xn--")
     address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if "%" in address:
+        raise ValueError("an address with a zone is known to one machine only")
     try:
         if str(ip_address(address)) == address.lower() and (":" in address) == (address != host):
             return
     except ValueError:
         labels = host.split(".")
-        if all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit():
+        if all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit() and len(host) <= _LONGEST_NAME:
             return
     raise ValueError("this is no host name, and no IP address as clients write it")
+
+
+def _check_one_machine(host: str) -> None:
+    """Raise ValueError for an address that is none of one machine: 0.0.0.0, that of a group, of all."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return
+    if address.is_unspecified or address.is_multicast or host == "255.255.255.255":
+        raise ValueError("this is no address of a machine: name the one that clients connect to")
 
 
 def check_files(query: Mapping[str, Sequence[str]], *names: str) -> None:
@@ -148,6 +164,11 @@ class CoreSettings(BaseSettings):
     """
 
     secret_key_previous_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/previous_key"])
+
+    new_store: bool = Field(default=True, examples=["false"])
+    """Whether a start may begin with an empty store. Set it to false once there is an account: if the store
+    was emptied since, or is another one by mistake, nothing starts, and no command makes a first account.
+    """
 
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
     """Who may register an app: open (any app may, a person still has to allow it), approval (an operator
@@ -234,6 +255,12 @@ class CoreSettings(BaseSettings):
             field = cls.model_fields.get(name)
             if field is None or not isinstance(value, str) or VERBATIM in field.metadata:
                 continue
+            # The key before may have been such a text, and has to be named to be left.
+            if name != "secret_key_previous" and _FOR_A_SHELL.search(value):
+                raise ValueError(
+                    f"AUTH_{name.upper()}: only a shell would replace $ and what follows it."
+                    " Example: write here what a shell would put there"
+                )
             if wrong := _unclean(value):
                 variable, example = f"AUTH_{name.upper()}", (field.examples or [""])[0]
                 raise ValueError(f"{variable}: it has {wrong}. Example: {variable}={example}")
@@ -251,6 +278,7 @@ class CoreSettings(BaseSettings):
         if value != value.lower():
             raise ValueError("write it in lower case, as clients compare it letter by letter")
         check_authority(url)
+        _check_one_machine(url.hostname)
         return value
 
     @field_validator("trusted_proxies", mode="before")
@@ -343,6 +371,9 @@ def networks(items: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
         network = ip_network(item, strict=False)
         if slash and network.network_address != ip_address(address):
             raise ValueError(f"{item!r} is an address in a network: write {network}, or {address} alone")
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped and network.prefixlen >= _MAPPED_BITS:
+            network = ip_network((mapped, network.prefixlen - _MAPPED_BITS))  # as all peers are compared
         if "%" in item:
             raise ValueError(f"{item!r} has a zone, by which no peer is known: leave it out")
         yield network

@@ -5,6 +5,9 @@
 # a proposal, and what merges it is a commit of yours.
 set -eu
 
+# What git tells a hook or an alias: with it, each git in the clone would work in the project.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_PREFIX GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_NAMESPACE
+
 copier() {
     uvx --quiet 'copier==9.19.1' "$@"
 }

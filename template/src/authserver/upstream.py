@@ -44,12 +44,12 @@ __all__ = [
     "auth_context_var",
     "authenticated",
     "component_scopes",
-    "cut_white_space",
     "first_route",
     "get_route_path",
     "is_tested",
     "local_components",
     "other_providers",
+    "plain_headers",
     "refuse_settings",
     "run",
     "socket_peer",
@@ -104,15 +104,33 @@ async def authenticated(server: Provider, scope: Scope) -> AuthenticatedUser | N
     before it may have checked the last. Here such a request has no token.
     """
     headers = header(scope, b"authorization")
-    if len(headers) != 1 or headers[0][:7].lower() != "bearer ":
+    scheme, space, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not space:
         return None
-    token = await server.verify_token(headers[0][7:])
-    return None if token is None else AuthenticatedUser(token)
+    # Several spaces are one (RFC 9110 section 11.4).
+    found = await server.verify_token(token.lstrip(" "))
+    return None if found is None else AuthenticatedUser(found)
 
 
-def cut_white_space(scope: Scope) -> None:
-    """Cut the white space that is no part of a header's value (RFC 9110 section 5.5): httptools leaves it."""
-    scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+def plain_headers(scope: Scope) -> None:
+    """Write headers so that all who read them here understand the same.
+
+    httptools leaves white space behind a value (RFC 9110 section 5.5). The SDK compares media types letter by
+    letter (section 8.3.1), reads one `Accept` where a list may stand in several (section 5.3), and takes none
+    for a refusal (section 12.5.1).
+    """
+    plain: list[tuple[bytes, bytes]] = []
+    accepted: list[bytes] = []
+    for name, written in scope["headers"]:
+        value = written.strip(b" \t")
+        if name == b"content-type":
+            kind, semicolon, parameters = value.partition(b";")
+            value = kind.lower() + semicolon + parameters
+        if name == b"accept":
+            accepted.append(value)
+        else:
+            plain.append((name, value))
+    scope["headers"] = [*plain, (b"accept", b", ".join(filter(None, accepted)) or b"*/*")]
 
 
 def first_route(router: Router, path: str) -> None:

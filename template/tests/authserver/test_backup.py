@@ -166,6 +166,21 @@ def test_the_newest_backups_are_kept_and_nothing_else_is_deleted(
     assert "--keep" in operator.at(store).fails("backup", str(folder), "--keep", "0")
 
 
+def test_what_a_killed_backup_left_is_deleted_by_the_next(
+    stores: Stores, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used(stores[0])[0].stop()
+    now = 1_800_000_000.0  # 15 January 2027, at eight
+    monkeypatch.setattr("authserver.clock.now", lambda: now)
+    mine = [".backup-of-mine", ".backup-20270115T063000Z.gz"]
+    for name in (".backup-20270115T063000Z", ".backup-20270115T073000Z", *mine):
+        (tmp_path / name).write_text("half of it")
+    operator.at(stores[0]).types("backup", str(tmp_path), "--keep", "1")
+    left = {path.name for path in tmp_path.iterdir()}
+    # That of half an hour ago may still be written.
+    assert left == {"backup-20270115T080000Z", ".backup-20270115T073000Z", *mine}
+
+
 @pytest.mark.parametrize("keep", [(), ("--keep", "1")], ids=["a file", "the newest"])
 def test_a_backup_that_fails_leaves_nothing_and_deletes_nothing(
     stores: Stores, operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: tuple[str, ...]

@@ -109,10 +109,11 @@ def test_a_long_time_in_which_theft_goes_unnoticed_is_named(store: dict[str, str
         ("grant_seconds", 1000 * 86_400),
         ("session_seconds", 30 * 86_400),
         ("redirect_schemes", "cursor://anysphere.cursor-mcp/,vscode"),
+        ("new_store", True),
     ],
 )
 def test_a_doubtful_setting_gets_a_note(store: dict[str, str], name: str, value: Any) -> None:
-    calm = {"registration": "static"}
+    calm = {"registration": "static", "new_store": False}
     assert f"AUTH_{name.upper()}" not in found(store, Level.NOTE, **calm)
     assert f"AUTH_{name.upper()}" in found(store, Level.NOTE, **calm | {name: value})
 

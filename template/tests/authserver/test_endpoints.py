@@ -562,10 +562,11 @@ def test_anything_but_one_living_access_token_is_refused(
     assert live.http().post(f"/mcp?access_token={tokens['access_token']}").status_code == 401
 
 
-def test_the_bearer_scheme_has_no_case(live: Live, alice: Person) -> None:
-    """Attack 20: lock out clients that write the scheme otherwise. Source: RFC 9110 11.1."""
+@pytest.mark.parametrize("scheme", ["bEARER ", "Bearer  "])
+def test_the_bearer_scheme_has_no_case(live: Live, alice: Person, scheme: str) -> None:
+    """Attack 20: lock out clients that write the scheme otherwise. Source: RFC 9110 11.1, 11.4."""
     token = OAuthClient(live).tokens(alice)["access_token"]
-    answer = live.http().post("/mcp", headers={"Authorization": f"bEARER {token}"}, json={})
+    answer = live.http().post("/mcp", headers={"Authorization": f"{scheme}{token}"}, json={})
     assert answer.status_code != 401
 
 

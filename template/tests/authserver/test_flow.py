@@ -68,6 +68,36 @@ def test_a_token_with_every_scope_is_not_read_and_any_other_is(
     assert live.http(headers=headers).post("/mcp", content=b"[" * (5 << 20)).status_code == 413
 
 
+LOOK, CHANGE = '{"name": "look", "arguments": {}}', '{"name": "change", "arguments": {"text": "it"}}'
+TWICE = {
+    "params": (f'"method": "tools/call", "params": {LOOK}, "params": {CHANGE}', True),
+    "params, the other way round": (f'"method": "tools/call", "params": {CHANGE}, "params": {LOOK}', False),
+    "a name": ('"method": "tools/call", "params": {"name": "look", "name": "change"}', True),
+    "a name, escaped": ('"method": "tools/call", "params": {"name": "change", "\\u006eame": "look"}', False),
+    "a method": (f'"method": "ping", "params": {CHANGE}, "method": "tools/call"', True),
+}
+
+
+@pytest.mark.parametrize(("twice", "changes"), TWICE.values(), ids=TWICE)
+def test_a_call_with_a_name_twice_is_judged_by_what_would_run(
+    live: Live, alice: Person, twice: str, changes: bool
+) -> None:
+    """Attack 4: name one tool for the check and another for the endpoint. Source: RFC 8259 4, RFC 9700 4.14.
+
+    The SDK takes the last of equal names, and so does step-up: as long as they agree, nobody is misled.
+    """
+    token = OAuthClient(live).tokens(alice)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept": "*/*"}
+    answer = live.http(headers=headers).post("/mcp", content=f'{{"jsonrpc": "2.0", "id": 1, {twice}}}')
+    assert answer.status_code == (403 if changes else 200), answer.text
+    assert "changed to" not in answer.text
+    assert changes or "seen" in answer.text
+    everything = OAuthClient(live).tokens(alice, scope="read write admin")["access_token"]
+    headers["Authorization"] = f"Bearer {everything}"
+    answer = live.http(headers=headers).post("/mcp", content=f'{{"jsonrpc": "2.0", "id": 1, {twice}}}')
+    assert ("seen" in answer.text) == (not changes)
+
+
 @pytest.mark.parametrize(
     ("method", "params"),
     [

@@ -623,10 +623,20 @@ def test_groups_can_be_searched_for(start: Start, groups_filter: str) -> None:
     directory().remove(group)
 
 
-def test_a_group_is_the_same_however_its_name_is_escaped(start: Start) -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"CN=GRÜSSE\2c \+ \3d, ",
+        "cn=Gru\u0308ße\\, \\2b \\=,",  # as a Mac writes it
+        r"cn=Grüße\,   \2b \=,",
+    ],
+    ids=["escapes", "accents", "spaces"],
+)
+def test_a_group_is_the_same_however_its_name_is_written(start: Start, written: str) -> None:
+    """RFC 4514 section 2.4, RFC 4518 sections 2.3 and 2.6.1."""
     dn = directory().person("escaped", PASSWORD)
     group = directory().group(r"Grüße\, \2b \=", dn)
-    server = start(ldap_group_scopes={rf"CN=GRÜSSE\2c \+ \3d, {GROUPS}": "write"})
+    server = start(ldap_group_scopes={f"{written}{GROUPS}": "write"})
     assert sign_in(server, "escaped").url.path == "/account"
     assert accounts(server)["escaped"].scopes == ("read", "write")
     directory().remove(group)

@@ -267,6 +267,54 @@ def test_the_log_says_where_an_error_was_and_none_of_its_values(
             assert "test_operators.py" in json.loads(line)["exception"]
 
 
+class Unspeakable:
+    """Something of a library that cannot say what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@pytest.mark.parametrize("kind", ["circular", "unspeakable", "a key that is no name", "deep"])
+def test_no_event_fails_for_whoever_logs_it(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], kind: str
+) -> None:
+    output = stream()
+    monkeypatch.setattr(sys, "stderr", output)
+    logs.configure()
+    held: Any = {}
+    match kind:
+        case "circular":
+            held["itself"] = held
+        case "unspeakable":
+            held = Unspeakable()
+        case "a key that is no name":
+            held = {(1, 2): 3}
+        case "deep":
+            for _ in range(100_000):
+                held = [held]
+    structlog.get_logger("app").info("what it was", held=held, user="alice")
+    structlog.get_logger("app").info("and what came then")
+    assert "alice" in output.getvalue()
+    assert "what it was" in output.getvalue()
+    assert "and what came then" in output.getvalue()
+
+
+def test_an_event_says_what_it_says_whatever_is_bound(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is that of the one clock that there is."""
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", output)
+    monkeypatch.setattr("authserver.clock.now", lambda: 1_800_000_000.5)
+    logs.configure()
+    with structlog.contextvars.bound_contextvars(request_id="1234", user="bob", event="another"):
+        structlog.get_logger("app").info("deleted", user="alice")
+    told = json.loads(output.getvalue())
+    assert (told["event"], told["user"], told["request_id"]) == ("deleted", "alice", "1234")
+    assert told["timestamp"].endswith("-15T08:00:00.500000Z")
+
+
 @pytest.mark.anyio
 async def test_lines_about_requests_are_written_together_and_all_others_at_once(
     written: io.StringIO, monkeypatch: pytest.MonkeyPatch

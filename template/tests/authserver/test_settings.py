@@ -36,6 +36,15 @@ def _required(store: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         ("AUTH_PUBLIC_URL", "https://example.com:"),
         ("AUTH_PUBLIC_URL", "https://example.com:0"),
         ("AUTH_PUBLIC_URL", "https://[0:0::1]"),
+        ("AUTH_PUBLIC_URL", "https://[fe80::1%25eth0]"),
+        ("AUTH_PUBLIC_URL", "https://0.0.0.0"),
+        ("AUTH_PUBLIC_URL", "https://[::]:8443"),
+        ("AUTH_PUBLIC_URL", "https://224.0.0.1"),
+        ("AUTH_PUBLIC_URL", "https://255.255.255.255"),
+        ("AUTH_PUBLIC_URL", f"https://{'a.' * 130}com"),
+        ("AUTH_PUBLIC_URL", "https://${HOST}"),
+        ("AUTH_SECRET_KEY", "$(openssl rand -base64 32)"),
+        ("AUTH_SECRET_KEY_FILE", "$HOME/key"),
         ("AUTH_PUBLIC_URL", " https://example.com"),
         ("AUTH_PUBLIC_URL", '"https://example.com"'),
         ("AUTH_SECRET_KEY_FILE", ""),
@@ -117,6 +126,31 @@ def test_an_address_in_a_network_is_one_or_the_other(
 ) -> None:
     monkeypatch.setenv("AUTH_TRUSTED_PROXIES", f"192.0.2.0/255.255.255.0, {item}")
     with pytest.raises(SettingsError, match=rf"^AUTH_TRUSTED_PROXIES: '{item}' is an .*{instead}"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("item", "network"),
+    [("::ffff:192.0.2.1", "192.0.2.1/32"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("::/0", "::/0")],
+)
+def test_an_ipv4_address_may_be_written_as_ipv6_has_it(
+    monkeypatch: pytest.MonkeyPatch, item: str, network: str
+) -> None:
+    """As a socket for both kinds names its peers, which are compared as IPv4 addresses."""
+    monkeypatch.setenv("AUTH_TRUSTED_PROXIES", item)
+    assert [str(network) for network in load_settings().trusted_proxies] == [network]
+
+
+def test_the_key_before_may_be_what_a_shell_did_not_fill_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack 26: know the secret key, since it is an example that no shell saw. Source: CWE-1392.
+
+    Whoever started so has to name it once more, to leave it.
+    """
+    monkeypatch.setenv("AUTH_SECRET_KEY_PREVIOUS", "$(openssl rand -base64 32)")
+    load_settings()
+    load_settings.cache_clear()
+    monkeypatch.setenv("AUTH_SECRET_KEY", "$(openssl rand -base64 32)")
+    with pytest.raises(SettingsError, match=r"^AUTH_SECRET_KEY: only a shell would"):
         load_settings()
 
 

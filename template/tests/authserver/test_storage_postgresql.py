@@ -186,7 +186,9 @@ def test_a_url_may_be_written_as_postgresql_knows_it(url: str) -> None:
     assert url not in repr(settings)
 
 
-@pytest.mark.parametrize("option", ["sslmode=never", "hush"])
+@pytest.mark.parametrize(
+    "option", ["sslmode=never", "hush", "connect_timeout=5", "channel_binding=require", "unknown=hush"]
+)
 async def test_a_wrong_option_of_the_url_stops_the_start(url: str, option: str) -> None:
     with pytest.raises(SettingsError, match=r"^AUTH_STORAGE_URL: .*Example: ") as refusal:
         await created(f"{url}?{option}").open()
@@ -209,6 +211,7 @@ async def test_a_wrong_password_is_unavailable_and_not_shown(server: Server, url
         ("synchronous_commit", "off"),
         ("synchronous_commit", "local"),
         ("default_transaction_isolation", "serializable"),
+        ("session_replication_role", "replica"),
     ],
 )
 async def test_a_database_that_promises_too_little_stops_the_start(url: str, name: str, value: str) -> None:
@@ -216,6 +219,23 @@ async def test_a_database_that_promises_too_little_stops_the_start(url: str, nam
         await created(f"{url}?{name}={value}").open()
     async with opened(f"{url}?synchronous_commit=remote_apply"):
         pass
+
+
+async def test_a_database_of_another_encoding_stops_the_start_and_says_how_to_make_one(
+    server: Server, url: str
+) -> None:
+    name = f"latin_{uuid4().hex}"
+    server.ask(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    try:
+        with pytest.raises(SettingsError, match=r"server_encoding = LATIN1, .*Example: CREATE DATABASE name"):
+            await created(urlsplit(url)._replace(path=f"/{name}").geturl()).open()
+    finally:
+        server.ask(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_server_that_takes_no_writes_is_said_to_be_one(url: str) -> None:
+    with pytest.raises(StorageUnavailable, match="no server of the address takes writes: a standby, or"):
+        await created(f"{url}?default_transaction_read_only=on").open()
 
 
 async def test_an_old_server_stops_the_start(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,11 @@ from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend
 from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_metadata, create_auth_routes
 from mcp.server.auth.settings import ClientRegistrationOptions, RevocationOptions
+from mcp.server.streamable_http import StreamableHTTPServerTransport, check_accept_headers
 from oauth_client import OAuthClient, call, result
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
 from uvicorn import Config, Server
@@ -43,7 +44,7 @@ from authserver.upstream import (
     Punctual,
     authenticated,
     component_scopes,
-    cut_white_space,
+    plain_headers,
     socket_peer,
     without_cause,
 )
@@ -339,7 +340,7 @@ def test_white_space_around_a_headers_value_is_none_of_it(http: Any) -> None:
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        cut_white_space(scope)
+        plain_headers(scope)
         seen[:] = [value for name, value in scope["headers"] if name == b"x"]
         await Response("seen")(scope, receive, send)
 
@@ -347,6 +348,34 @@ def test_white_space_around_a_headers_value_is_none_of_it(http: Any) -> None:
         visitor.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: \t a b \t \r\n\r\n")
         assert b" 200 OK" in visitor.recv(4096)
         assert seen == [b"a b"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ((), (True, True)),
+        ((b"",), (True, True)),
+        ((b"application/json", b"text/event-stream"), (True, True)),
+        ((b"application/json",), (True, False)),
+    ],
+)
+def test_upstream_reads_one_accept_of_several(written: tuple[bytes, ...], read: tuple[bool, bool]) -> None:
+    """RFC 9110 sections 5.3 and 12.5.1. So `plain_headers` makes one of them."""
+    scope = {"type": "http", "headers": [(b"accept", value) for value in written]}
+    assert (check_accept_headers(Request(scope)) == read) == (len(written) == 1 and written[0] != b"")
+    plain_headers(scope)
+    assert check_accept_headers(Request(scope)) == read
+
+
+@pytest.mark.anyio
+async def test_upstream_compares_media_types_letter_by_letter() -> None:
+    """RFC 9110 section 8.3.1. So `plain_headers` writes them in small letters."""
+    scope = {"type": "http", "headers": [(b"content-type", b"Application/JSON; boundary=A")]}
+    transport = StreamableHTTPServerTransport(None)
+    assert not transport._check_content_type(Request(scope))
+    plain_headers(scope)
+    assert transport._check_content_type(Request(scope))
+    assert (b"content-type", b"application/json; boundary=A") in scope["headers"]
 
 
 @pytest.mark.anyio

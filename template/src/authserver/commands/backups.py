@@ -6,8 +6,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from authserver import clock
+from authserver import clock, limits
 from authserver.commands import CommandError, opened, operating, quoted, say, when
+
+_NAME = r"backup-\d{8}T\d{6}Z"
 
 
 async def purge() -> None:
@@ -37,8 +39,10 @@ async def back_up(file: Path, /, *, keep: int | None = None) -> None:
 
     if keep is not None and keep < 1:
         raise CommandError("--keep: at least the new backup is kept. Example: --keep 14")
-    name = f"backup-{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}"
+    name = _named(clock.now())
     draft = file if keep is None else file / f".{name}"
+    if keep is not None:
+        _forget_drafts(file)
     async with opened() as server:
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -59,10 +63,22 @@ async def back_up(file: Path, /, *, keep: int | None = None) -> None:
     say(f"{count} records written to {quoted(draft)}. Keep the secret key too, in another place.")
 
 
+def _named(time: float) -> str:
+    return f"backup-{datetime.fromtimestamp(time, UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _forget_drafts(folder: Path) -> None:
+    """Delete what runs left behind that were killed; a younger draft may be somebody's who still writes."""
+    newest = f".{_named(clock.now() - limits.BACKUP_SECONDS)}"
+    for draft in folder.glob(".backup-*"):
+        if re.fullmatch(rf"\.{_NAME}", draft.name) and draft.name < newest:
+            draft.unlink(missing_ok=True)
+
+
 def _forget(folder: Path, keep: int, *, newest: str) -> None:
     """Delete the oldest backups; never the new one, even where a clock was ahead when others were made."""
     named = (path.name for path in folder.iterdir())
-    others = sorted(name for name in named if re.fullmatch(r"backup-\d{8}T\d{6}Z", name) and name != newest)
+    others = sorted(name for name in named if re.fullmatch(_NAME, name) and name != newest)
     for name in others[: max(0, len(others) - keep + 1)]:
         (folder / name).unlink()
 

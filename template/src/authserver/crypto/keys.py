@@ -69,13 +69,18 @@ async def load_keys(settings: CoreSettings, storage: Storage) -> Keys:
     """Return the keys; on the first start make the secret key (mode 0600) where one may be made.
 
     From then on the storage answers only while it is this one. Raises SettingsError when a key is too short,
-    or none is the one the store was made with.
+    or none is the one the store was made with, or the store is empty and must not be.
     """
     check = await check_value(storage)
     if not check and await storage.facts.recall(IDENTITY):
         raise SettingsError(
             "AUTH_SECRET_KEY: the store has lost the value by which it knows its key: it may be another one."
             " Example: restore the latest backup into an empty store"
+        )
+    if not check and not settings.new_store:
+        raise SettingsError(
+            "AUTH_NEW_STORE: it is false, and the store is empty: it was emptied, or is another one."
+            " Example: restore the latest backup; only to begin anew: AUTH_NEW_STORE=true"
         )
     keys = _secret_keys(settings, new_allowed=not check)
     value = derive(keys[0], CHECK)

@@ -115,6 +115,12 @@ def _lifetimes(settings: CoreSettings) -> Iterator[Finding]:
 
 
 def _secrets(settings: CoreSettings) -> Iterator[Finding]:
+    if settings.new_store:
+        yield note(
+            "AUTH_NEW_STORE",
+            "if the store is ever empty, a start begins anew, and the first account may grant everything",
+            "Set it to false once there is an account",
+        )
     if settings.secret_key_previous or settings.secret_key_previous_file:
         yield note(
             "AUTH_SECRET_KEY_PREVIOUS", "it is still set", "Run keys rewrap, and take it out a minute later"

@@ -35,10 +35,10 @@ from authserver.storage.errors import StorageUnavailable
 from authserver.upstream import (
     auth_context_var,
     authenticated,
-    cut_white_space,
     first_route,
     get_route_path,
     other_providers,
+    plain_headers,
 )
 from authserver.warned import warn_once
 
@@ -74,7 +74,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         elif scope["type"] == "http":
-            cut_white_space(scope)
+            plain_headers(scope)
             await self._request(with_real_peer(scope, receive), receive, send)
         else:
             await self._app(scope, receive, send)

@@ -108,6 +108,35 @@ async def test_no_key_is_made_for_a_store_that_lost_its_check_value(
         await fresh.close()
 
 
+async def test_an_empty_store_starts_nothing_where_there_was_one(
+    storage: Storage, other: Storage, store: dict[str, str], engine: Engine
+) -> None:
+    """Attack 34: let a new process, or a command, begin in a store that was emptied. Source: CWE-1188."""
+    settings = Settings.model_validate(store | {"new_store": False})
+    with pytest.raises(SettingsError, match="AUTH_NEW_STORE: it is false, and the store is empty"):
+        await load_keys(settings, storage)
+    assert await storage.facts.all("") == {}
+    assert settings.made_key_path is None or not settings.made_key_path.exists()
+    # The first start says that it may; from then on it need not.
+    await load_keys(Settings.model_validate(store), storage)
+    await other.open()
+    try:
+        await load_keys(settings, other)
+        await granted(other)
+        emptied = new_store(engine) | {"new_store": False}
+        if key := settings.made_key_path:
+            emptied["secret_key"] = key.read_text()
+        restored: Storage = choices.storage.create(Settings.model_validate(emptied))
+        await restored.open()
+        try:
+            await restored.fill(other.dump())
+            await load_keys(Settings.model_validate(emptied), restored)
+        finally:
+            await restored.close()
+    finally:
+        await other.close()
+
+
 async def test_another_secret_key_and_a_restore_are_no_loss(
     storage: Storage, store: dict[str, str], engine: Engine
 ) -> None:

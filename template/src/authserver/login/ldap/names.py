@@ -11,6 +11,8 @@ from authserver import limits
 
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+")
 
+_SPACES = re.compile(" +")
+
 # What stands for a byte in a distinguished name: RFC 4514 section 3, `pair`.
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
@@ -24,9 +26,12 @@ def is_dn(text: str) -> bool:
 
 
 def normalised(dn: str) -> str:
-    """Return a distinguished name in one case, escaped in one way, without spaces between its parts."""
+    """Return a distinguished name as directories compare it, escaped in one way.
+
+    Its values have one case, one form of accents, and single spaces (RFC 4518 section 2).
+    """
     return "".join(
-        f"{kind.lower()}={escape_rdn(_unescaped(value).casefold())}{separator}"
+        f"{kind.lower()}={escape_rdn(_SPACES.sub(' ', folded(_unescaped(value))))}{separator}"
         for kind, value, separator in parse_dn(dn, strip=True)
     )
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
-from asyncpg.exceptions import ClientConfigurationError
+from asyncpg.exceptions import ClientConfigurationError, TargetServerAttributeNotMatched
 
 from authserver import clock, limits
 from authserver.settings import SettingsError
@@ -45,7 +45,11 @@ _DEMANDED = {
     # What the functions are made for: see functions/shared.sql.
     "default_transaction_isolation": ("read committed",),
     "server_encoding": ("UTF8",),
+    # Else no foreign key holds, and what hangs off a grant outlives it.
+    "session_replication_role": ("origin", "local"),
 }
+_MENDED = {"server_encoding": "CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'"}
+"""What helps where `ALTER ROLE name SET` does not."""
 
 _EXAMPLE = "Example: AUTH_STORAGE_URL=postgresql://name:password@db.example.com/authserver"
 
@@ -84,7 +88,9 @@ def translated() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """Return what went wrong, on one line; the driver's own complaints about values stay unsaid."""
     text = ""
-    if isinstance(error, asyncpg.PostgresError):
+    if isinstance(error, TargetServerAttributeNotMatched):
+        text = "no server of the address takes writes: a standby, or default_transaction_read_only is on"
+    elif isinstance(error, asyncpg.PostgresError):
         text = str(error.args[0])
     elif isinstance(error, OSError):
         text = str(error)
@@ -246,7 +252,8 @@ class Connections:
         with translated():
             try:
                 connection: Connection = await asyncpg.connect(**options)
-            except ClientConfigurationError as error:
+            except (ClientConfigurationError, asyncpg.UndefinedObjectError) as error:
+                # Of the second kind are options that libpq knows, and this driver hands to the server.
                 raise SettingsError(f"AUTH_STORAGE_URL: {error.args[0]}. {_EXAMPLE}") from None
             except OSError:
                 raise
@@ -308,9 +315,10 @@ async def _examine(connection: Connection) -> None:
         )
     for name, accepted in _DEMANDED.items():
         if found[name] not in accepted:
+            mended = _MENDED.get(name, f"ALTER ROLE name SET {name} = '{accepted[0]}'")
             raise SettingsError(
                 f"AUTH_STORAGE_URL: the database has {name} = {found[name]}, it must be {accepted[0]}."
-                f" Example: ALTER ROLE name SET {name} = '{accepted[0]}'"
+                f" Example: {mended}"
             )
 
 
