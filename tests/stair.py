@@ -28,6 +28,7 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
             "logs",
             "findings",
             "folders",
+            "install",
             "private_files",
             "uris",
         ),

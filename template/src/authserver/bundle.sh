@@ -73,7 +73,7 @@ for minor in $(seq 5 "$glibc"); do
     platforms="$platforms --platform=manylinux_2_${minor}_$arch"
 done
 # shellcheck disable=SC2086 # several words
-uvx --quiet 'pip==26.3' download --quiet --no-deps --require-hashes --only-binary=:all: $platforms \
+uvx --quiet 'pip==26.3' download -qq --no-deps --require-hashes --only-binary=:all: $platforms \
     --implementation=cp --python-version="$python" --dest="$bundle/wheels" --requirement="$scratch/these.txt"
 cp "$scratch"/built/*.whl "$bundle/wheels"
 

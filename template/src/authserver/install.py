@@ -1,16 +1,16 @@
 """Install this project from a bundle, or go back, without a network. `bundle.sh` makes bundles.
 
-    python3 install.py /opt/my-server --from /media/my-server-20261128T120000Z-1a2b3c4-cp311-manylinux_2_36_x86_64
+    python3 install.py /opt/my-server --from BUNDLE
     python3 install.py /opt/my-server --back        to what was installed before
     python3 install.py --target                     which bundle fits this machine: for `bundle.sh --for`
 
-/opt/my-server is a link to what is installed. It is moved as the last step, and at once: whatever stops the rest leaves
-all as it was. Restarting the server is yours. This runs before anything is installed, so it uses only Python's own library
-and ssh-keygen. An update is judged by the `install.py` that is installed, not by the one in the bundle.
+/opt/my-server is a link to what is installed. It is moved as the last step, and at once: whatever stops the
+rest leaves all as it was. Restarting the server is yours. This runs before anything is installed, so it uses
+only Python's own library and ssh-keygen. An update is judged by the `install.py` that is installed, not by
+the one in the bundle.
 """
 
 import argparse
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -27,12 +27,18 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
+if sys.platform != "win32":  # there, `doctor` verifies signatures by this file, too
+    import fcntl
+
 PURPOSE = "authserver-bundle"
 """What a signature of a bundle is for (`ssh-keygen -n`): one for something else does not count."""
 
 SUMS, ABOUT, WHEELS = "SHA256SUMS", "bundle.json", "wheels"
 _WHOLE = "installed"
 """The file that a release gets when it is installed whole."""
+
+_LONGEST = 1 << 20
+"""Bytes of a file that is read before anybody has vouched for it. A thousand wheels are listed in 100 KiB."""
 
 _KEPT = 3
 """So many releases stay: the one that is installed, the one before, and one that a server may still run."""
@@ -72,7 +78,8 @@ class About:
             )
         except (ValueError, KeyError, TypeError):
             about = About("", "", 0, "")
-        if not all(re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) for name in (about.project, about.release)):
+        names = (about.project, about.release, about.target)
+        if not all(re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) for name in names):
             raise Refused(f"{ABOUT} of the bundle cannot be read")
         return about
 
@@ -105,25 +112,25 @@ def _ssh_keygen(*words: str, given: bytes = b"") -> "subprocess.CompletedProcess
     return subprocess.run(command, input=given, capture_output=True, check=False)  # noqa: S603
 
 
-# ------------------------------------------------------------------------------------------- what is looked at
+# ------------------------------------------------------------------------------------------ what is looked at
 
 
 def read_sums(bundle: Path, signers: Path, *, unsigned: bool) -> dict[str, str]:
-    """Return the SHA-256 of each file of a bundle, by its path in it. Raises Refused where nobody known signed them.
+    """Return the SHA-256 of each file of a bundle, by its path in it; Refused if nobody known signed them.
 
-    `unsigned` takes a bundle that has no signature, or where no signer is known; never one with a wrong signature.
+    `unsigned` takes a bundle without a signature, or where no signer is known; never one with a wrong one.
     """
     sums, signature = bundle / SUMS, bundle / f"{SUMS}.sig"
     if not sums.is_file():
         raise Refused(f"{bundle} is no bundle: it has no {SUMS}")
-    content = sums.read_bytes()
+    content = _read(sums)
     known = signers.read_bytes() if signers.is_file() else b""
     doubt = ""
     if not lists_somebody(known):
         doubt = f"{signers} lists no signer"
     elif not signature.is_file():
         doubt = f"there is no {signature.name}"
-    elif not is_signed(content, signature.read_bytes(), known, PURPOSE):
+    elif not is_signed(content, _read(signature), known, PURPOSE):
         raise Refused(f"no signer that {signers} lists signed this bundle: believe nothing of it")
     if doubt and not unsigned:
         raise Refused(f"nobody known signed this bundle: {doubt}. To take it all the same: --unsigned")
@@ -136,6 +143,15 @@ def read_sums(bundle: Path, signers: Path, *, unsigned: bool) -> dict[str, str]:
             raise Refused(f"{SUMS} of the bundle cannot be read: {line!r}")
         found[read[2]] = read[1]
     return found
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a small file, which nobody has vouched for yet."""
+    with path.open("rb") as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise Refused(f"{path.name} of the bundle is too long")
+    return content
 
 
 def require_complete(bundle: Path, sums: Mapping[str, str]) -> None:
@@ -151,15 +167,18 @@ def require_complete(bundle: Path, sums: Mapping[str, str]) -> None:
 
 
 def require_fitting(about: About, installed: About | None, target: Path, *, older: bool) -> None:
-    """Raise Refused where a bundle is of another project, for another machine, or older than what is installed."""
+    """Raise Refused where a bundle is of another project or machine, or older than the installed one."""
     if about.project != target.name:
         raise Refused(f"the bundle is of {about.project}, not of {target.name}")
     here = target_here()
     bundled, own = _TARGET.fullmatch(about.target), _TARGET.fullmatch(here)
-    fits = bundled and own and bundled[1] == own[1] and bundled[3] == own[3] and int(bundled[2]) <= int(own[2])
+    fits = (
+        bundled and own and bundled[1] == own[1] and bundled[3] == own[3] and int(bundled[2]) <= int(own[2])
+    )
     if not fits:
         raise Refused(
-            f"the bundle is for {about.target}, and this is {here}. Make one that fits: bundle.sh --for {here}"
+            f"the bundle is for {about.target}, and this is {here}:"
+            f" make one that fits by bundle.sh --for {here}"
         )
     if installed and about.made_at < installed.made_at and not older:
         raise Refused(
@@ -187,15 +206,18 @@ def _day(about: About) -> str:
     return datetime.fromtimestamp(about.made_at, UTC).isoformat()
 
 
-# ---------------------------------------------------------------------------------------------- what is changed
+# -------------------------------------------------------------------------------------------- what is changed
 
 
 def install(target: Path, bundle: Path, signers: Path, *, unsigned: bool = False, older: bool = False) -> str:
-    """Install a bundle beside what is there, and switch to it; return what was done. Raises Refused and OSError."""
+    """Install a bundle beside what is there, and switch to it; return what was done.
+
+    Raises Refused and OSError; then all is as it was.
+    """
     require_link(target)
     sums = read_sums(bundle, signers, unsigned=unsigned)
     require_complete(bundle, sums)
-    told = (bundle / ABOUT).read_bytes() if ABOUT in sums else b""
+    told = _read(bundle / ABOUT) if ABOUT in sums else b""
     if hashlib.sha256(told).hexdigest() != sums.get(ABOUT):
         raise Refused(f"{ABOUT} is not as it was signed: get the bundle anew")
     about = About.read(told)
@@ -309,6 +331,7 @@ def _forget(target: Path, releases: Path) -> None:
 @contextmanager
 def alone(target: Path) -> Iterator[Path]:
     """Return the folder of releases; raises Refused while somebody else is installing there."""
+    assert sys.platform != "win32"  # noqa: S101  # no target fits it
     releases = target.with_name(f"{target.name}.releases").absolute()
     releases.mkdir(exist_ok=True)
     with (releases / "lock").open("w") as lock:
