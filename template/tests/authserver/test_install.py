@@ -1,6 +1,5 @@
 """What `install.py` takes, and what it refuses before it changes anything. It needs Linux with glibc."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bundles import RELEASE, Bundle
 from signer import Signer, needs_ssh_keygen
 
 from authserver import install
@@ -18,37 +18,6 @@ try:
     install.target_here()
 except Refused as why:
     pytest.skip(f"not done here: {why}", allow_module_level=True)
-
-RELEASE = "20261128T120000Z-1a2b3c4"
-
-
-class Bundle:
-    """A bundle, with a wheel that nobody can install."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "wheels").mkdir(parents=True)
-        (folder / "wheels" / "my_server-0.1.0-py3-none-any.whl").write_text("a wheel")
-        (folder / "requirements.txt").write_text("")
-        self.told = {"project": "my-server", "release": RELEASE, "made_at": 1_000_000}
-        self.told["target"] = install.target_here()
-
-    def seal(self, signer: Signer | None, **told: object) -> "Bundle":
-        """Say what it is, sum up all files, sign that."""
-        self.told |= told
-        (self.folder / "bundle.json").write_text(json.dumps(self.told))
-        sums = self.folder / "SHA256SUMS"
-        sums.unlink(missing_ok=True)
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        sums.write_text(
-            "".join(
-                f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(self.folder)}\n"
-                for path in files
-            )
-        )
-        if signer:
-            signer.sign(sums, "authserver-bundle")
-        return self
 
 
 @pytest.fixture
