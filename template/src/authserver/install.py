@@ -172,10 +172,8 @@ def require_fitting(about: About, installed: About | None, target: Path, *, olde
         raise Refused(f"the bundle is of {about.project}, not of {target.name}")
     here = target_here()
     bundled, own = _TARGET.fullmatch(about.target), _TARGET.fullmatch(here)
-    fits = (
-        bundled and own and bundled[1] == own[1] and bundled[3] == own[3] and int(bundled[2]) <= int(own[2])
-    )
-    if not fits:
+    alike = bundled and own and bundled.group(1, 3) == own.group(1, 3)
+    if not bundled or not own or not alike or int(bundled[2]) > int(own[2]):
         raise Refused(
             f"the bundle is for {about.target}, and this is {here}:"
             f" make one that fits by bundle.sh --for {here}"
