@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from authserver import install
 from authserver.install import About, Refused
 
 try:
-    install.target_here()
+    HERE = install.target_here()
 except Refused as why:
     pytest.skip(f"not done here: {why}", allow_module_level=True)
 
@@ -179,8 +180,8 @@ def test_a_list_that_leads_elsewhere_is_not_read(bundle: Bundle, signer: Signer,
     [
         ({"project": "another"}, "the bundle is of another, not of my-server"),
         ({"target": "cp300-manylinux_2_5_x86_64"}, "and this is cp3"),
-        ({"target": "cp311-manylinux_2_999_x86_64"}, "and this is cp3"),
-        ({"target": "cp311-manylinux_2_5_sparc"}, "make one that fits by bundle.sh --for cp3"),
+        ({"target": re.sub(r"_2_\d+_", "_2_999_", HERE)}, "and this is cp3"),
+        ({"target": re.sub(r"_2_\d+_.*", "_2_5_sparc", HERE)}, "make one that fits by bundle.sh --for cp3"),
         ({"target": "\x1b"}, "bundle.json of the bundle cannot be read"),
         ({"release": "../elsewhere"}, "bundle.json of the bundle cannot be read"),
         ({"made_at": "soon"}, "bundle.json of the bundle cannot be read"),
