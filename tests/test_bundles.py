@@ -74,6 +74,9 @@ def test_a_bundle_becomes_a_program(tmp_path: Path) -> None:
     signer = Signer(tmp_path)
     target = tmp_path / "my-server"
     bundle = with_a_wheel(Bundle(tmp_path / "bundle")).seal(signer, release="first")
+    killed = tmp_path / "my-server.releases" / "first"
+    killed.mkdir(parents=True)
+    (killed / "bundle.json").write_text("hal")
     assert "first is installed" in installs(target, bundle, trusted(signer))
     command = target / ".venv" / "bin" / "my-server"
     assert subprocess.run([command], capture_output=True, text=True, check=True).stdout == "it runs\n"

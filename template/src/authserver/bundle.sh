@@ -7,8 +7,9 @@
 # --flaws FILE    a list of known flaws that is handed along: see `known-flaws` of the project
 # --unsigned      in place of --key
 #
-# What is committed is bundled, with what uv.lock names. It needs git, uv, and a network for the wheels. Inside, `install.py`
-# takes it; docs/deploying.md of the template says how.
+# What is committed is bundled, with what uv.lock names. It needs git, uv, and a network for the wheels: pip gets them
+# from where PIP_INDEX_URL or UV_DEFAULT_INDEX says. Inside, `install.py` takes it; docs/deploying.md of the template
+# says how.
 set -eu
 
 fail() {
@@ -68,6 +69,7 @@ uv export --quiet --locked --no-dev --no-emit-project --output-file "$scratch/al
 uv export --quiet --locked --no-dev --format cyclonedx1.5 --output-file "$bundle/sbom.cdx.json"
 uv pip compile --quiet --no-deps --generate-hashes --python-version "$python" \
     --python-platform "$arch-unknown-linux-gnu" --output-file "$scratch/these.txt" "$scratch/all.txt"
+test -z "${UV_DEFAULT_INDEX-}" || export PIP_INDEX_URL="${PIP_INDEX_URL:-$UV_DEFAULT_INDEX}"
 platforms="--platform=manylinux2014_$arch"
 for minor in $(seq 5 "$glibc"); do
     platforms="$platforms --platform=manylinux_2_${minor}_$arch"
