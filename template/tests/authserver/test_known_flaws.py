@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from packaging.version import Version
 from authserver import clock, limits
 from authserver.doctor.known_flaws import installed, is_affected
 
-NOW = 1_800_000_000.0  # 2027-01-15
+NOW = 1_800_000_000.0
+YESTERDAY = datetime.fromtimestamp(NOW - 86_400, UTC).isoformat().replace("+00:00", ".123456789Z")
 HERE = version("uvicorn")
 
 
@@ -29,7 +31,7 @@ def flaw(name: str = "uvicorn", **more: object) -> dict[str, Any]:
     return {
         "id": "GHSA-1111-2222-3333",
         "aliases": ["CVE-2027-0001"],
-        "modified": "2027-01-14T10:11:12.123456789Z",
+        "modified": YESTERDAY,
         "summary": "Reads too much",
         "affected": [affected],
     } | more
@@ -105,7 +107,7 @@ def test_spelling_hides_nothing(operator: Operator, known: Known) -> None:
     "record",
     [
         flaw("elsewhere"),
-        flaw(withdrawn="2027-01-14T00:00:00Z"),
+        flaw(withdrawn=YESTERDAY),
         flaw(affected=[{"package": {"ecosystem": "npm", "name": "uvicorn"}}, *flaw("other")["affected"]]),
     ],
 )
