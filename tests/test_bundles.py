@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -74,13 +75,14 @@ def test_a_bundle_becomes_a_program(tmp_path: Path) -> None:
     signer = Signer(tmp_path)
     target = tmp_path / "my-server"
     bundle = with_a_wheel(Bundle(tmp_path / "bundle")).seal(signer, release="first")
-    killed = tmp_path / "my-server.releases" / "first"
+    killed = tmp_path / "my-server.releases" / "killed"
     killed.mkdir(parents=True)
     (killed / "bundle.json").write_text("hal")
     assert "first is installed" in installs(target, bundle, trusted(signer))
     command = target / ".venv" / "bin" / "my-server"
     assert subprocess.run([command], capture_output=True, text=True, check=True).stdout == "it runs\n"
     assert not list(target.glob(".venv/lib/*/site-packages/pip*"))
+    assert not killed.exists()
 
 
 @effort.release
@@ -92,7 +94,7 @@ def test_what_does_not_start_is_not_switched_to(tmp_path: Path) -> None:
     assert said.startswith("Nothing was changed: authserver failed: ModuleNotFoundError")
     assert said.count("\n") == 1
     assert not target.exists()
-    assert [path.name for path in (tmp_path / "my-server.releases").iterdir()] == ["lock"]
+    assert not (tmp_path / "my-server.releases").exists()
 
 
 @effort.push
@@ -197,10 +199,18 @@ def test_a_machine_without_a_network_installs_and_updates(project: Path, tmp_pat
     branding = project / "src" / "app" / "server.py"
     branding.write_text(branding.read_text(encoding="utf-8") + "\n# A later one.\n", encoding="utf-8")
     commit(project, "Later")
-    run(made)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        affected = [{"package": {"ecosystem": "PyPI", "name": name}} for name in ("my-server", "fastmcp")]
+        record = {"id": "PYSEC-1", "modified": datetime.now(UTC).isoformat(), "affected": affected}
+        file.writestr("PYSEC-1.json", json.dumps(record))
+    run(made.replace("bundle.sh", f"bundle.sh --flaws {tmp_path}/all.zip"))
     before = target.resolve()
     assert "is installed. Restart" in run(update, *cut_off)
     assert target.resolve() != before
+    known = [command[0], "known-flaws", str(target / "known-flaws.zip")]
+    said = subprocess.run(known, capture_output=True, text=True, check=False)
+    # Its own name is nobody's on PyPI.
+    assert (said.returncode, said.stdout.count("vulnerable: ")) == (1, 1), said.stderr
     with server.running(command=command, folder=tmp_path):
         assert alive(server, tokens["access_token"])
         assert client.refresh(tokens["refresh_token"]).status_code == 200

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -80,7 +80,7 @@ class About:
             about = About("", "", 0, "")
         names = (about.project, about.release, about.target)
         if not all(re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII) for name in names):
-            raise Refused(f"{ABOUT} of the bundle cannot be read")
+            raise Refused(f"{ABOUT} cannot be read")
         return about
 
 
@@ -212,36 +212,43 @@ def install(target: Path, bundle: Path, signers: Path, *, unsigned: bool = False
 
     Raises Refused and OSError; then all is as it was.
     """
-    require_link(target)
     sums = read_sums(bundle, signers, unsigned=unsigned)
     require_complete(bundle, sums)
     told = _read(bundle / ABOUT) if ABOUT in sums else b""
     if hashlib.sha256(told).hexdigest() != sums.get(ABOUT):
         raise Refused(f"{ABOUT} is not as it was signed: get the bundle anew")
     about = About.read(told)
-    require_fitting(about, installed(target), target, older=older)
-    if not importlib.util.find_spec("ensurepip"):
-        raise Refused("Python's venv is not here: install python3-venv")
-    with alone(target) as releases:
-        now = installed(target)
-        if now and now.release == about.release:
+    with alone(target):
+        require_fitting(about, installed(target), target, older=older)
+        if not importlib.util.find_spec("ensurepip"):
+            raise Refused("Python's venv is not here: install python3-venv")
+        place = place_of(target, about, sums)
+        if target.resolve() == place:
             return f"{about.release} is installed already."
-        place = releases / about.release
         if not (place / _WHOLE).exists():
-            shutil.rmtree(place, ignore_errors=True)  # of one that was killed
+            _forget_unfinished(place.parent)
             try:
                 _fill(place, bundle, sums, about)
             except BaseException:
                 shutil.rmtree(place, ignore_errors=True)
+                with suppress(OSError):  # others are there
+                    place.parent.rmdir()
                 raise
         switch(target, place)
-        _forget(target, releases)
+        _forget_old(target, place.parent)
     return f"{about.release} is installed. Restart the server; until then, it runs what it ran."
+
+
+def place_of(target: Path, about: About, sums: Mapping[str, str]) -> Path:
+    """Return the folder of a release, named by all that was signed: no other bundle is ever taken for it."""
+    digest = hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()
+    releases = target.parent.resolve() / f"{target.name}.releases"
+    return releases / f"{about.release.partition('-')[0]}-{digest[:32]}"
 
 
 def _fill(place: Path, bundle: Path, sums: Mapping[str, str], about: About) -> None:
     """Copy a bundle, compare each copy with its sum, and make an environment of it."""
-    place.mkdir()
+    place.mkdir(parents=True)
     for name, expected in sums.items():
         copy = place / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -277,13 +284,12 @@ def _run(what: str, *command: str) -> None:
 
 def go_back(target: Path) -> str:
     """Switch to what was installed before; return what was done. Raises Refused and OSError."""
-    require_link(target)
-    before = _before(target)
-    if not before.exists() or not target.exists() or before.samefile(target):
-        raise Refused(f"nothing was installed before what {target} is now")
     with alone(target):
+        before = _before(target)
+        if not before.exists() or not target.exists() or before.samefile(target):
+            raise Refused(f"nothing was installed before what {target} is now")
         switch(target, before.resolve())
-    about = installed(target)
+        about = installed(target)
     return f"{about.release if about else target} is installed again. Restart the server."
 
 
@@ -291,12 +297,6 @@ def installed(target: Path) -> About | None:
     """Return what is installed, None for nothing."""
     told = target / ABOUT
     return About.read(told.read_bytes()) if told.is_file() else None
-
-
-def require_link(target: Path) -> None:
-    """Raise Refused where something else is in the link's place."""
-    if target.exists() and not target.is_symlink():
-        raise Refused(f"{target} was not installed from a bundle: move it away first")
 
 
 def switch(target: Path, place: Path) -> None:
@@ -317,7 +317,14 @@ def _before(target: Path) -> Path:
     return target.with_name(f"{target.name}.before")
 
 
-def _forget(target: Path, releases: Path) -> None:
+def _forget_unfinished(releases: Path) -> None:
+    """Remove what was being installed when somebody killed it."""
+    for place in releases.glob("*/"):
+        if not (place / _WHOLE).exists():
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _forget_old(target: Path, releases: Path) -> None:
     """Remove the oldest releases."""
     needed = {target.resolve(), _before(target).resolve()}
     found = sorted(releases.glob(f"*/{_WHOLE}"), key=lambda mark: mark.stat().st_mtime, reverse=True)
@@ -327,17 +334,19 @@ def _forget(target: Path, releases: Path) -> None:
 
 
 @contextmanager
-def alone(target: Path) -> Iterator[Path]:
-    """Return the folder of releases; raises Refused while somebody else is installing there."""
+def alone(target: Path) -> Iterator[None]:
+    """Let nobody else install there. Raises Refused where somebody does, or something else is in place."""
     assert sys.platform != "win32"  # noqa: S101  # no target fits it
-    releases = target.with_name(f"{target.name}.releases").absolute()
-    releases.mkdir(exist_ok=True)
-    with (releases / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused("another installation is under way") from None
-        yield releases
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if target.exists() and not target.is_symlink():
+            raise Refused(f"{target} was not installed from a bundle: move it away first")
+        yield
+    except BlockingIOError:
+        raise Refused("another installation is under way") from None
+    finally:
+        os.close(folder)
 
 
 def main() -> None:

@@ -77,15 +77,17 @@ def types(
 
 def whole(target: Path) -> dict[str, str]:
     """Return all that is there."""
-    found = {path: str(path.resolve()) for path in target.parent.rglob("*") if path.name != "lock"}
-    return {str(path): where for path, where in found.items() if path.name != "my-server.releases"}
+    return {str(path): str(path.resolve()) for path in target.parent.rglob("*")}
 
 
-def installed(target: Path, release: str, made_at: int) -> Path:
-    """Put a release there, as if it had been installed whole."""
-    place = target.with_name("my-server.releases") / release
-    place.mkdir(parents=True)
+def installed(target: Path, release: str, made_at: int, bundle: Bundle | None = None) -> Path:
+    """Put a release there, as if it had been installed whole; by its bundle, or by none."""
     told = {"project": "my-server", "release": release, "made_at": made_at, "target": "any"}
+    place = target.with_name("my-server.releases") / release
+    if bundle:
+        sums = install.read_sums(bundle.folder, Path(), unsigned=True)
+        place = install.place_of(target, About(**told), sums)  # type: ignore[arg-type]
+    place.mkdir(parents=True)
     (place / "bundle.json").write_text(json.dumps(told))
     (place / "installed").touch()
     os.utime(place / "installed", (made_at, made_at))
@@ -182,9 +184,9 @@ def test_a_list_that_leads_elsewhere_is_not_read(bundle: Bundle, signer: Signer,
         ({"target": "cp300-manylinux_2_5_x86_64"}, "and this is cp3"),
         ({"target": re.sub(r"_2_\d+_", "_2_999_", HERE)}, "and this is cp3"),
         ({"target": re.sub(r"_2_\d+_.*", "_2_5_sparc", HERE)}, "make one that fits by bundle.sh --for cp3"),
-        ({"target": "\x1b"}, "bundle.json of the bundle cannot be read"),
-        ({"release": "../elsewhere"}, "bundle.json of the bundle cannot be read"),
-        ({"made_at": "soon"}, "bundle.json of the bundle cannot be read"),
+        ({"target": "\x1b"}, "bundle.json cannot be read"),
+        ({"release": "../elsewhere"}, "bundle.json cannot be read"),
+        ({"made_at": "soon"}, "bundle.json cannot be read"),
     ],
 )
 def test_a_bundle_of_something_else_is_refused(
@@ -198,8 +200,7 @@ def test_a_bundle_of_something_else_is_refused(
 def test_an_older_release_is_refused(bundle: Bundle, signer: Signer, types: Types, target: Path) -> None:
     """Attack 40: bring back a release with a flaw, rightly signed. Source: TUF 1.5.2 (rollback)."""
     target.symlink_to(installed(target, "newer", 2_000_000))
-    installed(target, RELEASE, 1_000_000)
-    bundle.seal(signer)
+    installed(target, RELEASE, 1_000_000, bundle.seal(signer))
     said = types("--from", bundle.folder)
     assert "older than what is installed" in said
     assert "1970-01-12" in said
@@ -210,12 +211,13 @@ def test_an_older_release_is_refused(bundle: Bundle, signer: Signer, types: Type
 @needs_ssh_keygen
 def test_one_switches_and_goes_back(bundle: Bundle, signer: Signer, types: Types, target: Path) -> None:
     assert "nothing was installed before" in types("--back")
-    first, second = installed(target, "first", 1), installed(target, RELEASE, 1_000_000)
+    first = installed(target, "first", 1)
+    second = installed(target, RELEASE, 1_000_000, bundle.seal(signer))
     target.symlink_to(first)
     assert "nothing was installed before" in types("--back")
     oldest = [installed(target, f"oldest-{number}", 0) for number in range(3)]
     with install.alone(target):
-        assert "another installation is under way" in types("--from", bundle.seal(signer).folder)
+        assert "another installation is under way" in types("--from", bundle.folder)
     assert "is installed. Restart" in types("--from", bundle.folder)
     assert target.resolve() == second
     assert sum(path.exists() for path in oldest) < len(oldest)  # they do not pile up
@@ -225,9 +227,25 @@ def test_one_switches_and_goes_back(bundle: Bundle, signer: Signer, types: Types
     assert f"{RELEASE} is installed again" in types("--back")
 
 
+@needs_ssh_keygen
+def test_a_release_is_known_by_what_was_signed(
+    bundle: Bundle, signer: Signer, types: Types, target: Path
+) -> None:
+    """Attack 40: let somebody try a bundle unsigned, and be taken for the signed one. Source: CWE-345."""
+    (bundle.folder / "more").touch()
+    target.symlink_to(installed(target, RELEASE, 1_000_000, bundle.seal(None)))
+    (bundle.folder / "more").write_text("another")
+    (bundle.folder / "wheels" / "my_server-0.1.0-py3-none-any.whl").write_text("tampered")
+    bundle.seal(signer)
+    bundle.wheel.write_text("a wheel")
+    said = types("--from", bundle.folder)
+    assert "is installed" not in said
+    assert "is not as it was signed" in said  # so it was looked at
+
+
 def test_what_was_not_installed_so_is_left_alone(bundle: Bundle, types: Types, target: Path) -> None:
     target.mkdir()
-    assert "move it away first" in types("--from", bundle.folder)
+    assert "move it away first" in types("--from", bundle.seal(None).folder, "--unsigned")
     assert "move it away first" in types("--back")
 
 
