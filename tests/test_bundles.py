@@ -113,7 +113,11 @@ def test_what_cannot_be_bundled_is_said_in_a_line(project: Path, tmp_path: Path)
     assert "--key needs a value" in says(here, "--key")
     assert "--sign is not known" in says(here, "--sign")
     assert "is no target" in says(here, "--unsigned", "--for", "windows")
-    (project / "mine").touch()
+    answers = project / ".copier-answers.yml"
+    with answers.open("a", encoding="utf-8") as file:
+        file.write("app: notes.server:mcp\n")
+    assert "half of it" in says(here, "--unsigned")  # docs/adopting.md
+    answers.write_text(answers.read_text(encoding="utf-8").replace("app: notes.", "app: app."))
     assert "Commit your work first" in says(here, "--unsigned")
     (project / "uv.lock").unlink()
     commit(project, "Forget it")

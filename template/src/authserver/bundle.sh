@@ -48,6 +48,9 @@ test -n "$python" || fail "$target is no target. Example: --for cp311-manylinux_
 arch="${target#*-manylinux_2_*_}"
 glibc="${target#*-manylinux_2_}" && glibc="${glibc%%_*}"
 
+if grep '^app:' .copier-answers.yml | grep -qv 'app\.server:mcp'; then
+    fail "This server is that of a project around it, which has to be bundled by its own means: here is half of it only."
+fi
 test -z "$(git status --porcelain .)" || fail "Commit your work first: what is committed is bundled."
 git ls-files --error-unmatch uv.lock > /dev/null 2>&1 || fail "uv.lock is not committed: uv lock && git add uv.lock"
 
