@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from authserver.doctor.advisories import Advisory, squeezed
 from manifest import PATH, entries, sha256
 from rendering import git, releases
+
+from authserver.doctor.advisories import Advisory, squeezed
 
 _SHORTEST_FRAGMENT = 20
 """Characters without white space: less is found in code of others."""

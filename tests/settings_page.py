@@ -13,9 +13,10 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from authserver.settings import CoreSettings
 from jinja2 import Environment
 from rendering import AXES, DEFAULTS, REPOSITORY, TEMPLATE, choices, questions
+
+from authserver.settings import CoreSettings
 
 COMMAND = "uv run python tests/settings_page.py"
 

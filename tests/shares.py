@@ -16,15 +16,16 @@ from typing import Any
 from uuid import uuid4
 
 import engines
+from rendering import REPOSITORY, choices
+from simulated import PASSWORD, World, posted, world
+from starlette.responses import Response
+from storage import add_user
+
 from authserver import AuthorizationServer
 from authserver.browser.sessions import start_session
 from authserver.endpoints.errors import OAuthError
 from authserver.endpoints.register import register
 from authserver.with_password.form import Refused
-from rendering import REPOSITORY, choices
-from simulated import PASSWORD, World, posted, world
-from starlette.responses import Response
-from storage import add_user
 
 DOCUMENT = REPOSITORY / "docs" / "security.md"
 

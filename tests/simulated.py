@@ -20,12 +20,13 @@ from unittest import mock
 import engines
 import structlog
 from argon2.exceptions import VerifyMismatchError
+from starlette.requests import Request
+
 from authserver import AuthorizationServer, Scope
 from authserver.all_settings import Settings
 from authserver.crypto.keys import load_keys
 from authserver.storage import Storage
 from authserver.storage.redis.scripts import Script, load_scripts
-from starlette.requests import Request
 
 T = TypeVar("T")
 

@@ -12,9 +12,6 @@ from uuid import uuid4
 import effort
 import proxies
 import pytest
-from authserver import AuthorizationServer, Scope
-from authserver.all_settings import Settings
-from authserver.middleware.cross_origin import _COOKIE_PATHS
 from conftest import Rendered
 from engines import Engine
 from httpx2 import BasicAuth
@@ -25,6 +22,10 @@ from ports import free_port
 from proxies import HOST, lead
 from rendering import DEFAULTS, REPOSITORY, TEMPLATE
 from servers import Server
+
+from authserver import AuthorizationServer, Scope
+from authserver.all_settings import Settings
+from authserver.middleware.cross_origin import _COOKIE_PATHS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = effort.push

@@ -12,9 +12,10 @@ from pathlib import Path
 import effort
 import pytest
 import yaml
-from authserver import limits
 from conftest import Rendered
 from rendering import DEFAULTS, REPOSITORY, Answers, choices, combinations, files, questions, render
+
+from authserver import limits
 
 ANALYZE = shutil.which("systemd-analyze")
 CADDY = shutil.which("caddy")

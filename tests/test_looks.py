@@ -13,7 +13,6 @@ from uuid import uuid4
 import effort
 import pyotp
 import pytest
-from authserver.pages import languages
 from conftest import Rendered
 from engines import Engine
 from looks import Looks
@@ -24,6 +23,8 @@ from rendering import DEFAULTS, TEMPLATE
 from servers import Server
 from test_browser import PASSWORD, SECONDS, authorization_url, callback, chromium, complaints, watch
 from test_browser_passkey import Device, change
+
+from authserver.pages import languages
 
 __all__ = ["callback", "chromium"]
 

@@ -55,6 +55,33 @@ def test_odd_names_are_harmless(plain_template: Path, tmp_path: Path, name: str)
     assert f"uv run {name}" in (project / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "app",
+    [
+        "",
+        "server",
+        "server:",
+        ":mcp",
+        "server.py",
+        "server:mcp()()",
+        "server:create(1)",
+        "src/server.py:mcp",
+        "../server.py:mcp",
+        "server:mcp\n",
+        "server:mcp; import os",
+        "{{ 7 }}:mcp",
+        "sérver:mcp",
+        "app.main:mcp",
+        "app.py:mcp",
+        "authserver:mcp",
+    ],
+)
+def test_a_server_that_cannot_be_imported_is_refused(plain_template: Path, tmp_path: Path, app: str) -> None:
+    with pytest.raises(ValueError, match="'app'"):
+        render(plain_template, tmp_path / "auth-server", app=app)
+    assert not (tmp_path / "auth-server").exists()
+
+
 @pytest.mark.parametrize("question", asked())
 @pytest.mark.parametrize("answer", ["", "other", "../sqlite", "SQLITE", "{{ 1 }}", "sqlite\n"])
 def test_only_offered_choices_are_taken(

@@ -11,14 +11,15 @@ from typing import Any
 
 import effort
 import pytest
+from jinja2 import Environment
+from rendering import AXES, choices
+from settings_page import example, of_choice
+
 from authserver import AuthorizationServer, Scope, all_settings
 from authserver.crypto.keys import configured_key
 from authserver.folders import FOLDERS
 from authserver.settings import CoreSettings, SettingsError
 from authserver.tokens.jwt.signing import make, read
-from jinja2 import Environment
-from rendering import AXES, choices
-from settings_page import example, of_choice
 
 # ldap3 warns where it is imported.
 pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import effort
 import pytest
-from authserver.storage.postgresql.schema import migrate
 from balancer import balancing
 from engines import Engine
 from engines.postgresql import Connection
@@ -18,6 +17,8 @@ from person import Person, Site
 from ports import free_port
 from rendering import REPOSITORY, git, releases, render
 from servers import Server
+
+from authserver.storage.postgresql.schema import migrate
 
 SCHEMA = "template/src/authserver/storage/postgresql/schema"
 HOSTS = ["127.0.0.2", "127.0.0.3"]

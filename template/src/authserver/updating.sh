@@ -206,9 +206,16 @@ if is_there; then
 fi
 locked=
 if test -e uv.lock; then
-    uv lock --quiet || fail "Nothing was changed: \`uv lock\` failed; it says why above."
     locked=--locked
 fi
+# Also of a project around this one, which has it as a requirement.
+around="$(pwd)"
+while test "$around" != "$scratch"; do
+    if test -e "$around/uv.lock"; then
+        (cd "$around" && uv lock --quiet) || fail "Nothing was changed: \`uv lock\` failed; it says why above."
+    fi
+    around="$(dirname "$around")"
+done
 git add --all
 commit -m "Update authserver to $release" \
     -m "$(git diff --cached --unified=0 -- src/authserver/CHANGELOG.md | sed -n '/^+++/d; s/^+//p')"

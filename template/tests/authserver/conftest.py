@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -65,10 +66,11 @@ SCOPES = [
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No setting of the developer's shell reaches a test, and no `.env`."""
+    """No setting of the developer's shell reaches a test, no `.env`, and no `app`."""
     for name in os.environ:
         if name.startswith("AUTH_"):
             monkeypatch.delenv(name)
+    monkeypatch.setitem(sys.modules, "app.server", OWN_APP)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(FOLDERS, "project", tmp_path)
     load_settings.cache_clear()
@@ -124,7 +126,7 @@ def operator(
     return Operator(store, monkeypatch, capsys)
 
 
-def sample(settings: Settings) -> "FastMCP[Any]":
+def sample(settings: Settings | None) -> "FastMCP[Any]":
     """A server with a tool for each case, independent of what the user made of `app`."""
     mcp: FastMCP[Any] = FastMCP("Sample", auth=AuthorizationServer(SCOPES, settings))
 
@@ -165,6 +167,10 @@ def sample(settings: Settings) -> "FastMCP[Any]":
         return "please"
 
     return mcp
+
+
+OWN_APP = SimpleNamespace(mcp=sample(None))
+"""In place of `app.server`, which is the user's, and may need what is not here."""
 
 
 class Live:

@@ -212,8 +212,8 @@ def test_serve_says_it_in_one_line(operator: Operator, monkeypatch: pytest.Monke
 
 def test_components_are_listed(operator: Operator) -> None:
     rows = {row["component"]: row["scopes"] for row in operator.rows("components")}
-    assert rows
-    assert all(name.startswith(("tool ", "resource ", "template ", "prompt ")) for name in rows)
+    assert rows["tool look"] == "read"
+    assert {name.partition(" ")[0] for name in rows} == {"tool", "resource", "template", "prompt"}
 
 
 class Own(Provider):

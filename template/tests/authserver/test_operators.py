@@ -323,6 +323,10 @@ MISTAKES = {
     "import": ("import no_such_module\n", "line 1: ModuleNotFoundError"),
     "no server": ("other = 1\n", "ImportError: cannot import name 'mcp'"),
     "no auth": ("from fastmcp import FastMCP\nmcp = FastMCP('x')\n", "must set auth=AuthorizationServer"),
+    "of the SDK": (
+        "from mcp.server import MCPServer as Server\nmcp = Server('x')\n",
+        "app/server.py: mcp must be a FastMCP server of the package fastmcp, not mcp.server",
+    ),
     "hostile": ("raise ValueError('\\x1b[2J\\nsecond line')\n", r"line 1: ValueError: \x1b[2J\nsecond line"),
 }
 

@@ -264,8 +264,7 @@ def test_a_node_of_the_release_before_takes_half_a_sign_in_of_ours(start: Callab
         return [set(json.loads(row["value"])) async for table, row in storage.dump() if table == "tickets"]
 
     owner = Person(server, "alice")
-    page = owner.follow(owner.browser.get(invite(server, "alice")))
-    owner.submit(page, "password", password=owner.password, password_again=owner.password)
+    owner.join(invite(server, "alice"))
     known = {"subject", "user_name", "request", "until"}
     assert anyio.run(server.on_storage, kept) == [known]
     end_access(server, "alice")
@@ -498,8 +497,7 @@ def test_half_a_sign_in_of_before_enrols_nobodys_factor(
     """
     server = start(second_factor="required")
     owner = Person(server)
-    page = owner.follow(owner.browser.get(invite(server, "alice")))
-    page = owner.submit(page, "password", password=owner.password, password_again=owner.password)
+    page = owner.join(invite(server, "alice"))
     assert "/login/second-factor" in str(page.url)
     if reading:
         with meanwhile(server, "alice", reading):

@@ -32,7 +32,6 @@ from operators import Operator
 from person import Person
 from storage import operations
 
-from app.server import mcp as own_server
 from authserver import AuthorizationServer, choices, limits
 from authserver import all_settings as configuration
 from authserver.all_settings import load_settings
@@ -61,9 +60,9 @@ def _chosen() -> Iterator[None]:
         patch.setattr(choices, "tokens", chosen)
         patch.setattr(configuration, "Settings", Settings)
         patch.setattr(conftest, "Settings", Settings)
-        vars(own_server.auth).pop("tokens", None)
+        vars(conftest.OWN_APP.mcp.auth).pop("tokens", None)
         yield
-    vars(own_server.auth).pop("tokens", None)
+    vars(conftest.OWN_APP.mcp.auth).pop("tokens", None)
 
 
 def inside(server: Live) -> Any:

@@ -19,6 +19,7 @@ from authserver.browser.sessions import (
 )
 from authserver.crypto.secret_values import derive
 from authserver.model.records import Session
+from authserver.pages.connecting import ways
 from authserver.pages.elsewhere import see_other
 from authserver.pages.languages import language
 from authserver.provider import Provider
@@ -39,6 +40,7 @@ async def show(server: Provider, request: Request) -> Response:
         subject=session.subject,
         username=session.user_name,
         mcp_url=server.resource,
+        ways=ways(pages.server_name(request), server.resource),
         done=done if language().knows(f"account.done.{done}") else None,
         apps=await connected(server, session),
         devices=[

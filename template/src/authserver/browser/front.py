@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from authserver import pages
 from authserver.browser.problems import problem, wants_page
+from authserver.pages.connecting import ways
 from authserver.provider import Provider
 
 
@@ -40,4 +41,5 @@ def no_route(server: Provider, request: Request, path: str) -> Response:
 
 def _welcome(server: Provider, request: Request, *, status: int = 200) -> Response:
     """Return the page that says what this is and how to connect to it."""
-    return pages.page(request, "welcome", status=status, mcp_url=server.resource)
+    known = ways(pages.server_name(request), server.resource)
+    return pages.page(request, "welcome", status=status, mcp_url=server.resource, ways=known)

@@ -104,7 +104,10 @@ def say(text: str, *, aside: bool = False) -> None:
 def typed() -> str:
     """Return how this command is typed: by `uv run` where it lies in the environment of the project."""
     command = Path(sys.argv[0])
-    of_project = FOLDERS.project is not None and FOLDERS.project / ".venv" in command.absolute().parents
+    # An adopted server has its environment in the folder around this one.
+    project = FOLDERS.project
+    around = [] if project is None else [project / ".venv", project.parent / ".venv"]
+    of_project = not {*around}.isdisjoint(command.absolute().parents)
     return f"uv run {command.name}" if of_project else command.name
 
 

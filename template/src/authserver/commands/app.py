@@ -20,6 +20,8 @@ class AppError(OperatorError):
 
 def load_app() -> tuple["FastMCP[Any]", "AuthorizationServer"]:
     """Import `app.server`; return its FastMCP server and the authorization server. Raises AppError."""
+    from fastmcp import FastMCP
+
     from authserver.server import AuthorizationServer
 
     try:
@@ -28,6 +30,10 @@ def load_app() -> tuple["FastMCP[Any]", "AuthorizationServer"]:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001  # it is somebody's own code
         raise AppError(f"{_place(error)}{type(error).__name__}: {error}") from None
+    if not isinstance(mcp, FastMCP):
+        raise AppError(
+            f"app/server.py: mcp must be a FastMCP server of the package fastmcp, not {type(mcp).__module__}"
+        )
     if not isinstance(mcp.auth, AuthorizationServer):
         raise AppError("app/server.py must set auth=AuthorizationServer(...)")
     return mcp, mcp.auth

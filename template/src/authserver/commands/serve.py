@@ -16,6 +16,7 @@ from authserver.commands.users import invitation
 
 if TYPE_CHECKING:
     from authserver.all_settings import Settings
+    from authserver.server import AuthorizationServer
 
 
 _LAST_PORT = 65_535
@@ -135,6 +136,7 @@ async def _prepare() -> list[str]:
 
     from authserver import choices, components
     from authserver.all_settings import empty_files, unknown_variables
+    from authserver.pages.connecting import ways
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
@@ -144,19 +146,28 @@ async def _prepare() -> list[str]:
         for variable in unknown_variables():
             log.warning("there is no such setting: nothing reads it", name=variable)
         await components.check(mcp, server.scopes)
-        # Also where there are accounts: the login reads its settings here.
-        elsewhere = server.login.accounts_elsewhere
         # What goes wrong outside of this server says nothing by itself: a directory that hides what it knows.
         for finding in getattr(choices.login, "checks", lambda _: ())(server.settings):
             if not finding.harmless:
                 log.warning(str(finding))
-        lines = [f"Serving {server.resource}"]
-        if await server.storage.users.all():
-            return lines
-        if elsewhere:
-            return [*lines, f"No account yet. {elsewhere}"]
-        if not sys.stdout.isatty():
-            # A log keeps what it is given: the link would lie there for whoever reads it.
-            return [*lines, f"No account yet. Run: {typed()} users invite NAME"]
-        link = await invitation(server, None)
-        return [*lines, "No account yet. Create the first one here, within an hour:", "", f"  {link}", ""]
+        lines = [f"Serving {server.resource}", *await _first_account(server)]
+        if sys.stdout.isatty():
+            known = [f"  {way.text}" for way in ways(mcp.name, server.resource) if not way.file]
+            lines += ["", "Connect an app, in another terminal:", "", *known]
+            lines += ["", f"Before others use it: {typed()} doctor", ""]
+        return lines
+
+
+async def _first_account(server: "AuthorizationServer") -> list[str]:
+    """Return how the first account is made; nothing where there is one."""
+    # Also where there are accounts: the login reads its settings here.
+    elsewhere = server.login.accounts_elsewhere
+    if await server.storage.users.all():
+        return []
+    if elsewhere:
+        return [f"No account yet. {elsewhere}"]
+    if not sys.stdout.isatty():
+        # A log keeps what it is given: the link would lie there for whoever reads it.
+        return [f"No account yet. Run: {typed()} users invite NAME"]
+    link = await invitation(server, None)
+    return ["No account yet. Create the first one here, within an hour:", "", f"  {link}"]

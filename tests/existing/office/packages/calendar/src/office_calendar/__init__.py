@@ -1,0 +1,9 @@
+from fastmcp import FastMCP
+from office_dates import DAYS
+
+mcp = FastMCP("Calendar")
+
+
+@mcp.tool
+def days() -> list[str]:
+    return list(DAYS)
