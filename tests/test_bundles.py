@@ -14,7 +14,6 @@ from pathlib import Path
 
 import effort
 import pytest
-from authserver import install
 from bundles import Bundle
 from jsonschema import Draft7Validator
 from oauth_client import OAuthClient, alive
@@ -24,6 +23,8 @@ from rendering import REPOSITORY, commit
 from servers import Server
 from signer import Signer, needs_ssh_keygen
 from updating import committed
+
+from authserver import install
 
 DOCUMENT = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
 OFFLINE = DOCUMENT[DOCUMENT.index("\n## Without a network") :].split("\n## ")[1]
