@@ -27,6 +27,7 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
             "audit",
             "findings",
             "folders",
+            "install",
             "private_files",
             "uris",
         ),

@@ -219,6 +219,29 @@ def test_few_actions_are_used_and_they_are_pinned() -> None:
             assert re.fullmatch(r"actions/(checkout|(up|down)load-artifact)@[0-9a-f]{40}", used), path
 
 
+def test_what_uv_lock_says_is_installed_everywhere() -> None:
+    """Where a project runs it is there; on a forge, where it is kept."""
+    places = [
+        REPOSITORY / "docs/deploying.md",
+        TEMPLATE / "deploy/container/Dockerfile.jinja",
+        TEMPLATE / ".gitlab/authserver.yml",
+        *TEMPLATE.glob(".github/workflows/*"),
+    ]
+    for path in places:
+        synced = re.findall(r'"?uv"?,? "?sync"? ?[^`\n]+', path.read_text(encoding="utf-8"))
+        assert synced, path
+        assert all("--locked" in words for words in synced), path
+    assert "uv.lock" not in (TEMPLATE / ".gitignore").read_text(encoding="utf-8")
+
+
+def test_no_workflow_hands_out_more_than_it_must() -> None:
+    """zizmor knows how workflows are attacked: templates in scripts, credentials that stay, rights."""
+    command = ["zizmor", "--offline", "--no-progress", "--strict-collection", ".github", "template/.github"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert done.stderr.count("completed ") == len([*REPOSITORY.glob("**/.github/workflows/*.yml")])
+
+
 def test_uv_and_copier_are_of_the_versions_that_were_tested() -> None:
     """A newer one may do otherwise, or be somebody else's."""
     updating = (TEMPLATE / "src/authserver/updating.sh").read_text(encoding="utf-8")

@@ -4,12 +4,15 @@ The shell of each job runs here as it stands in the workflow, in a place of its 
 checking out and handing over files, is done by the test.
 """
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import effort
 import pytest
 import yaml
 from rendering import TEMPLATE, commit, git
-from updating import BRANCH, ME, PROVIDER, instead, release
+from updating import BRANCH, ME, PROVIDER, committed, instead, release
 
 pytestmark = [effort.push, effort.early]
 
@@ -364,8 +367,8 @@ def test_only_the_job_that_runs_nothing_may_write() -> None:
     workflow = _workflow()
     assert workflow["permissions"] == {}
     jobs = workflow["jobs"]
-    assert jobs["make"]["permissions"] == jobs["test"]["permissions"] == {"contents": "read"}
-    for name in ("make", "test"):
+    for name in ("make", "test", "known-flaws"):
+        assert jobs[name]["permissions"] == {"contents": "read"}
         assert not re.search(r"secrets\.|github\.token", yaml.safe_dump(jobs[name]))
     opening = yaml.safe_dump(jobs["open"])
     assert not re.search(r"checkout@|uv |sh src/", opening)
@@ -373,3 +376,34 @@ def test_only_the_job_that_runs_nothing_may_write() -> None:
     gitlab = _gitlab()
     assert [name for name, job in gitlab.items() if "environment" in job] == ["authserver-update-open"]
     assert "uv " not in yaml.safe_dump(gitlab["authserver-update-open"])
+
+
+@effort.release
+@pytest.mark.parametrize("forge_name", ADDRESSES)
+@pytest.mark.parametrize("version", ["0", "999999"])
+def test_the_weekly_job_says_which_libraries_have_known_flaws(
+    default_project: Path, tmp_path: Path, forge_name: str, version: str
+) -> None:
+    project = committed(shutil.copytree(default_project, tmp_path / "my-server"))
+    forge = new_forge(forge_name, tmp_path, project)
+    place = forge.place("flaws", checked_out=True)
+    affected = {
+        "package": {"ecosystem": "PyPI", "name": "Uvicorn"},
+        "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": version}]}],
+    }
+    record = {"id": "PYSEC-1", "modified": datetime.now(UTC).isoformat(), "affected": [affected]}
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as file:
+        file.writestr("PYSEC-1.json", json.dumps(record))
+    commands = forge.here / "commands"
+    commands.mkdir()
+    took = 'while test "$1" != --output; do shift; done'
+    (commands / "curl").write_text(f'#!/bin/sh\n{took}\ncp {tmp_path}/all.zip "$2"\n')
+    script = (
+        _steps("known-flaws")[-1]["run"]
+        if forge_name == "github"
+        else "\n".join(_gitlab()["authserver-known-flaws"]["script"])
+    )
+    has_one = version == "0"
+    assert forge.shell("flaws", place, script) == int(has_one), forge.log("flaws")
+    assert ("vulnerable: uvicorn " in forge.log("flaws")) == has_one
+    assert f"libraries, {'1' if has_one else 'nothing'} unsafe" in forge.log("flaws")

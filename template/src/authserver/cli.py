@@ -14,6 +14,7 @@ from authserver.commands.components import list_components
 from authserver.commands.doctor import doctor
 from authserver.commands.grants import grants
 from authserver.commands.keys import keys
+from authserver.commands.known_flaws import known_flaws
 from authserver.commands.serve import serve
 from authserver.commands.users import users
 from authserver.errors import OperatorError
@@ -42,6 +43,7 @@ app = App(
 app.default(serve)
 app.command(back_up, name="backup")
 app.command(list_components, name="components")
+app.command(known_flaws, name="known-flaws")
 for command in (serve, users, clients, grants, keys, purge, restore, doctor):
     app.command(command)
 

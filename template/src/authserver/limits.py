@@ -242,6 +242,9 @@ PROBE_SECONDS = 1
 SILENT_WORKER_SECONDS = 30
 """A worker that does not answer is replaced then. A busy machine may leave one without a turn."""
 
+KNOWN_FLAWS_DAYS = 30
+"""A list of known flaws that is older says little: some are published each day."""
+
 SHUTDOWN_SECONDS = 10
 """For requests that are being answered. Docker kills after as long, others later."""
 

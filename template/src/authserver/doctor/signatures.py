@@ -4,13 +4,12 @@
 `ssh-keygen` verifies; it is on every machine that has SSH.
 """
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from authserver.doctor.advisories import AdvisoryError, read_file
 from authserver.findings import Finding, Level, note
+from authserver.install import is_signed, lists_somebody
 
 SIGNERS = Path(__file__).parents[1] / "allowed_signers"
 
@@ -21,7 +20,7 @@ _NEW_SIGNERS = "authserver-signers"
 
 def signers_unknown() -> Iterator[Finding]:
     """Say so where updates and advisories cannot be verified."""
-    if not _lists_somebody(SIGNERS.read_bytes()):
+    if not lists_somebody(SIGNERS.read_bytes()):
         yield note(
             "src/authserver/allowed_signers",
             "no signer is known, so neither updates nor advisories are verified",
@@ -36,7 +35,7 @@ def check_signature(path: Path, content: bytes) -> Iterator[Finding]:
     nobody who is known: then nothing in the file is to be believed.
     """
     known = SIGNERS.read_bytes()
-    if not _lists_somebody(known):
+    if not lists_somebody(known):
         yield Finding(
             Level.NOT_VERIFIED,
             "no signer is known",
@@ -72,28 +71,11 @@ def _announced(path: Path, known: bytes) -> bytes:
 
 def _is_signed(content: bytes, signature: Path, known: bytes, purpose: str) -> bool:
     """Say whether one of the known signers signed this, for this purpose. Raises AdvisoryError."""
-    with TemporaryDirectory() as folder:
-        signers, copy = Path(folder) / "signers", Path(folder) / "signature"
-        signers.write_bytes(known)
-        copy.write_bytes(read_file(signature))
-        files = ("-f", str(signers), "-s", str(copy))
-        found = _ssh_keygen("find-principals", *files)
-        names = found.stdout.decode(errors="replace").splitlines()
-        if found.returncode or not names:
-            return False
-        return not _ssh_keygen("verify", *files, "-I", names[0], "-n", purpose, given=content).returncode
-
-
-def _ssh_keygen(*words: str, given: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
-    command = ["ssh-keygen", "-Y", *words]
+    written = read_file(signature)
     try:
-        return subprocess.run(command, input=given, capture_output=True, check=False)  # noqa: S603
+        return is_signed(content, written, known, purpose)
     except OSError:
         raise AdvisoryError("ssh-keygen is not here, which verifies signatures: install OpenSSH") from None
-
-
-def _lists_somebody(known: bytes) -> bool:
-    return any(line.strip() and not line.lstrip().startswith(b"#") for line in known.splitlines())
 
 
 def _beside(path: Path, suffix: str) -> Path:
