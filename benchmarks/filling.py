@@ -146,7 +146,10 @@ _REFRESH_OF = "SELECT digest FROM refresh_tokens WHERE grant_id = ? AND spent_at
 def _without_indexes(db: sqlite3.Connection) -> Iterator[None]:
     places = ", ".join("?" for _ in _TABLES)
     found = db.execute(
-        f"SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql NOT NULL AND tbl_name IN ({places})",
+        f"""
+        SELECT name, sql FROM sqlite_master
+        WHERE type = 'index' AND sql NOT NULL AND tbl_name IN ({places})
+        """,
         _TABLES,
     ).fetchall()
     for name, _ in found:
@@ -233,7 +236,8 @@ def _redis(store: Store) -> Iterator[tuple["Redis", str]]:
 
 
 _FILL = """
-local template, seed, first, last, ends = argument(), argument(), number_argument(), number_argument(), argument()
+local template, seed, first, last = argument(), argument(), number_argument(), number_argument()
+local ends = argument()
 local grant = read("grants", template)
 grant.expires_at = ends
 for number = first, last do

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,21 +23,20 @@ CONNECTIONS = 1000
 
 _TIMES = 3
 _TEMPLATE = REPOSITORY / "template"
+_COMMAND = (sys.executable, "-c", "from authserver.cli import main; main()")
 
 
 def measure(run: Run) -> Found:
     """Return what the parts found: `memory` in bytes, all others wall and processor time in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"AUTH_DATA_DIR": f"{folder}/data", "AUTH_PUBLIC_URL": "http://127.0.0.1:8000"}
-        python = [sys.executable, "-c", "from authserver.cli import main; main()"]
+        beside: list[sides.Start] = [partial(sides.python, "none"), _default]
         return {
-            "memory": {
-                side.name: side.memory for side in map(_Memory, [partial(sides.python, "none"), _default])
-            },
+            "memory": {side.name: side.memory for side in map(_Memory, beside)},
             "times": {
                 "server ready": _middle(_starts),
-                "`users list`": _middle(partial(_runs, [*python, "users", "list"], settings)),
-                "`--help`": _middle(partial(_runs, [*python, "--help"], settings)),
+                "`users list`": _middle(partial(_runs, [*_COMMAND, "users", "list"], settings)),
+                "`--help`": _middle(partial(_runs, [*_COMMAND, "--help"], settings)),
                 "`copier copy`": _middle(_copies),
             },
         }
@@ -121,7 +120,7 @@ def _copies() -> dict[str, float]:
         return _runs([sys.executable, "-m", *words, str(REPOSITORY), f"{folder}/project"], {})
 
 
-def _runs(words: list[str], settings: Mapping[str, str]) -> dict[str, float]:
+def _runs(words: list[str], settings: dict[str, str]) -> dict[str, float]:
     environment = os.environ | {"PYTHONPATH": str(_TEMPLATE / "src")} | settings
     with tempfile.TemporaryDirectory() as folder:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

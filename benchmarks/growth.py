@@ -1,4 +1,4 @@
-"""What a check and a refresh cost when very many tokens live, beside a store with a thousand, on each storage."""
+"""What a check and a refresh cost when very many tokens live, beside a store with a thousand."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ class Life:
 
 
 def measure(run: Run) -> Found:
-    """Return for each storage: tokens, bytes a grant, and µs of a check and a refresh with few and with many."""
+    """Return for each storage the bytes of a grant, and the µs of a check and a refresh with few and many."""
     found = {}
     for storage in run.storages:
         with contextlib.ExitStack() as stack:

@@ -65,6 +65,6 @@ def create_app() -> Starlette:
     if ours:
         logs.configure()
         # One that is seen: in five minutes nobody looks any more.
-        limits.PURGE_EVERY_SECONDS = float(os.environ.get("BENCHMARK_PURGE") or limits.PURGE_EVERY_SECONDS)
+        limits.PURGE_EVERY_SECONDS = int(os.environ.get("BENCHMARK_PURGE") or limits.PURGE_EVERY_SECONDS)
     json_response = os.environ.get("BENCHMARK_JSON") == "1"
     return mcp.http_app(stateless_http=True, host_origin_protection=False, json_response=json_response)

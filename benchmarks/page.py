@@ -70,8 +70,8 @@ def _how(kept: Found) -> list[str]:
     rounds = "; ".join(f"{rounds} rounds of {seconds} s, {on}" for rounds, seconds, on in sorted(measured))
     minutes = sum(one["took_seconds"] for one in kept["parts"].values()) / 60
     return [
-        f"Commit {kept['code']}; {rounds}; {minutes:.0f} minutes in all. {kept['machine']}. The sides in turn,"
-        " the middle of the rounds; servers on one processor, 16 connections of `wrk` from another.\n",
+        f"Commit {kept['code']}; {rounds}; {minutes:.0f} minutes in all. {kept['machine']}.\n",
+        "The sides in turn, the middle of the rounds; servers on one processor, 16 connections of `wrk` from another.\n",
         f"{', '.join(kept['versions'])}.\n",
     ]
 
@@ -177,13 +177,14 @@ def _picture(results: dict[str, list[dict[str, Any]]]) -> str:
         drawn.append(f'<text class="work" x="10" y="{y}">{escape(work)}, answers a second</text>')
         most = max(one["answers_per_second"] for one in found)
         for one in found:
+            name, rate = escape(one["name"]), one["answers_per_second"]
             y += _ROW
-            width = max(1.0, (_WIDTH - _NAMES - 90) * one["answers_per_second"] / most)
+            width = max(1.0, (_WIDTH - _NAMES - 90) * rate / most)
             kind = "ours" if goals.is_ours(one["name"]) else "other"
             drawn += [
-                f'<text x="10" y="{y}">{escape(one["name"])}</text>',
+                f'<text x="10" y="{y}">{name}</text>',
                 f'<rect class="{kind}" x="{_NAMES}" y="{y - 12}" width="{width:.0f}" height="14"/>',
-                f'<text x="{_NAMES + width + 8:.0f}" y="{y}">{one["answers_per_second"]:,.0f}</text>',
+                f'<text x="{_NAMES + width + 8:.0f}" y="{y}">{rate:,.0f}</text>',
             ]
         y += 10
     label = "Answers a second of each side, for each work"

@@ -15,7 +15,7 @@ from runs import Found, Run
 
 WORKS = (sides.CALL, sides.STREAM, "refresh", "introspection", "registration")
 
-# The innermost frame that is one of these says whose the sample is: the standard library works for its caller.
+# The innermost frame that is one of these says whose a sample is: the standard library works for others.
 _LAYERS = {
     "the storage's thread": r"sqlite/writer\.py",
     "the storage": r"authserver/storage/",

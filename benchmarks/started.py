@@ -54,7 +54,7 @@ def python(
     workers: int = 1,
     pinned: bool = True,
 ) -> int:
-    """Start a Python server of `measured.py`, on the first processor where it is pinned; return its process."""
+    """Start a server of `measured.py`, on the first processor where it is pinned; return its process."""
     words = [sys.executable, "-m", "uvicorn", "--factory", "measured:create_app", "--port", str(port)]
     words += ["--no-access-log", "--no-proxy-headers", "--no-server-header", "--log-level", "critical"]
     words += ["--workers", str(workers)]

@@ -1,4 +1,4 @@
-"""Several processes: two that answer calls beside one; two and four that write to a SQLite file beside one."""
+"""Several processes beside one: two that answer calls, two and four that write to a SQLite file."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,8 @@ def _written(store: Store, writers: int, seconds: int) -> float:
         process.join()
     if any(process.exitcode for process in processes):
         raise WrongAnswer("a writer failed")
-    return sum(answers.get() for _ in processes)
+    rates: list[float] = [answers.get() for _ in processes]
+    return sum(rates)
 
 
 def _write(
