@@ -40,10 +40,11 @@ def storm(run: Run) -> Found:
             rounds = []
             for _ in range(run.rounds):
                 calm = _within_99(probe(ask, store.port, seconds=run.seconds))
-                with _sign_ins(store.port, run.seconds + 2 * _RISES_SECONDS) as process:
+                with _sign_ins(store.port, run.seconds + 2 * _RISES_SECONDS) as strangers:
                     time.sleep(_RISES_SECONDS)
                     busy = _within_99(probe(ask, store.port, seconds=run.seconds))
-                rounds.append({"calm": calm, "busy": busy, "sign_ins": _sign_ins_a_second(process)})
+                    told, _ = strangers.communicate()
+                rounds.append({"calm": calm, "busy": busy, "sign_ins": _a_second(told)})
         found[storage] = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     return found
 
@@ -122,9 +123,7 @@ def _sign_ins(port: int, seconds: int) -> Iterator["subprocess.Popen[str]"]:
         yield process
 
 
-def _sign_ins_a_second(process: "subprocess.Popen[str]") -> float:
-    assert process.stdout is not None
-    told = process.stdout.read()
+def _a_second(told: str) -> float:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
     if rate is None or "bad: 0\n" not in told or not float(rate[1]):
         raise WrongAnswer(told)

@@ -38,15 +38,16 @@ class Pair(NamedTuple):
 
 
 async def fill(store: Store, grants: int, *, lives_seconds: float, sampled: int = 1) -> list[Pair]:
-    """Add grants whose tokens live so long; return digests of some, from all over."""
+    """Add grants whose tokens live so long; return digests of some, from all over, of a grant once."""
     ends = time.time() + lives_seconds
     match store.storage:
         case "sqlite":
-            return await asyncio.to_thread(_fill_sqlite, store, grants, ends, sampled)
+            pairs = await asyncio.to_thread(_fill_sqlite, store, grants, ends, sampled)
         case "postgresql":
-            return await _fill_postgresql(store, grants, ends, sampled)
+            pairs = await _fill_postgresql(store, grants, ends, sampled)
         case _:
-            return await asyncio.to_thread(_fill_redis, store, grants, ends, sampled)
+            pairs = await asyncio.to_thread(_fill_redis, store, grants, ends, sampled)
+    return list({pair.refresh: pair for pair in pairs}.values())
 
 
 def room(store: Store, grants: int) -> int:

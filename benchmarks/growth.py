@@ -69,9 +69,7 @@ def measure(run: Run) -> Found:
 
 
 async def _lives(store: Store, grants: int, sampled: int) -> list[Life]:
-    pairs = await filling.fill(store, grants, lives_seconds=86_400, sampled=sampled)
-    # The same grant twice, at once, would be a reuse.
-    return [Life(pair) for pair in dict.fromkeys(pairs)]
+    return list(map(Life, await filling.fill(store, grants, lives_seconds=86_400, sampled=sampled)))
 
 
 async def _costs(stores: tuple[Store, Store], lives: tuple[list[Life], list[Life]]) -> Found:

@@ -61,14 +61,12 @@ def _writers(run: Run) -> dict[str, float]:
 def _written(store: Store, writers: int, seconds: int) -> float:
     """Return how many refresh tokens all processes together spend in a second."""
     wanted = _TASKS * writers
-    pairs = asyncio.run(filling.fill(store, wanted * 4, lives_seconds=86_400, sampled=wanted * 4))
-    # The same grant twice, at once, would be a reuse.
-    lives = list(dict.fromkeys(pairs))[:wanted]
+    pairs = asyncio.run(filling.fill(store, wanted * 4, lives_seconds=86_400, sampled=wanted * 4))[:wanted]
     context = multiprocessing.get_context("spawn")
     together, answers = context.Barrier(writers), context.SimpleQueue()
     processes = [
         context.Process(
-            target=_write, args=(store.settings, lives[number::writers], seconds, together, answers)
+            target=_write, args=(store.settings, pairs[number::writers], seconds, together, answers)
         )
         for number in range(writers)
     ]

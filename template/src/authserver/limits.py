@@ -221,8 +221,8 @@ VERIFIED_TOKENS = 4096
 PURGE_EVERY_SECONDS = 300
 """What has expired is refused at once, and deleted so often."""
 
-PURGE_RECORDS = 1000
-"""Of each sort, deleted in one transaction: few enough that nobody waits for it."""
+PURGE_RECORDS = 100
+"""Of each sort, deleted in one transaction: a few milliseconds, so that nobody waits for it."""
 
 SWEEP_PAUSE_SECONDS = 0.01
 """Between two batches of a removal, so that whoever waits for the storage comes in between."""
