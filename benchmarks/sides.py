@@ -73,7 +73,11 @@ class Store:
     def issue(self, seeds: int) -> Works:
         """Issue refresh tokens, each of a grant of its own; return what can be asked with them."""
         words = [sys.executable, str(HERE / "issue.py"), str(seeds)]
-        done = subprocess.run(words, env=os.environ | self.environment, check=True, capture_output=True)
+        done = subprocess.run(
+            words, env=os.environ | self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise WrongAnswer(f"{self.storage}, {self.tokens}: no tokens were issued: {done.stderr}")
         return _works(json.loads(done.stdout))
 
     def serve(

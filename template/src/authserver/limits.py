@@ -218,6 +218,9 @@ CLOCK_SKEW_SECONDS = 60
 VERIFIED_TOKENS = 4096
 """Kept by each process, so that a signature is checked once. The oldest makes room."""
 
+REMEMBERED_CLIENTS = 256
+"""Kept by each process until the next write. Few, since what a client registered may be large."""
+
 PURGE_EVERY_SECONDS = 300
 """What has expired is refused at once, and deleted so often."""
 
