@@ -23,7 +23,8 @@ from sides import Store
 _EVERY_SECONDS = 0.01
 # What a storm needs until all of its connections wait for an answer.
 _RISES_SECONDS = 1
-_PURGE_EVERY_SECONDS = 3
+_PURGE_EVERY_SECONDS = 5
+_PATIENCE_SECONDS = 600
 
 
 def storm(run: Run) -> Found:
@@ -61,10 +62,10 @@ def purge(run: Run) -> Found:
             ask = works["introspection"]
             assert isinstance(ask, Ask)
             probe(ask, store.port, seconds=1)
-            calm = probe(ask, store.port, seconds=_PURGE_EVERY_SECONDS - 2)
+            calm = probe(ask, store.port, seconds=_PURGE_EVERY_SECONDS - 3)
             before = run.expired
             busy, seconds = [], 0
-            while (left := filling.expired(store)) and seconds < 60:
+            while (left := filling.expired(store)) and seconds < _PATIENCE_SECONDS:
                 busy += probe(ask, store.port, seconds=max(3, run.seconds))
                 seconds += max(3, run.seconds)
             if left:
