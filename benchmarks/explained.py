@@ -62,9 +62,10 @@ def _refresh(_: Parts) -> str:
 
 def _introspection(_: Parts) -> str:
     return (
-        "`oidc-provider` finds token and client in a map of its process. Here the client is read from the"
-        " store for each request, and so is the token from PostgreSQL and Redis: what is revoked or removed is"
-        " refused at once, by all processes. The rest is the guard, the parsing of form and header, the log."
+        "`oidc-provider` finds token and client in a map of its process. SQLite tells by one number whether"
+        " anybody has written since they were looked up; PostgreSQL and Redis are asked for both at each"
+        " request: what is revoked or removed is refused at once, by all processes. The rest is the guard, the"
+        " parsing of form and header, the log."
     )
 
 
@@ -83,10 +84,23 @@ def _growth(parts: Parts) -> str:
         for storage, found in parts["growth"].items()
     )
     return (
-        f"In figures: {told}. Trees are one or two levels higher, and their pages do not lie in the caches of"
+        f"In figures, of the storage alone: {told}.{_in_a_request(parts)}"
+        " Trees are one or two levels higher, and their pages do not lie in the caches of"
         " processor and engine any more; on PostgreSQL the tests' 32 MiB of shared buffers hold the thousand"
         " tokens whole, and of the many the upper levels: what is missing comes from the system's cache."
     )
+
+
+def _in_a_request(parts: Parts) -> str:
+    """Say what the difference is for whoever sends a request."""
+    asked = parts.get("introspection", {}).get("introspection", [])
+    whole = {side["name"].removesuffix(", opaque"): side["processor_microseconds"] for side in asked}
+    told = [
+        f"{1 + (found['check_many'] - found['check_few']) / whole[storage]:.2f} on {storage}"
+        for storage, found in parts["growth"].items()
+        if storage in whole
+    ]
+    return f" In a whole introspection that is a ratio of {', '.join(told)}." if told else ""
 
 
 def _plain(text: str) -> Callable[[Parts], str]:
@@ -102,14 +116,16 @@ _REASONS: dict[str, Callable[[Parts], str]] = {
     "metadata": _plain("Prepared bytes: what is left is the server, the guard and the log."),
     "JWKS": _plain("Prepared bytes: what is left is the server, the guard and the log."),
     "storm": _plain(
-        "Two passwords are hashed at a time, in threads, each with four threads of its own. They share the one"
-        " processor of the server with the event loop, which the system lets in when their turn ends; where"
-        " there are more processors, it need not wait."
+        "Two passwords are hashed at a time, each by four threads, which step back for the event loop"
+        " ([0109](decisions/0109-slow-work-steps-back.md)). On the one processor of the server they still have"
+        " what it leaves, and the engine's own work waits beside them; where there are more processors, neither"
+        " waits."
     ),
     "purge": _plain(
-        "What expired is deleted a thousand of a sort at a time, each in one step of the engine. On SQLite it"
-        " runs in the writing thread and a check beside it waits for CPython's lock and the processor at"
-        " most; Redis runs one script at a time, and whoever asks meanwhile waits for its end."
+        "What expired is deleted a hundred of a sort at a time, each in one step of the engine, with pauses"
+        " ([0109](decisions/0109-slow-work-steps-back.md)). On SQLite it runs in the writing thread, and a check"
+        " beside it waits for CPython's lock and the one processor at most; Redis runs one script at a time,"
+        " and answers nobody while it waits for the disk."
     ),
     "growth": _growth,
     "workers": _plain("Load and servers share two processors; what the load takes, no worker can have."),
