@@ -25,6 +25,8 @@ _EVERY_SECONDS = 0.01
 _RISES_SECONDS = 1
 _PURGE_EVERY_SECONDS = 5
 _PATIENCE_SECONDS = 600
+# On a busy machine a storm takes longer.
+_TIMES = 10
 
 
 def storm(run: Run) -> Found:
@@ -41,11 +43,8 @@ def storm(run: Run) -> Found:
             rounds = []
             for _ in range(run.rounds):
                 calm = _within_99(probe(ask, store.port, seconds=run.seconds))
-                with _sign_ins(store.port, run.seconds + 2 * _RISES_SECONDS) as strangers:
-                    time.sleep(_RISES_SECONDS)
-                    busy = _within_99(probe(ask, store.port, seconds=run.seconds))
-                    told, _ = strangers.communicate()
-                rounds.append({"calm": calm, "busy": busy, "sign_ins": _a_second(told)})
+                busy, sign_ins = _in_a_storm(ask, store.port, run.seconds)
+                rounds.append({"calm": calm, "busy": busy, "sign_ins": sign_ins})
         found[storage] = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
     return found
 
@@ -101,6 +100,18 @@ def probe(ask: Ask, port: int, *, seconds: float) -> list[float]:
     return late
 
 
+def _in_a_storm(ask: Ask, port: int, seconds: int) -> tuple[float, float]:
+    """Return what 99 of 100 checks take, and how many passwords were checked a second beside them."""
+    for patience in range(1, _TIMES + 1):
+        with _sign_ins(port, patience * (seconds + 2 * _RISES_SECONDS)) as strangers:
+            time.sleep(patience * _RISES_SECONDS)
+            busy = _within_99(probe(ask, port, seconds=seconds))
+            told, _ = strangers.communicate()
+        if sign_ins := _a_second(told):
+            return busy, sign_ins
+    raise WrongAnswer("no password was checked")
+
+
 def _within_99(late: list[float]) -> float:
     return sorted(late)[int(len(late) * 0.99)]
 
@@ -126,6 +137,6 @@ def _sign_ins(port: int, seconds: int) -> Iterator["subprocess.Popen[str]"]:
 
 def _a_second(told: str) -> float:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    if rate is None or "bad: 0\n" not in told or not float(rate[1]):
+    if rate is None or "bad: 0\n" not in told:
         raise WrongAnswer(told)
     return float(rate[1])
