@@ -1,104 +1,108 @@
-"""What a check and a refresh cost on SQLite when very many tokens live; and what is stored for a grant."""
+"""What a check and a refresh cost when very many tokens live, beside a store with a thousand."""
 
 import asyncio
-import os
-import sqlite3
+import contextlib
+import itertools
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
-from pathlib import Path
+from importlib import import_module
 
-REPOSITORY = Path(__file__).parent.parent
-for folder in ("tests", "template/tests/authserver"):
-    sys.path.append(str(REPOSITORY / folder))
+import filling
+import pytest
+from authserver.storage import Storage
+from authserver.storage.sign_ins import Bucket
+from authserver.storage.verdicts import Rotated
+from runs import Found, Run
+from sides import Store
 
-import storage as contract  # noqa: E402  # of the tests
-from authserver.storage import sqlite as engine  # noqa: E402
-from authserver.storage.sqlite.writer import connect  # noqa: E402
-from authserver.storage.verdicts import Rotated  # noqa: E402
-from cyclopts import App  # noqa: E402
+# Its helpers say by `assert` what went wrong.
+pytest.register_assert_rewrite("storage")
+contract = import_module("storage")
 
-TIMES = 2000
-
-app = App()
-
-
-@app.default
-def growth(*, tokens: int = 1_000_000) -> None:
-    """Fill a file with grants that each have an access and a refresh token; measure at 1,000 and at the end.
-
-    Parameters
-    ----------
-    tokens
-        How many tokens live in the end, of both kinds together.
-    """
-    asyncio.run(_growth(tokens))
+FEW = 1000
+_AT_ONCE = 16
+_CHUNK = 400
+_ROUNDS = 7
 
 
-async def _growth(tokens: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        storage = engine.create(engine.Settings(data_dir=Path(folder) / "data"))
-        await storage.open()
-        await contract.granted(storage)
-        path = Path(folder) / "data" / "authserver.sqlite"
-        have = 0
-        for many in (1000, tokens):
-            found = _fill(path, have, many // 2)
-            have = many // 2
-            size = path.stat().st_size / have
-            check = await _middle(storage.grants.get_access_token, [access for access, _ in found])
-            refresh = await _middle(partial(_rotate, storage), [token for _, token in found])
-            costs = f"{check:6.0f} µs a check, {refresh:6.0f} µs a refresh"
-            print(f"{many:>11,} tokens: {costs}, {size:5.0f} bytes a grant", flush=True)
-        await storage.close()
+class Life:
+    """The tokens of one grant, as they are now."""
+
+    def __init__(self, pair: filling.Pair) -> None:
+        self.access, self.refresh = pair
+        self._bucket = Bucket(pair.access, 1_000_000, 1)
+
+    async def check(self, storage: Storage) -> None:
+        """Look the access token up."""
+        assert await storage.grants.get_access_token(self.access) is not None
+
+    async def rotate(self, storage: Storage) -> None:
+        """Spend the refresh token."""
+        tokens = contract.new_tokens()
+        rotated = await contract.rotate(storage, self.refresh, tokens, bucket=self._bucket)
+        assert isinstance(rotated, Rotated)
+        self.access, self.refresh = tokens.access, tokens.refresh
 
 
-async def _rotate(storage: engine.SQLiteStorage, digest: bytes) -> bool:
-    return isinstance(await contract.rotate(storage, digest, bucket=None), Rotated) or sys.exit("not rotated")
+def measure(run: Run) -> Found:
+    """Return for each storage the bytes of a grant, and the µs of a check and a refresh with few and many."""
+    found = {}
+    for storage in run.storages:
+        with contextlib.ExitStack() as stack:
+            few, many = Store.new(stack, storage), Store.new(stack, storage)
+            for store in (few, many):
+                store.issue(1)
+            grants = filling.room(many, run.tokens // 2)
+            before, started = filling.stored_bytes(many), time.monotonic()
+            lives = (
+                asyncio.run(_lives(few, FEW // 2, _CHUNK)),
+                asyncio.run(_lives(many, grants, _CHUNK * _ROUNDS)),
+            )
+            told = {
+                "tokens": grants * 2,
+                "bytes_a_grant": (filling.stored_bytes(many) - before) / grants,
+                "filled_seconds": time.monotonic() - started,
+            }
+            found[storage] = told | asyncio.run(_costs((few, many), lives))
+    return found
 
 
-async def _middle(work: Callable[[bytes], Awaitable[object]], digests: list[bytes]) -> float:
-    """Return the microseconds of the middle one, of those that are asked one after the other."""
-    took = []
-    for digest in digests[: TIMES // 5]:
-        before = time.perf_counter()
-        assert await work(digest) is not None
-        took.append(time.perf_counter() - before)
-    return statistics.median(took) * 1e6
+async def _lives(store: Store, grants: int, sampled: int) -> list[Life]:
+    return list(map(Life, await filling.fill(store, grants, lives_seconds=86_400, sampled=sampled)))
 
 
-def _fill(path: Path, have: int, wanted: int) -> list[tuple[bytes, bytes]]:
-    """Store grants, each of the rows as a sign-in leaves them; return digests of some, from all over."""
-    database = connect(path)
-    first = dict(database.execute("SELECT * FROM grants LIMIT 1").fetchone())
-    expires = time.time() + 86_400
-    chosen = []
-    for start in range(have, wanted, 50_000):
-        database.execute("BEGIN")
-        for number in range(start, min(start + 50_000, wanted)):
-            row = first | {"grant_id": os.urandom(16).hex(), "expires_at": expires}
-            access, refresh = os.urandom(32), os.urandom(32)
-            _insert(database, "grants", row)
-            grant = row["grant_id"]
-            values = {"digest": access, "grant_id": grant, "scopes": "read", "expires_at": expires}
-            _insert(database, "access_tokens", values)
-            _insert(database, "refresh_tokens", {"digest": refresh, "grant_id": grant, "expires_at": expires})
-            if number % max(1, (wanted - have) // TIMES) == 0:
-                chosen.append((access, refresh))
-        database.execute("COMMIT")
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return chosen
+async def _costs(stores: tuple[Store, Store], lives: tuple[list[Life], list[Life]]) -> Found:
+    """Measure in turn, in each round with other grants where there are many."""
+    async with contextlib.AsyncExitStack() as stack:
+        opened = []
+        for store in stores:
+            module = import_module(f"authserver.storage.{store.storage}")
+            storage: Storage = module.create(module.Settings(**store.settings))
+            await storage.open()
+            stack.push_async_callback(storage.close)
+            opened.append(storage)
+        took: dict[str, list[float]] = {}
+        turns = [itertools.cycle(some) for some in lives]
+        for _ in range(_ROUNDS):
+            for name, storage, turn, some in zip(("few", "many"), opened, turns, lives, strict=True):
+                chunk = list(itertools.islice(turn, min(_CHUNK, len(some))))
+                for work in (Life.check, Life.rotate):
+                    cost = await _cost(storage, chunk, work)
+                    took.setdefault(f"{work.__name__}_{name}", []).append(cost)
+    # The first round warms up.
+    return {name: statistics.median(costs[1:]) for name, costs in took.items()}
 
 
-def _insert(database: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
-    names = ", ".join(row)
-    places = ", ".join(f":{name}" for name in row)
-    database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", row)
+async def _cost(
+    storage: Storage, lives: list[Life], work: Callable[[Life, Storage], Awaitable[None]]
+) -> float:
+    """Return the microseconds of each, with so many at once."""
 
+    async def some(first: int) -> None:
+        for life in lives[first::_AT_ONCE]:
+            await work(life, storage)
 
-if __name__ == "__main__":
-    app()
+    started = time.perf_counter()
+    await asyncio.gather(*map(some, range(_AT_ONCE)))
+    return (time.perf_counter() - started) / len(lives) * 1e6

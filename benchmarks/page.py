@@ -1,16 +1,19 @@
-"""The tables and the picture of docs/performance.md."""
+"""The page docs/performance.md: its tables and its pictures, of what a run found."""
 
-import os
-import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from typing import Any
 
-DOCS = Path(__file__).parent.parent / "docs"
-_PAGE, _PICTURE = DOCS / "performance.md", DOCS / "pictures" / "performance.svg"
-_BEGIN = "<!-- Made by benchmarks/run.py: do not edit below. -->\n"
-_END = "<!-- Made by benchmarks/run.py: until here. -->\n"
+import explained
+import goals
+from footprint import CONNECTIONS
+from runs import REPOSITORY, Found
+
+_PAGE = REPOSITORY / "docs" / "performance.md"
+_PICTURE = REPOSITORY / "docs" / "pictures" / "performance.svg"
+_BEGIN = "<!-- Made by benchmarks/run.py, {}: do not edit. -->\n"
+_END = "<!-- Made by benchmarks/run.py, {}: until here. -->\n"
+_WORKS = ("calls", "refresh", "introspection", "documents", "registration")
 _STYLE = """
   svg { --paper: #ffffff; --ink: #1f2328; --quiet: #59636e; --ours: #0b57d0; --other: #c8d1da }
   @media (prefers-color-scheme: dark) {
@@ -23,99 +26,165 @@ _STYLE = """
 _WIDTH, _NAMES, _ROW = 920, 260, 20
 
 
-@dataclass(frozen=True)
-class Result:
-    """The middle of the rounds of one side."""
-
-    name: str
-    answers_per_second: float
-    processor_microseconds: float
-    milliseconds_99: float
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is this project."""
-        return self.name.partition(",")[0] in ("sqlite", "postgresql", "redis")
+def tables(part: str, found: Found) -> list[str]:
+    """Return the tables of what a part found, as lines."""
+    if part in _WORKS:
+        return [line for work, sides in found.items() for line in _sides(work, sides)]
+    return _TABLES[part](found)
 
 
-# What is promised of a work: the side that it is compared with, and for each of ours the least ratio to it.
-def goals(work: str, result: Result) -> dict[str, float]:
-    """Return the least ratios of a side of ours to others, by how the names of these begin."""
-    if not result.ours:
-        return {}
-    storage, _, tokens = result.name.partition(", ")
-    if work.startswith("tools/call"):
-        return {"FastMCP, no": 0.95 if storage == "sqlite" or tokens == "jwt" else 0.9}
-    if work == "refresh":
-        if storage == "sqlite":
-            return {"oidc-provider": 1, "Cloudflare": 2, "django": 20}
-        return {f"sqlite, {tokens}": 0.8}
-    return {"oidc-provider": {"registration": 0.6}.get(work, 1.0)}
+def write(kept: Found) -> None:
+    """Write the parts of the page that are made, and the picture; what was not measured is left out."""
+    parts = {part: one["found"] for part, one in kept["parts"].items()}
+    promises = goals.goals(parts)
+    made = {
+        "promises": [
+            f"{sum(one.reached for one in promises)} of {len(promises)} are reached.\n",
+            "| What | Promised | Measured | |",
+            "|---|---|--:|---|",
+            *(one.row for one in promises),
+        ],
+        "reasons": list(explained.reasons(promises, parts)),
+        "growth": list(explained.growing(parts)),
+        "figures": [
+            *_how(kept),
+            *(line for part, found in parts.items() for line in [f"### {part}\n", *tables(part, found)]),
+        ],
+    }
+    page = _PAGE.read_text(encoding="utf-8")
+    for name, lines in made.items():
+        begin, end = _BEGIN.format(name), _END.format(name)
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(end)
+        page = "\n".join([f"{before}{begin}", *lines, f"\n{end}{after}"])
+    _PAGE.write_text(page, encoding="utf-8")
+    _PICTURE.write_text(_picture({work: parts[part][work] for part, work in _pictured(parts)}), "utf-8")
 
 
-def table(work: str, results: list[Result]) -> str:
-    """Return the table of a work: each side, and its ratios where one is promised."""
-    rows = [
-        f"| {one.name} | {one.answers_per_second:,.0f} | {one.processor_microseconds:,.0f} |"
-        f" {one.milliseconds_99:.1f} | {'; '.join(_ratios(work, one, results))} |"
-        for one in results
+def _pictured(parts: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(part, work) for part in _WORKS for work in parts.get(part, {})]
+
+
+def _how(kept: Found) -> list[str]:
+    measured = {(one["rounds"], one["seconds"], one["on"]) for one in kept["parts"].values()}
+    rounds = "; ".join(f"{rounds} rounds of {seconds} s, {on}" for rounds, seconds, on in sorted(measured))
+    minutes = sum(one["took_seconds"] for one in kept["parts"].values()) / 60
+    return [
+        f"Commit {kept['code']}; {rounds}; {minutes:.0f} minutes in all. {kept['machine']}.\n",
+        "The sides in turn, the middle of the rounds; servers on one processor, 16 connections of `wrk` from another.\n",
+        f"{', '.join(kept['versions'])}.\n",
     ]
-    head = "| Side | Answers a second | Processor, µs an answer | 99 of 100 within, ms | Ratios |"
-    return "\n".join([f"### {work}\n", head, "|---|--:|--:|--:|---|", *rows, ""])
 
 
-def _ratios(work: str, one: Result, results: list[Result]) -> Iterable[str]:
-    for begins, least in goals(work, one).items():
-        for other in results:
-            if other.name.startswith(begins):
-                ratio = one.answers_per_second / other.answers_per_second
-                reached = "reached" if ratio >= least else "not reached"
-                spent = other.processor_microseconds / one.processor_microseconds
-                told = f"{ratio:.2f} of {other.name.partition(',')[0]}, {spent:.2f} by processor time"
-                yield f"{told} (goal {least:g}: {reached})"
-
-
-def write(results: dict[str, list[Result]], versions: list[str], *, seconds: int, rounds: int) -> None:
-    """Write tables and picture."""
-    before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    how = f"{rounds} rounds of {seconds} s for each side, the sides in turn; the middle of the rounds"
-    told = [
-        f"{_machine()}. {how}. Servers on one processor, 16 connections of `wrk` from another.\n",
-        f"{', '.join(versions)}; Python {platform.python_version()}.\n",
-        *(table(work, found) for work, found in results.items()),
+def _sides(work: str, sides: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"**{work}**\n",
+        "| Side | Answers a second | Processor, µs an answer | 99 of 100 within, ms | Ratios, by processor time |",
+        "|---|--:|--:|--:|---|",
+        *(
+            f"| {one['name']} | {one['answers_per_second']:,.0f} | {one['processor_microseconds']:,.0f} |"
+            f" {one['milliseconds_99']:.1f} | {'; '.join(_ratios(work, one, sides))} |"
+            for one in sides
+        ),
+        "",
     ]
-    _PAGE.write_text(f"{before}{_BEGIN}\n{chr(10).join(told)}\n{_END}{after}", encoding="utf-8")
-    _PICTURE.write_text(_picture(results), encoding="utf-8")
 
 
-def _machine() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
+def _ratios(work: str, one: dict[str, Any], sides: list[dict[str, Any]]) -> Iterable[str]:
+    for begins in goals.ratios(work, one["name"]):
+        for other in sides:
+            if other["name"].startswith(begins):
+                ratio = one["answers_per_second"] / other["answers_per_second"]
+                spent = other["processor_microseconds"] / one["processor_microseconds"]
+                yield f"{ratio:.2f} of {other['name'].partition(',')[0]}, {spent:.2f}"
+
+
+def _table(head: str, rows: Iterable[Iterable[object]]) -> list[str]:
+    """Return a table; a number has its thousands and one digit behind the point."""
+    columns = head.split(" | ")
+    lines = [
+        " | ".join(f"{cell:,.1f}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows
     ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    processor = names[0] if names else platform.machine()
-    linux = platform.release().partition("-")[0]
-    return f"{os.cpu_count()} processors ({processor}), {memory:.0f} GiB, Linux {linux}"
+    return [f"| {head} |", f"|---{'|--:' * (len(columns) - 1)}|", *(f"| {line} |" for line in lines), ""]
 
 
-def _picture(results: dict[str, list[Result]]) -> str:
+def _storm(found: Found) -> list[str]:
+    head = "Storage | Passwords checked a second | 99 of 100 checks within, ms: calm | in the storm"
+    return _table(head, ([name, one["sign_ins"], one["calm"], one["busy"]] for name, one in found.items()))
+
+
+def _purge(found: Found) -> list[str]:
+    head = "Storage | Expired grants | The longest check, ms: calm | during the purge | 99 of 100 within"
+    rows = ([n, f"{one['grants']:,}", one["calm"], one["busy"], one["busy_99"]] for n, one in found.items())
+    return _table(head, rows)
+
+
+def _growth(found: Found) -> list[str]:
+    head = "Storage | Living tokens | Check, µs: few | many | Refresh, µs: few | many | Bytes a grant | Filled in, s"
+    names = ("check_few", "check_many", "rotate_few", "rotate_many", "bytes_a_grant", "filled_seconds")
+    return _table(
+        head, ([n, f"{one['tokens']:,}", *(one[name] for name in names)] for n, one in found.items())
+    )
+
+
+def _workers(found: Found) -> list[str]:
+    calls = (
+        [workers, one["answers_per_second"], one["processor_microseconds"]]
+        for workers, one in found["calls"].items()
+    )
+    return [
+        *_table("Processes that answer calls | Answers a second | Processor, µs an answer", calls),
+        *_table("Processes that write to SQLite | Refreshes a second", found["writers"].items()),
+    ]
+
+
+def _footprint(found: Found) -> list[str]:
+    memory = (
+        [name, one["started"] / 1e6, (one["connected"] - one["started"]) / 1e6]
+        for name, one in found["memory"].items()
+    )
+    times = ([name, f"{one['processor']:.2f}", f"{one['wall']:.2f}"] for name, one in found["times"].items())
+    return [
+        *_table(f"Memory | MB | MB more with {CONNECTIONS:,} open connections", memory),
+        *_table("Until it is done | Processor, s | Wall, s", times),
+    ]
+
+
+def _profile(found: Found) -> list[str]:
+    layers = dict.fromkeys(layer for shares in found.values() for layer in shares)
+    rows = (
+        [layer, *(f"{shares.get(layer, 0):.0%}" for shares in found.values())]
+        for layer in sorted(layers, key=lambda layer: -sum(one.get(layer, 0) for one in found.values()))
+    )
+    return _table(" | ".join(["Whose code was at work", *found]), rows)
+
+
+_TABLES = {
+    "storm": _storm,
+    "purge": _purge,
+    "growth": _growth,
+    "workers": _workers,
+    "footprint": _footprint,
+    "profile": _profile,
+}
+
+
+def _picture(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return bars: for each work, what each side answers in a second."""
     drawn, y = [], 10
     for work, found in results.items():
         y += 26
         drawn.append(f'<text class="work" x="10" y="{y}">{escape(work)}, answers a second</text>')
-        most = max(one.answers_per_second for one in found)
+        most = max(one["answers_per_second"] for one in found)
         for one in found:
+            name, rate = escape(one["name"]), one["answers_per_second"]
             y += _ROW
-            width = max(1.0, (_WIDTH - _NAMES - 90) * one.answers_per_second / most)
-            kind = "ours" if one.ours else "other"
+            width = max(1.0, (_WIDTH - _NAMES - 90) * rate / most)
+            kind = "ours" if goals.is_ours(one["name"]) else "other"
             drawn += [
-                f'<text x="10" y="{y}">{escape(one.name)}</text>',
+                f'<text x="10" y="{y}">{name}</text>',
                 f'<rect class="{kind}" x="{_NAMES}" y="{y - 12}" width="{width:.0f}" height="14"/>',
-                f'<text x="{_NAMES + width + 8:.0f}" y="{y}">{one.answers_per_second:,.0f}</text>',
+                f'<text x="{_NAMES + width + 8:.0f}" y="{y}">{rate:,.0f}</text>',
             ]
         y += 10
     label = "Answers a second of each side, for each work"

@@ -1,4 +1,4 @@
-"""Measure this project beside what a user would pick instead, in one run; write docs/performance.md."""
+"""Measure this project beside what a user would pick instead, and make docs/performance.md of it."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,6 @@ for folder in ("tests", "template/tests/authserver"):
     sys.path.append(str(REPOSITORY / folder))
 
 if __name__ == "__main__":
-    from side_by_side import app
+    from command import app
 
     app()

@@ -4,11 +4,9 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +16,17 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import engines
+import others
+import started
 from authserver.settings import MAXIMUM_COUNT
-from load import HERE, Ask, Figure, NoAnswer, Refresh, WrongAnswer, on_processor, put_under_load
+from load import FORM, HERE, JSON, Ask, Refresh, WrongAnswer
 from ports import free_port
+from started import Running, Works
 
-PEERS = HERE / "peers"
-PYTHON_PEERS = ("django-oauth-toolkit==3.4.1", "gunicorn>=23")
-FORM = "application/x-www-form-urlencoded"
-JSON = "application/json"
+CALL = "tools/call, JSON"
+STREAM = "tools/call, event stream"
 
-_PATIENCE = 10
+_STORE = "measured"
 _NAMES = {"none": "FastMCP, no authentication", "in memory": "FastMCP, in memory", "bare": "bare Starlette"}
 _CALL = json.dumps(
     {
@@ -37,66 +36,115 @@ _CALL = json.dumps(
         "params": {"name": "add", "arguments": {"one": 1, "other": 2}},
     }
 )
-_CLIENT = json.dumps(
-    {
-        "redirect_uris": ["http://127.0.0.1:33418/callback"],
-        "application_type": "native",
-        "client_name": "Benchmark",
-        "token_endpoint_auth_method": "none",
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-    }
-)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server that answers."""
-
-    name: str
-    port: int
-    pid: int
-    works: dict[str, Ask | Refresh]
-
-    def warm_up(self, work: str) -> None:
-        """Ask until it answers; raises WrongAnswer."""
-        for _ in range(_PATIENCE):
-            with contextlib.suppress(NoAnswer):
-                self.measure(work, seconds=1, round_=0)
-                return
-        raise WrongAnswer(f"{self.name}, {work}: no answer")
-
-    def measure(self, work: str, *, seconds: int, round_: int) -> Figure:
-        """Return a figure of one round; raises WrongAnswer."""
-        try:
-            return put_under_load(self.works[work], self.port, [self.pid], seconds=seconds, round_=round_)
-        except WrongAnswer as error:
-            raise WrongAnswer(f"{self.name}, {work}: {error}") from None
 
 
 Start = Callable[[contextlib.ExitStack, str, int], Running]
 """Starts a side for a work, with so many refresh tokens; the stack ends it."""
 
 
+@dataclass(frozen=True)
+class Store:
+    """A store of a storage of ours, on a disk, and the server on it; the stack ends its engine."""
+
+    storage: str
+    tokens: str
+    engine: engines.Engine
+    settings: dict[str, str]
+    port: int
+
+    @classmethod
+    def new(cls, stack: contextlib.ExitStack, storage: str, tokens: str = "opaque") -> "Store":
+        """Start the engine."""
+        engine = stack.enter_context(engines.running(storage, Path(tempfile.gettempdir())))
+        return cls(storage, tokens, engine, engine.settings(_STORE), free_port())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server reads: limits that are counted, and reached by nobody."""
+        settings = self.settings | {
+            "public_url": f"http://127.0.0.1:{self.port}",
+            "limit_refreshes_per_hour": str(MAXIMUM_COUNT),
+            "limit_registrations_per_minute": str(MAXIMUM_COUNT),
+            "limit_sign_ins_per_minute": str(MAXIMUM_COUNT),
+        }
+        named = {f"AUTH_{name.upper()}": value for name, value in settings.items()}
+        return {"BENCHMARK": f"{self.storage},{self.tokens}", **named}
+
+    def issue(self, seeds: int) -> Works:
+        """Issue refresh tokens, each of a grant of its own; return what can be asked with them."""
+        words = [sys.executable, str(HERE / "issue.py"), str(seeds)]
+        done = subprocess.run(
+            words, env=os.environ | self.environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise WrongAnswer(f"{self.storage}, {self.tokens}: no tokens were issued: {done.stderr}")
+        return _works(json.loads(done.stdout))
+
+    def serve(
+        self,
+        stack: contextlib.ExitStack,
+        works: Works,
+        *,
+        workers: int = 1,
+        pinned: bool = True,
+        **environment: str,
+    ) -> Running:
+        """Start a server as `serve` does; its log is in a file."""
+        own = self.environment | environment
+        pid = started.python(stack, own, self.port, workers=workers, pinned=pinned)
+        _refuses(self.port, "not a token")
+        return Running(f"{self.storage}, {self.tokens}", self.port, pid, works)
+
+
 def ours(storage: str, tokens: str, stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
-    """Start this project, as `serve` does; its store lies on a disk, and its log in a file."""
+    """Start this project."""
+    store = Store.new(stack, storage, tokens)
+    return store.serve(stack, store.issue(seeds), BENCHMARK_JSON=_form(work))
+
+
+def python(side: str, stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
+    """Start FastMCP without this project, or bare Starlette."""
     port = free_port()
-    engine = stack.enter_context(engines.running(storage, Path(tempfile.gettempdir())))
-    # Limits that are counted, and reached by nobody.
-    settings = engine.settings(tokens) | {
-        "limit_refreshes_per_hour": str(MAXIMUM_COUNT),
-        "limit_registrations_per_minute": str(MAXIMUM_COUNT),
-    }
     environment = {
-        "BENCHMARK": f"{storage},{tokens}",
+        "BENCHMARK": side,
         "AUTH_PUBLIC_URL": f"http://127.0.0.1:{port}",
-        **{f"AUTH_{name.upper()}": value for name, value in settings.items()},
+        "BENCHMARK_JSON": _form(work),
     }
-    words = [sys.executable, str(HERE / "issue.py"), str(seeds)]
-    done = subprocess.run(words, env=os.environ | environment, check=True, capture_output=True)
-    found = json.loads(done.stdout)
+    metadata: Works = {"metadata": Ask("/", '"issuer"')}
+    works = metadata if side == "bare" else _calls("access" if side == "in memory" else None)
+    return Running(_NAMES[side], port, started.python(stack, environment, port), works)
+
+
+def plan(storages: list[str], *, peers: bool) -> dict[str, dict[str, list[Start]]]:
+    """Return for each part its works, and the sides of each, what others are compared with first."""
+    own = {
+        (storage, tokens): partial(ours, storage, tokens)
+        for storage in storages
+        for tokens in ("opaque", "jwt")
+    }
+    opaque: list[Start] = [own[storage, "opaque"] for storage in storages]
+    oidc: list[Start] = [others.oidc] if peers else []
+    cloudflare: list[Start] = [others.cloudflare] if peers else []
+    better_auth: list[Start] = [others.better_auth] if peers else []
+    django: list[Start] = [others.django] if peers else []
+    keys: list[Start] = [others.oidc_keys] if peers else []
+    calls: list[Start] = [partial(python, "none"), partial(python, "in memory"), *own.values()]
+    return {
+        "calls": {CALL: calls, STREAM: calls},
+        "refresh": {"refresh": [*oidc, *cloudflare, *better_auth, *django, *own.values()]},
+        "introspection": {"introspection": [*oidc, *django, *opaque]},
+        "documents": {
+            "metadata": [*oidc, *cloudflare, *better_auth, partial(python, "bare"), opaque[0]],
+            # Of others, what discovery leads to is compared with discovery.
+            "JWKS": [*oidc, *keys, own[storages[0], "jwt"]],
+        },
+        "registration": {"registration": [*oidc, *cloudflare, *better_auth, *opaque]},
+    }
+
+
+def _works(found: dict[str, Any]) -> Works:
     basic = base64.b64encode(f"{found['rs']}:{found['secret']}".encode()).decode()
-    works: dict[str, Ask | Refresh] = {
+    return {
         **_calls(found["access"]),
         "refresh": Refresh("/token", f"&client_id={found['client']}", found["refresh"]),
         "introspection": Ask(
@@ -105,161 +153,24 @@ def ours(storage: str, tokens: str, stack: contextlib.ExitStack, work: str, seed
             f"token={found['access']}",
             {"Content-Type": FORM, "Authorization": f"Basic {basic}"},
         ),
-        "registration": Ask("/register", '"client_id"', _CLIENT, {"Content-Type": JSON}),
+        "registration": Ask("/register", '"client_id"', others.CLIENT, {"Content-Type": JSON}),
         "metadata": Ask("/.well-known/oauth-authorization-server", '"issuer"'),
-    }
-    if tokens == "jwt":
-        works["JWKS"] = Ask("/.well-known/jwks.json", '"keys"')
-    environment["BENCHMARK_JSON"] = "1" if work.endswith("JSON") else "0"
-    running = Running(f"{storage}, {tokens}", port, _python(stack, environment, port), works)
-    _refuses(port, "not a token")
-    return running
-
-
-def python(side: str, stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
-    """Start FastMCP without this project, or bare Starlette."""
-    port = free_port()
-    environment = {"BENCHMARK": side, "AUTH_PUBLIC_URL": f"http://127.0.0.1:{port}"}
-    metadata: dict[str, Ask | Refresh] = {"metadata": Ask("/", '"issuer"')}
-    works = metadata if side == "bare" else _calls("access" if side == "in memory" else None)
-    environment["BENCHMARK_JSON"] = "1" if work.endswith("JSON") else "0"
-    return Running(_NAMES[side], port, _python(stack, environment, port), works)
-
-
-def oidc(stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
-    """Start oidc-provider."""
-    port, pid, found = _peer(stack, ["node", str(PEERS / "oidc.mjs")], seeds)
-    basic = base64.b64encode(f"rs:{found['secret'].replace(' ', '+')}".encode()).decode()
-    works: dict[str, Ask | Refresh] = {
-        "refresh": Refresh("/token", f"&client_id={found['client']}", found["refresh"]),
-        "introspection": Ask(
-            "/token/introspection",
-            '"active":true',
-            f"token={found['access']}",
-            {"Content-Type": FORM, "Authorization": f"Basic {basic}"},
-        ),
-        "registration": Ask("/reg", '"client_id"', _CLIENT, {"Content-Type": JSON}),
-        "metadata": Ask("/.well-known/openid-configuration", '"issuer"'),
-        "JWKS": Ask("/jwks", '"keys"'),
-    }
-    return Running("oidc-provider, in memory", port, pid, works)
-
-
-def cloudflare(stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
-    """Start Cloudflare's provider."""
-    port, pid, found = _peer(stack, ["node", str(PEERS / "cloudflare.mjs")], seeds)
-    works: dict[str, Ask | Refresh] = {
-        "refresh": Refresh("/token", f"&client_id={found['client']}", found["refresh"]),
-        "registration": Ask("/register", '"client_id"', _CLIENT, {"Content-Type": JSON}),
-        "metadata": Ask("/.well-known/oauth-authorization-server", '"issuer"'),
-    }
-    return Running("Cloudflare, in memory", port, pid, works)
-
-
-def django(stack: contextlib.ExitStack, work: str, seeds: int) -> Running:
-    """Start django-oauth-toolkit."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    words = [str(PEERS / ".venv" / "bin" / "python"), str(PEERS / "django_toolkit.py")]
-    port, pid, found = _peer(stack, words, seeds, DATABASE=f"{folder}/django.sqlite")
-    bearer = {"Content-Type": FORM, "Authorization": f"Bearer {found['access']}"}
-    works: dict[str, Ask | Refresh] = {
-        "refresh": Refresh("/o/token/", f"&client_id={found['client']}", found["refresh"]),
-        "introspection": Ask("/o/introspect/", '"active": true', f"token={found['access']}", bearer),
-    }
-    return Running("django-oauth-toolkit, SQLite", port, pid, works)
-
-
-def prepare(*, peers: bool) -> None:
-    """Install the peers, in the versions that are written down; nothing happens where they are."""
-    if not peers:
-        return
-    if not (PEERS / "node_modules" / "oidc-provider").exists():
-        subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent"], cwd=PEERS, check=True)
-    if not (PEERS / ".venv").exists():
-        subprocess.run(["uv", "venv", "--quiet", str(PEERS / ".venv")], check=True)
-        words = ["uv", "pip", "install", "--quiet", "--python", str(PEERS / ".venv")]
-        subprocess.run([*words, *PYTHON_PEERS], check=True)
-
-
-def plan(storages: list[str], *, peers: bool) -> dict[str, list[Start]]:
-    """Return the sides of each work, the one that all others are compared with first."""
-    own = {
-        (storage, tokens): partial(ours, storage, tokens)
-        for storage in storages
-        for tokens in ("opaque", "jwt")
-    }
-    opaque: list[Start] = [own[storage, "opaque"] for storage in storages]
-    node: list[Start] = [oidc, cloudflare] if peers else []
-    calls: list[Start] = [partial(python, "none"), partial(python, "in memory"), *own.values()]
-    last: list[Start] = [django] if peers else []
-    return {
-        "tools/call, JSON": calls,
-        "tools/call, event stream": calls,
-        "refresh": [*node[:1], *own.values(), *node[1:], *last],
-        "introspection": [*node[:1], *opaque, *last],
-        "metadata": [*node[:1], opaque[0], *node[1:], partial(python, "bare")],
-        "JWKS": [*node[:1], own[storages[0], "jwt"]],
-        "registration": [*node[:1], *opaque, *node[1:]],
+        "JWKS": Ask("/.well-known/jwks.json", '"keys"'),
     }
 
 
-def _calls(token: str | None) -> dict[str, Ask | Refresh]:
+def _form(work: str) -> str:
+    """Return which form of answers calls get: BENCHMARK_JSON."""
+    return "0" if work == STREAM else "1"
+
+
+def _calls(token: str | None) -> Works:
     headers = {"Content-Type": JSON, "Accept": "application/json, text/event-stream"}
     headers["MCP-Protocol-Version"] = "2025-11-25"
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     ask = Ask("/mcp", '"text":"3"', _CALL, headers)
-    return {"tools/call, JSON": ask, "tools/call, event stream": ask}
-
-
-def _python(stack: contextlib.ExitStack, environment: dict[str, str], port: int) -> int:
-    """Start a Python server, and return its process."""
-    words = [sys.executable, "-m", "uvicorn", "--factory", "measured:create_app", "--port", str(port)]
-    words += ["--no-access-log", "--no-proxy-headers", "--no-server-header", "--log-level", "critical"]
-    folder = stack.enter_context(tempfile.TemporaryDirectory())
-    log = stack.enter_context(Path(folder, "log").open("wb"))  # noqa: SIM115
-    process = subprocess.Popen(
-        [*on_processor(0), *words], cwd=HERE, env=os.environ | environment, stderr=log, stdout=log
-    )
-    stack.callback(_end, process)
-    _wait(port, process)
-    return process.pid
-
-
-def _peer(
-    stack: contextlib.ExitStack, words: list[str], seeds: int, **environment: str
-) -> tuple[int, int, dict[str, Any]]:
-    """Start a peer, which prints one line of what it issued; return its port, process and that."""
-    port = free_port()
-    process = subprocess.Popen(
-        [*on_processor(0), *words, str(port), str(seeds)],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    stack.callback(_end, process)
-    assert process.stdout is not None
-    found = json.loads(process.stdout.readline())
-    _wait(port, process)
-    return port, process.pid, found
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
-
-
-def _wait(port: int, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        with socket.socket() as visitor:
-            if visitor.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise WrongAnswer("a server did not start")
+    return {CALL: ask, STREAM: ask}
 
 
 def _refuses(port: int, token: str) -> None:
@@ -274,6 +185,4 @@ def versions() -> Iterator[str]:
     """Yield what was measured, with its version."""
     for package in ("fastmcp", "mcp", "starlette", "uvicorn", "uvloop", "httptools"):
         yield f"{package} {version(package)}"
-    described = json.loads((PEERS / "package.json").read_text())
-    yield from (f"{name} {number}" for name, number in described["dependencies"].items())
-    yield PYTHON_PEERS[0].replace("==", " ")
+    yield from others.versions()

@@ -48,3 +48,4 @@ async def purge(server: Provider) -> int:
         total += deleted
         if deleted < limits.PURGE_RECORDS:
             return total
+        await asyncio.sleep(limits.SWEEP_PAUSE_SECONDS)

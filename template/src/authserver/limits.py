@@ -218,11 +218,14 @@ CLOCK_SKEW_SECONDS = 60
 VERIFIED_TOKENS = 4096
 """Kept by each process, so that a signature is checked once. The oldest makes room."""
 
+REMEMBERED_CLIENTS = 256
+"""Kept by each process until the next write. Few, since what a client registered may be large."""
+
 PURGE_EVERY_SECONDS = 300
 """What has expired is refused at once, and deleted so often."""
 
-PURGE_RECORDS = 1000
-"""Of each sort, deleted in one transaction: few enough that nobody waits for it."""
+PURGE_RECORDS = 100
+"""Of each sort, deleted in one transaction: a few milliseconds, so that nobody waits for it."""
 
 SWEEP_PAUSE_SECONDS = 0.01
 """Between two batches of a removal, so that whoever waits for the storage comes in between."""

@@ -20,8 +20,9 @@ from oauth_client import OAuthClient, alive, call, said
 from person import Person
 from pydantic import AnyUrl
 
-from authserver import AuthorizationServer
+from authserver import AuthorizationServer, limits
 from authserver.all_settings import Settings
+from authserver.background import purge
 from authserver.crypto.secret_values import Kind, digest
 from authserver.issuing import successors
 from authserver.model.clients import RegisteredClient
@@ -55,6 +56,20 @@ async def test_the_storage_is_closed_before_the_server_says_that_it_is_down(stor
 
     await mcp.http_app(stateless_http=True)({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
     assert told == {"lifespan.startup.complete": True, "lifespan.shutdown.complete": False}
+
+
+async def test_the_purge_lets_others_in_between_its_batches(
+    server: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack 32: leave so much behind that others wait while it is deleted. Source: CWE-400."""
+    for name in (b"one", b"two", b"three"):
+        await server.storage.sign_ins.add_ticket(name, b"value", lifetime_seconds=-1)
+    monkeypatch.setattr(limits, "PURGE_RECORDS", 1)
+    monkeypatch.setattr(limits, "SWEEP_PAUSE_SECONDS", None)  # it dies between two batches
+    with pytest.raises(TypeError):
+        await purge(server)
+    monkeypatch.setattr(limits, "SWEEP_PAUSE_SECONDS", 0)
+    assert await purge(server) == 2
 
 
 def registered(client_id: str = "client") -> RegisteredClient:

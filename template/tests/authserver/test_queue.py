@@ -1,7 +1,10 @@
 """The queue for slow work, such as Argon2: whose turn it is, and who is turned away."""
 
 import asyncio
+import os
+import sys
 import threading
+from contextvars import ContextVar
 
 import pytest
 
@@ -104,3 +107,28 @@ async def test_who_goes_away_leaves_a_place() -> None:
     assert third.done()
     assert counter.served == ["first", "third"]
     assert await counter.pool.run(stranger(5), lambda: "there is room again") == "there is room again"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+async def test_slow_work_steps_back_for_whatever_answers() -> None:
+    """Attack 10: let passwords be checked again and again, until tokens are checked late.
+    Source: OWASP ASVS 5.0 6.3.1, CWE-400.
+    """
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def niceness() -> list[int]:
+        found = []
+        one = threading.Thread(target=lambda: found.append(os.getpriority(os.PRIO_PROCESS, 0)))
+        one.start()
+        one.join()
+        return [os.getpriority(os.PRIO_PROCESS, 0), *found]
+
+    inside = await Pool(at_once=1, waiting=1).run(stranger(1), niceness)
+    assert [one > own for one in inside] == [True, True]  # Argon2 starts threads of its own
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+async def test_slow_work_knows_whose_request_it_is() -> None:
+    asked: ContextVar[str] = ContextVar("asked")
+    asked.set("this one")
+    assert await Pool(at_once=1, waiting=1).run(stranger(1), asked.get) == "this one"

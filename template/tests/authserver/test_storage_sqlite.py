@@ -105,6 +105,11 @@ async def test_what_was_found_is_looked_up_again_after_any_write_of_any_process(
     assert again is not found
     assert await other.grants.revoke(found.grant_id)
     assert await storage.grants.get_access_token(tokens.access) is None
+    client = await storage.clients.get("client")
+    assert client is not None
+    assert await storage.clients.get("client") is client
+    assert await other.clients.remove("client")
+    assert await storage.clients.get("client") is None
     await storage.close()
     await other.close()
 

@@ -3,18 +3,23 @@
 Who comes first is not who is served first: each network and each account has its own line, and of each line
 one call is taken at a time (start-time fair queueing). Where a queue is full, the call that is farthest back
 in its line is turned away, with a 503. So no crowd keeps others waiting, and none of it slows the token
-endpoint.
+endpoint: the threads step back for whatever answers requests.
 """
 
 import asyncio
+import contextlib
+import os
+import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
-
 T = TypeVar("T")
+
+_NICENESS = 10
 
 _WEIGHTS = (1.0, 0.5, 0.25)
 """How far back a call puts the next one of its /64 (or IPv4 address), its /56, and its /48 (or IPv4 /24)."""
@@ -102,18 +107,17 @@ class Pool:
         self._running = 0
         self._known, self._others = _Queue(waiting // 2), _Queue(waiting - waiting // 2)
         self._first, self._second = self._known, self._others
-        self._limiter: CapacityLimiter | None = None
+        self._threads = ThreadPoolExecutor(at_once, "slow-work", initializer=_step_back)
 
     async def run(self, visitor: Visitor, function: Callable[..., T], *arguments: object) -> T:
         """Return what the function returns; raises Busy, and what the function raises."""
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self._at_once)
         queue = self._known if visitor.known else self._others
         call = queue.join(visitor.lines(), at_once=self._running < self._at_once)
         self._go_on()
         try:
             await call.turn
-            return await anyio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+            run = copy_context().run
+            return await asyncio.get_running_loop().run_in_executor(self._threads, run, function, *arguments)
         finally:
             if call.begun:
                 self._running -= 1
@@ -128,3 +132,13 @@ class Pool:
             else:
                 self._second.begin()
             self._running += 1
+
+
+def _step_back() -> None:
+    """Let this thread, and those that it starts, have what processor time others leave (Linux, setpriority).
+
+    Elsewhere, and where it is forbidden, all have the same.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -5,15 +5,21 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from authserver import limits
 from authserver.model.records import Client
 from authserver.storage.clients import Clients, Share
-from authserver.storage.sqlite.file import Kept, written
+from authserver.storage.sqlite.file import File, Found, Kept, written
 from authserver.storage.sqlite.places import make_room
 from authserver.storage.sqlite.revoking import revoke, sweep_all
 
 
 class SQLiteClients(Kept, Clients):
     """The table `clients`; what hangs off a row goes with it."""
+
+    def __init__(self, file: File) -> None:
+        super().__init__(file)
+        statement = "SELECT * FROM clients WHERE client_id = :key"
+        self._found = Found(file, Client, statement, room=limits.REMEMBERED_CLIENTS)
 
     @written
     def add(
@@ -36,7 +42,7 @@ class SQLiteClients(Kept, Clients):
         )
 
     async def get(self, client_id: str) -> Client | None:
-        return self._file.one(Client, "SELECT * FROM clients WHERE client_id = :id", id=client_id)
+        return self._found.get(client_id)
 
     async def all(self) -> list[Client]:
         return self._file.all(Client, "SELECT * FROM clients ORDER BY created_at")

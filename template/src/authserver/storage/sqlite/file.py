@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from authserver import clock
 from authserver.storage.errors import StorageLost, StorageUnavailable
@@ -135,6 +135,33 @@ class File:
     def one(self, kind: type[T], statement: str, /, **values: Any) -> T | None:
         """Return the record that a statement finds, if any."""
         return next(iter(self.all(kind, statement, **values)), None)
+
+
+class Found(Generic[T]):
+    """Records by their keys, as they were found since the file was last written to.
+
+    Any write, by whatever process, makes all of it be looked up again: what was revoked is refused at once.
+    """
+
+    def __init__(self, file: File, kind: type[T], statement: str, *, room: int) -> None:
+        """Take the statement that finds one by `:key`, and how many are kept."""
+        self._file = file
+        self._kind = kind
+        self._statement = statement
+        self._room = room
+        self._version: int | None = None
+        self._found: dict[bytes | str, T] = {}
+
+    def get(self, key: bytes | str) -> T | None:
+        """Return the record; raises StorageUnavailable."""
+        version = self._file.version()
+        if version != self._version or len(self._found) >= self._room:
+            self._found.clear()
+            self._version = version
+        found = self._found.get(key) or self._file.one(self._kind, self._statement, key=key)
+        if found is not None:
+            self._found[key] = found
+        return found
 
 
 class Kept:

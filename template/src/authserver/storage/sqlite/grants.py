@@ -19,7 +19,7 @@ from authserver.storage.rows import record, redemption, rotated, text
 from authserver.storage.sqlite.buckets import take
 from authserver.storage.sqlite.file import File, Kept, written
 from authserver.storage.sqlite.revoking import revoke
-from authserver.storage.sqlite.tokens import GOES_ON, LivingTokens, forget_spent, store_tokens
+from authserver.storage.sqlite.tokens import GOES_ON, forget_spent, living_tokens, store_tokens
 from authserver.storage.verdicts import (
     Gone,
     Lifetimes,
@@ -48,7 +48,7 @@ class SQLiteGrants(Kept, Grants):
 
     def __init__(self, file: File) -> None:
         super().__init__(file)
-        self._living = LivingTokens(file)
+        self._living = living_tokens(file)
 
     @written
     def add_request(
@@ -321,7 +321,8 @@ class SQLiteGrants(Kept, Grants):
         )
 
     async def get_access_token(self, digest: bytes) -> AccessToken | None:
-        return self._living.get(digest)
+        found = self._living.get(digest)
+        return found if found is not None and found.expires_at > clock.now() else None
 
     async def all(self, subject: str | None = None) -> list[Grant]:
         return self._file.all(

@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from authserver import clock, limits
+from authserver import limits
 from authserver.model.records import AccessToken
-from authserver.storage.sqlite.file import File
+from authserver.storage.sqlite.file import File, Found
 from authserver.storage.verdicts import NewTokens
 
 GOES_ON = """
@@ -64,33 +64,14 @@ def forget_spent(db: sqlite3.Connection, values: Mapping[str, Any]) -> None:
     )
 
 
-class LivingTokens:
-    """Access tokens, by their digests, as they were found since the file was last written to.
-
-    Any write, by whatever process, makes all of it be looked up again: what was revoked is refused at once.
-    """
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._version: int | None = None
-        self._found: dict[bytes, AccessToken] = {}
-
-    def get(self, digest: bytes) -> AccessToken | None:
-        """Return a living access token; raises StorageUnavailable."""
-        version = self._file.version()
-        if version != self._version or len(self._found) >= limits.VERIFIED_TOKENS:
-            self._found.clear()
-            self._version = version
-        found = self._found.get(digest) or self._file.one(AccessToken, _LIVING, digest=digest)
-        if found is None or found.expires_at <= clock.now():
-            return None
-        self._found[digest] = found
-        return found
+def living_tokens(file: File) -> Found[AccessToken]:
+    """Return access tokens by their digests: of living grants, also those that have expired."""
+    return Found(file, AccessToken, _LIVING, room=limits.VERIFIED_TOKENS)
 
 
 _LIVING = """
     SELECT a.grant_id, a.scopes, min(a.expires_at, g.expires_at) AS expires_at,
         g.client_id, g.subject, g.user_name, g.entitlement, g.resource
     FROM access_tokens AS a JOIN living_grants AS g USING (grant_id)
-    WHERE a.digest = :digest
+    WHERE a.digest = :key
 """
