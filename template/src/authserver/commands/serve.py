@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -35,6 +36,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
+    from authserver import tls
     from authserver.upstream import Punctual, refuse_settings, run
 
     if workers < 1:
@@ -44,6 +46,9 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     refuse_settings(host=host, port=port)
     settings = _settings(host, port)
     _check_port(settings, port)
+    pair = tls.Pair.of(settings)
+    if pair is not None:
+        pair.context()
     config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
@@ -59,6 +64,8 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         log_config=None,
         timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=limits.SILENT_WORKER_SECONDS,
+        # In each process that answers, so that each takes a new certificate.
+        ssl_context_factory=None if pair is None else partial(tls.watched, pair),
     )
     with ExitStack() as bound:
         # Before anything is made or told: a busy port must not hand out a link.
@@ -135,6 +142,7 @@ async def _prepare() -> list[str]:
 
     from authserver import choices, components
     from authserver.all_settings import empty_files, unknown_variables
+    from authserver.private_files import open_to_others
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
@@ -143,6 +151,9 @@ async def _prepare() -> list[str]:
             log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
         for variable in unknown_variables():
             log.warning("there is no such setting: nothing reads it", name=variable)
+        key = server.settings.tls_key_file
+        if key is not None and open_to_others(key):
+            log.warning("others on this machine can read the key of the certificate", file=str(key))
         await components.check(mcp, server.scopes)
         # Also where there are accounts: the login reads its settings here.
         elsewhere = server.login.accounts_elsewhere
