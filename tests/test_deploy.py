@@ -72,10 +72,12 @@ def test_requests_are_answered_before_the_service_is_killed(default_project: Pat
     assert int(seconds) > limits.SHUTDOWN_SECONDS
 
 
-@pytest.mark.parametrize("login", choices("login"))
-def test_secrets_in_files_are_handed_on_by_systemd(rendered: Rendered, login: str) -> None:
+@pytest.mark.parametrize(
+    ("storage", "login"), list(zip(cycle(choices("storage")), choices("login"), strict=False))
+)
+def test_secrets_in_files_are_handed_on_by_systemd(rendered: Rendered, storage: str, login: str) -> None:
     """Those whose files only one name stands for; none is in the unit itself."""
-    project = rendered(DEFAULTS | {"login": login})
+    project = rendered(DEFAULTS | {"storage": storage, "login": login})
     example = (project / ".env.example").read_text(encoding="utf-8")
     secret = set(re.findall(r"^# (AUTH_\w+)_FILE=$", example, re.MULTILINE)) - {"AUTH_SECRET_KEY_PREVIOUS"}
     secret = {name for name in secret if f"# {name}=" in example}
