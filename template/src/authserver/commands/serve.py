@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _LAST_PORT = 65_535
+_FIRST_PASSED = 3
 
 
 def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
@@ -69,7 +70,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     )
     with ExitStack() as bound:
         # Before anything is made or told: a busy port must not hand out a link.
-        sockets = [bound.enter_context(one) for one in _bound(host, port)]
+        sockets = [bound.enter_context(one) for one in _passed() or _bound(host, port)]
         lines = asyncio.run(_prepare())
 
         def tell() -> None:
@@ -92,6 +93,17 @@ def _settings(host: str, port: int) -> "Settings":
     os.environ["AUTH_PUBLIC_URL"] = f"http://{name}:{port}"
     load_settings.cache_clear()
     return load_settings()
+
+
+def _passed() -> list[socket.socket]:
+    """Return the sockets on which systemd listens for this process; none where it does not.
+
+    So a server has port 443 without any right of root (sd_listen_fds(3)).
+    """
+    pid, count, _ = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    return [socket.socket(fileno=_FIRST_PASSED + number) for number in range(int(count))]
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:
