@@ -20,7 +20,7 @@ from ports import free_port
 
 from authserver import choices
 from authserver.all_settings import Settings
-from authserver.commands.serve import _check_port
+from authserver.commands.serve import _check_port, _passed
 from authserver.doctor.manifest import load_manifest
 from authserver.storage import Storage
 from authserver.upstream import _DECIDED, refuse_settings
@@ -217,7 +217,7 @@ def test_a_socket_of_systemd_is_used_by_the_process_that_it_is_for(monkeypatch: 
             monkeypatch.setenv("LISTEN_PID", str(pid))
             monkeypatch.setenv("LISTEN_FDS", str(count))
             assert _passed() == []
-        monkeypatch.setattr(serve, "_FIRST_PASSED", os.dup(listening.fileno()))
+        monkeypatch.setattr("authserver.commands.serve._FIRST_PASSED", os.dup(listening.fileno()))
         monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
         monkeypatch.setenv("LISTEN_FDS", "1")
         [passed] = _passed()
