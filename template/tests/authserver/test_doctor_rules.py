@@ -348,6 +348,11 @@ def test_a_drop_in_that_tightens_is_none_of_it(drop_in: str) -> None:
     assert loosened(SHIPPED, f"[Service]\n{drop_in}\n") == []
 
 
+def test_a_command_without_fences_is_still_of_this_project() -> None:
+    [finding] = loosened(SHIPPED.replace("ExecStart=", "ExecStart=+"))
+    assert finding.level == Level.UNSAFE
+
+
 def test_the_units_of_the_project_and_of_the_machine_are_found(
     store: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

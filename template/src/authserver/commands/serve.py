@@ -154,7 +154,7 @@ async def _prepare() -> list[str]:
 
     from authserver import choices, components
     from authserver.all_settings import empty_files, unknown_variables
-    from authserver.private_files import open_to_others
+    from authserver.private_files import open_to_all
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
@@ -164,8 +164,8 @@ async def _prepare() -> list[str]:
         for variable in unknown_variables():
             log.warning("there is no such setting: nothing reads it", name=variable)
         key = server.settings.tls_key_file
-        if key is not None and open_to_others(key):
-            log.warning("others on this machine can read the key of the certificate", file=str(key))
+        if key is not None and open_to_all(key):
+            log.warning("everybody on this machine can read the key of the certificate", file=str(key))
         await components.check(mcp, server.scopes)
         # Also where there are accounts: the login reads its settings here.
         elsewhere = server.login.accounts_elsewhere

@@ -59,7 +59,7 @@ def installed(places: list[Path], environment: Path) -> Iterator[tuple[str, list
             if file.name in seen or not file.is_file():
                 continue
             seen.add(file.name)
-            if f"={environment}/bin/" in file.read_text(encoding="utf-8", errors="replace"):
+            if f"{environment}/bin/" in file.read_text(encoding="utf-8", errors="replace"):
                 drop_ins = {
                     each.name: each
                     for folder in reversed(places)
