@@ -78,7 +78,7 @@ LINES = [(name, line) for name, lines in _SHIPPED.items() for line in lines]
 def test_each_line_that_holds_a_container_back_is_missed(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
 ) -> None:
-    """Attack 36: do more than the container allows, after it was loosened. Source: NIST SP 800-190 4.4."""
+    """Attack 31: do more than the container allows, after it was loosened. Source: NIST SP 800-190 4.4."""
     assert found(project, monkeypatch) == []
     file = project / "deploy" / name
     text = file.read_text(encoding="utf-8")

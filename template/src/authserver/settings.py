@@ -338,16 +338,6 @@ class CoreSettings(BaseSettings):
             both = getattr(self, name) is not None and getattr(self, f"{name}_file", None) is not None
             if both and not field.is_required():  # a required one is what was read from its file
                 raise ValueError(_one_of_both(f"AUTH_{name.upper()}"))
-        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
-            raise ValueError(
-                "AUTH_TLS_KEY_FILE: TLS needs it and AUTH_TLS_CERTIFICATE_FILE, both or none."
-                " Example: AUTH_TLS_KEY_FILE=/etc/my-server/tls.key"
-            )
-        if self.tls_key_file is not None and not self.secure:
-            raise ValueError(
-                "AUTH_PUBLIC_URL: with AUTH_TLS_CERTIFICATE_FILE it is an https address."
-                " Example: AUTH_PUBLIC_URL=https://mcp.example.com"
-            )
         if self.refresh_replay_seconds >= self.access_token_seconds:
             raise ValueError(
                 "AUTH_REFRESH_REPLAY_SECONDS: must be less than AUTH_ACCESS_TOKEN_SECONDS, since a repeated"

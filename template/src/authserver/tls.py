@@ -35,12 +35,18 @@ class Pair:
 
     @classmethod
     def of(cls, settings: CoreSettings) -> Self | None:
-        """Return the pair that is set; None where there is none."""
-        if settings.tls_certificate_file is None or settings.tls_key_file is None:
+        """Return the pair that is set, None where there is none; raises SettingsError for half of one."""
+        certificate, key = settings.tls_certificate_file, settings.tls_key_file
+        if certificate is None and key is None:
             return None
-        return cls(
-            settings.tls_certificate_file, settings.tls_key_file, urlsplit(settings.public_url).hostname or ""
-        )
+        if certificate is None or key is None:
+            raise _wrong(_KEY if key is None else _CERTIFICATE, "it must be set with the other of the two")
+        if not settings.secure:
+            raise SettingsError(
+                f"AUTH_PUBLIC_URL: with {_CERTIFICATE} it is an https address."
+                " Example: AUTH_PUBLIC_URL=https://mcp.example.com"
+            )
+        return cls(certificate, key, urlsplit(settings.public_url).hostname or "")
 
     def digest(self) -> bytes:
         """Return what tells these contents from others; raises SettingsError where one cannot be read."""

@@ -302,7 +302,7 @@ def test_the_unit_that_was_shipped_is_as_shipped() -> None:
 
 @pytest.mark.parametrize("line", FENCES)
 def test_each_fence_that_is_gone_is_named(line: str) -> None:
-    """Attack 36: do more than the unit allows, after it was loosened. Source: NIST SP 800-53, AC-6."""
+    """Attack 31: do more than the unit allows, after it was loosened. Source: NIST SP 800-53, AC-6."""
     [finding] = loosened(SHIPPED.replace(f"\n{line}\n", "\n"))
     name = line.partition("=")[0]
     assert finding.level == Level.UNSAFE
@@ -337,7 +337,7 @@ def test_each_fence_that_is_gone_is_named(line: str) -> None:
     ],
 )
 def test_a_drop_in_that_loosens_is_named(drop_in: str, level: Level) -> None:
-    """Attack 36: do more than the unit allows, by a drop-in. Source: NIST SP 800-53, AC-6."""
+    """Attack 31: do more than the unit allows, by a drop-in. Source: NIST SP 800-53, AC-6."""
     assert [finding.level for finding in loosened(SHIPPED, f"[Service]\n{drop_in}\n")] == [level]
 
 
@@ -397,7 +397,7 @@ def test_what_a_process_could_do_is_named(
     line: str,
     open_line: str,
 ) -> None:
-    """Attack 36: run without the fences, whatever the files say. Source: NIST SP 800-53, AC-6."""
+    """Attack 31: run without the fences, whatever the files say. Source: NIST SP 800-53, AC-6."""
     status, flags = tmp_path / "status", os.ST_RDONLY
     monkeypatch.setattr(process, "_STATUS", status)
     monkeypatch.setattr(os, "statvfs", lambda _: type("Found", (), {"f_flag": flags})())

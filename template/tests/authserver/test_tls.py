@@ -226,7 +226,9 @@ def test_one_file_alone_or_no_https_is_refused(
     settings = store | configured(pair)
     settings.pop(left_out)
     line = operator.at(settings).fails("serve")
-    assert re.fullmatch(r"my-server: AUTH_(TLS_KEY_FILE|PUBLIC_URL): [^\n]+ Example: \S+", line)
+    assert re.fullmatch(
+        r"my-server: AUTH_(TLS_KEY_FILE|TLS_CERTIFICATE_FILE|PUBLIC_URL): [^\n]+ Example: \S+", line
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ def unusable_certificate(settings: CoreSettings) -> Iterator[Finding]:
 
     Source: RFC 9525 section 6, RFC 5280 section 6.1.3.
     """
-    if pair := Pair.of(settings):
-        try:
+    try:
+        if pair := Pair.of(settings):
             pair.context()
-        except SettingsError as error:
-            variable, _, why = str(error).partition(": ")
-            yield unsafe(variable, why.partition(". Example")[0], "Put a pair there that fits")
+    except SettingsError as error:
+        variable, _, why = str(error).partition(": ")
+        yield unsafe(variable, why.partition(". Example")[0], "Put a pair there that fits")
 
 
 def certificate_ends(settings: CoreSettings) -> Iterator[Finding]:
@@ -32,8 +32,8 @@ def certificate_ends(settings: CoreSettings) -> Iterator[Finding]:
 
     Source: RFC 5280 section 4.1.2.5.
     """
-    if pair := Pair.of(settings):
-        yield from _ends("AUTH_TLS_CERTIFICATE_FILE", pair)
+    if (file := settings.tls_certificate_file) is not None:
+        yield from _ends("AUTH_TLS_CERTIFICATE_FILE", file)
 
 
 def proxys_certificate_ends(file: Path) -> Iterator[Finding]:
@@ -41,12 +41,12 @@ def proxys_certificate_ends(file: Path) -> Iterator[Finding]:
 
     Source: RFC 5280 section 4.1.2.5.
     """
-    yield from _ends(str(file), Pair(file, file, ""))
+    yield from _ends(str(file), file)
 
 
-def _ends(about: str, pair: Pair) -> Iterator[Finding]:
+def _ends(about: str, file: Path) -> Iterator[Finding]:
     try:
-        leaf = pair.leaf()
+        leaf = Pair(file, file, "").leaf()
     except SettingsError as error:
         why = str(error).partition(": ")[2].partition(". Example")[0]
         yield unsafe(about, why, "Put a certificate there")
