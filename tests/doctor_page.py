@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from authserver.doctor import certificate
+from authserver.doctor import certificate, components
 from authserver.doctor.left_behind import left_behind
 from authserver.doctor.manifest import changed_files
 from authserver.doctor.signatures import signers_unknown
@@ -32,13 +32,18 @@ _ROOMS = {
     "What holds the server back": ("units", "containers", "process"),
     "The running store, and `app`": ("state", "components"),
 }
+# What is judged only where something else is the case.
+_BESIDE: dict[str, Rule] = {
+    "certificate": certificate.proxys_certificate_ends,
+    "components": components.broken_app,
+}
 
 
 def rules() -> Iterator[tuple[str, list[Rule]]]:
     """Yield all rules, by what they are about."""
     for title, rooms in _ROOMS.items():
         found = [rule for room in rooms for rule in import_module(f"authserver.doctor.{room}").RULES]
-        yield title, [*found, *([certificate.proxys_certificate_ends] if "certificate" in rooms else [])]
+        yield title, [*found, *(rule for room, rule in _BESIDE.items() if room in rooms)]
     yield "Files of the template", [changed_files, left_behind, signers_unknown]
     for axis in AXES:
         for choice in choices(axis):

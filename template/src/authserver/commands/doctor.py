@@ -4,6 +4,7 @@
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ async def doctor(
         content = read_file(advisory)
         doubts = list(check_signature(advisory, content))
         found = [*judge(read_advisory(advisory, content), this_project(), load_manifest()), *doubts]
+        found = [replace(finding, rule="advisory") for finding in found]
     else:
         async with opened() as server:
             found = [finding async for finding in _examine(server, certificate)]
@@ -61,10 +63,10 @@ async def doctor(
 
 async def _examine(server: "AuthorizationServer", certificate: Path | None) -> AsyncIterator["Finding"]:
     """Judge the open server and the tools of `app`; that it cannot be imported hides nothing else."""
+    from authserver.doctor import components
     from authserver.doctor.certificate import proxys_certificate_ends
-    from authserver.doctor.components import examine_components
     from authserver.doctor.state import examine
-    from authserver.findings import judged, unsafe
+    from authserver.findings import judged
 
     async for finding in examine(server):
         yield finding
@@ -74,9 +76,10 @@ async def _examine(server: "AuthorizationServer", certificate: Path | None) -> A
     try:
         loaded = load_app()
     except AppError as error:
-        yield unsafe("app", str(error), "Mend it: the server does not start")
+        for finding in judged([components.broken_app], str(error)):
+            yield finding
         return
-    async for finding in examine_components(*loaded):
+    async for finding in components.examine_components(*loaded):
         yield finding
 
 

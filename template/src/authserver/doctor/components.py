@@ -1,6 +1,6 @@
 """What doctor says of the tools, resources and prompts of `app`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fastmcp import FastMCP
@@ -14,6 +14,14 @@ from authserver.upstream import other_providers
 def examine_components(mcp: "FastMCP[Any]", server: Provider) -> AsyncIterator[Finding]:
     """Judge what is guarded wrongly, and name what needs no scope."""
     return judged_live(RULES, mcp, server)
+
+
+def broken_app(why: str) -> Iterator[Finding]:
+    """Find that `app` cannot be imported, or makes no server.
+
+    Source: this server.
+    """
+    yield unsafe("app", why, "Mend it: the server does not start")
 
 
 async def wrong_guard(mcp: "FastMCP[Any]", server: Provider) -> AsyncIterator[Finding]:
