@@ -58,9 +58,7 @@ class Pair:
         try:
             return x509.load_pem_x509_certificate(_read(_CERTIFICATE, self.certificate))
         except ValueError:
-            raise _wrong(
-                _CERTIFICATE, f"{self.certificate} does not begin with a certificate in PEM"
-            ) from None
+            raise _wrong(_CERTIFICATE, f"{self.certificate} begins with no certificate in PEM") from None
 
     def context(self) -> ssl.SSLContext:
         """Return a context with this pair; raises SettingsError for what no client would accept."""
@@ -106,14 +104,14 @@ class Certified:
             if digest == self._digest:
                 self._problem = ""
                 return
-            self._newest = self._pair.context()
+            newest, until = self._pair.context(), _when(self._pair.leaf().not_valid_after_utc)
         except SettingsError as error:
             if str(error) != self._problem:
                 self._problem = str(error)
                 _log.warning("the new certificate is not taken, the last one goes on", reason=self._problem)
             return
-        self._digest, self._problem = digest, ""
-        _log.info("a new certificate is taken", until=_when(self._pair.leaf().not_valid_after_utc))
+        self._newest, self._digest, self._problem = newest, digest, ""
+        _log.info("a new certificate is taken", until=until)
 
     def watch(self) -> None:
         """Look now and then, in a thread, since files may be slow to read."""
