@@ -10,8 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 import trustme
+from oauth_client import call
+from person import Site
+
+from authserver import limits
 
 HOST = "mcp.example.com"
 
@@ -85,6 +90,12 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
+
+
+def calls_at_length(site: Site, access_token: str) -> httpx2.Response:
+    """Call a tool with as long a body as the server takes: what is left of it is white space."""
+    long = " " * (limits.MAXIMUM_MCP_BODY_BYTES - 1000)
+    return call(site, access_token, name="list_notes", arguments={}, _meta={"long": long})
 
 
 def lead(monkeypatch: pytest.MonkeyPatch, port: int) -> None:

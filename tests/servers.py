@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -158,8 +159,10 @@ class Server:
         return found[1]
 
     def _ready(self) -> bool:
+        scheme = "https" if "AUTH_TLS_KEY_FILE" in self.environment else "http"
+        address, anybody = f"{scheme}://{self._host}:{self.port}/readyz", ssl._create_unverified_context()
         try:
-            with urllib.request.urlopen(f"http://{self._host}:{self.port}/readyz", timeout=60) as answer:
+            with urllib.request.urlopen(address, timeout=60, context=anybody) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False

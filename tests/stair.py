@@ -37,7 +37,10 @@ STEPS: list[tuple[tuple[str, ...], str]] = [
         ("settings", "warned", "logs"),
         "what can be set in every project; warnings; the log",
     ),
-    (("model", "requests", "pages"), "records and rules; reading a request; drawing a page"),
+    (
+        ("model", "requests", "pages", "tls"),
+        "records and rules; reading a request; drawing a page; TLS without a proxy",
+    ),
     (("storage",), "the protocol of a store, and the chosen engine: every atomic step"),
     (("crypto",), "random values and digests; sealing; keys made from the secret key"),
     (("tokens", "backup"), "the chosen format of access tokens; all that is stored, in a file"),

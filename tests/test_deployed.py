@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from rendering import DEFAULTS, REPOSITORY, commit, git
 DOCUMENT = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
 SYSTEMD = DOCUMENT[DOCUMENT.index("\n## systemd") :].split("\n## ")[1]
 CONTAINER = DOCUMENT[DOCUMENT.index("\n## Containers") :].split("\n## ")[1]
+TLS = DOCUMENT[DOCUMENT.index("\n## TLS without a proxy") :].split("\n## ")[1]
 HOST = "mcp.example.com"
 
 # A minute and more: it installs all that a machine needs.
@@ -131,6 +133,7 @@ def test_the_pages_commands_lead_to_a_server_that_survives_a_reboot(
         assert client.refresh(tokens["refresh_token"]).status_code == 200
         assert machine.run("systemctl --failed --no-legend") == ""
         assert tried(machine) == "[]\n"
+        tokens = ends_tls_itself(machine, client, tokens)
         check = contained(machine)
         assert alive(Site(), client.refresh(tokens["refresh_token"]).json()["access_token"])  # by Caddy
         machine.run(f"systemctl stop container; ! ({check}) 2> /run/asked")
@@ -138,6 +141,43 @@ def test_the_pages_commands_lead_to_a_server_that_survives_a_reboot(
         machine.run(f"sed -i '/^DynamicUser/d; /^User/d; /^# Whom/,$d' {unit}; systemctl daemon-reload")
         # What stands there would be possible without the fences.
         assert tried(machine).count("'") // 2 == len(re.findall('^    "', PROBE, re.MULTILINE))
+
+
+def ends_tls_itself(machine: booted.Machine, client: OAuthClient, tokens: dict[str, str]) -> dict[str, str]:
+    """Do what the page says about TLS without a proxy, and take a new certificate; then go back."""
+    [made] = re.findall(r"^```sh\n(.*?)^```$", TLS, re.MULTILINE | re.DOTALL)
+    before = machine.run("cat /etc/my-server/env")
+    machine.run(f"systemctl stop nginx\ncd /opt/my-server\n{made}")
+    waits(machine, at="https://127.0.0.1")
+    tokens = client.refresh(tokens["refresh_token"]).json()
+    assert alive(Site(), tokens["access_token"])
+    assert tried(machine) == "[]\n"
+    machine.run("systemctl start my-server-doctor")
+    said = machine.run("my-server doctor --backups /var/lib/my-server-backups")
+    assert said.splitlines()[-1] == "nothing unsafe"
+    first = shown(machine)
+    issued = trustme.CA().issue_cert(HOST)
+    put = "".join(
+        f"cat > /etc/my-server-tls/{name} <<'END'\n{pem.bytes().decode()}END\n"
+        for name, pem in (("tls.pem", issued.cert_chain_pems[0]), ("tls.key", issued.private_key_pem))
+    )
+    machine.run(put)
+    machine.run("until journalctl -u my-server | grep -q 'a new certificate is taken'; do sleep 0.1; done")
+    assert shown(machine) != first
+    assert alive(Site(), tokens["access_token"])
+    machine.run(
+        "systemctl disable --now --quiet my-server.socket my-server; rm -r /etc/systemd/system/my-server*.d\n"
+        f"cat > /etc/my-server/env <<'END'\n{before}END\n"
+        "systemctl daemon-reload; systemctl start nginx my-server"
+    )
+    waits(machine)
+    return tokens
+
+
+def shown(machine: booted.Machine) -> bytes:
+    """Return the certificate that the machine shows at port 443."""
+    with ssl._create_unverified_context().wrap_socket(machine.connected(443), server_hostname=HOST) as one:
+        return one.getpeercert(binary_form=True) or b""
 
 
 def contained(machine: booted.Machine) -> str:
@@ -217,9 +257,10 @@ def tried(machine: booted.Machine) -> str:
     return machine.run(f"sed '{program}' /usr/local/sbin/my-server | sh")
 
 
-def waits(machine: booted.Machine, unit: str = "my-server") -> None:
+def waits(machine: booted.Machine, unit: str = "my-server", at: str = "http://127.0.0.1:8000") -> None:
     """Wait until the server answers; if it ended, say what it said."""
-    ask = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz')"
+    anybody = "context=ssl._create_unverified_context()"
+    ask = f"import ssl, urllib.request as r; r.urlopen('{at}/readyz', {anybody})"
     state = f"systemctl show --property=NRestarts,Result {unit} | sort | tr '\\n' ' '"
     lives = f'test "$({state})" = "NRestarts=0 Result=success " || {{ journalctl -u {unit}; exit 1; }}'
     machine.run(f'until python3 -c "{ask}" 2> /run/asked; do {lives}; sleep 0.1; done')

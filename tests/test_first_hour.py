@@ -14,8 +14,8 @@ from engines import Engine
 from oauth_client import OAuthClient, call, result
 from person import Person
 from ports import free_port
-from proxies import HOST, lead
-from rendering import DEFAULTS
+from proxies import HOST, calls_at_length, lead
+from rendering import DEFAULTS, REPOSITORY
 from servers import Server
 
 pytestmark = effort.push
@@ -59,6 +59,26 @@ mcp.example.com {
     reverse_proxy 127.0.0.1:SERVER
 }
 """
+
+
+def on_the_page(page: str, language: str) -> str:
+    """Return the first configuration on a page, to be run here."""
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    written = str(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0])
+    for there, here in {
+        "/etc/ssl/mcp.example.com.pem": "FOLDER/certificate.pem",
+        "/etc/ssl/mcp.example.com.key": "FOLDER/certificate.pem",
+        "listen 443": "listen 127.0.0.1:PORT",
+        "127.0.0.1:8000": "127.0.0.1:SERVER",
+    }.items():
+        written = written.replace(there, here)
+    return written
+
+
+OF_PAGES = [
+    ("nginx", on_the_page("deploying.md", "nginx")),
+    ("caddy", on_the_page("behind-a-proxy.md", "caddyfile")),
+]
 WITHOUT_HOST = re.sub(r".*proxy_set_header.*\n", "", NGINX)
 
 
@@ -93,12 +113,16 @@ def behind(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         yield start
 
 
-@pytest.mark.parametrize(("proxy", "written"), [("nginx", NGINX), ("caddy", CADDY)], ids=["nginx", "caddy"])
+@pytest.mark.parametrize(
+    ("proxy", "written"),
+    [("nginx", NGINX), ("caddy", CADDY), *OF_PAGES],
+    ids=["nginx", "caddy", "nginx of the page", "caddy of the page"],
+)
 def test_the_first_hour_ends_in_a_tool_call(
     server: Server, behind: Callable[[str, str], None], proxy: str, written: str
 ) -> None:
     behind(proxy, written)
-    person = Person(Site(), f"alice-{proxy}")
+    person = Person(Site(), f"alice-{uuid4().hex}")
     # What a browser sends with a form of a page with Referrer-Policy: no-referrer.
     person.browser.headers.update({"Sec-Fetch-Site": "same-origin", "Origin": "null"})
     assert person.join(server.invite(person.name)).url.path == "/account"
@@ -106,6 +130,8 @@ def test_the_first_hour_ends_in_a_tool_call(
     tokens = client.tokens(person)
     answer = call(Site(), tokens["access_token"], name="list_notes", arguments={})
     assert result(answer)["isError"] is False
+    if (proxy, written) in OF_PAGES:
+        assert result(calls_at_length(Site(), tokens["access_token"]))["isError"] is False
     assert client.refresh(tokens["refresh_token"]).status_code == 200
     deadline = time.monotonic() + 60
     while not (lines := re.findall(r"^.*/token.*\n", server.printed, re.MULTILINE)):

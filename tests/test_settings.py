@@ -225,6 +225,35 @@ def test_what_contradicts_or_misses_something_is_named(
     assert any(variable in said for variable in variables)
 
 
+@pytest.mark.parametrize("chosen", [1, 2])
+def test_the_address_of_a_store_may_come_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: int
+) -> None:
+    """Its password is a secret: no program that a tool starts gets it, and no line of the log."""
+    variables = needed(COMBINATIONS[chosen])
+    url = variables.pop("AUTH_STORAGE_URL").replace("//", "//name:hush@").replace("name@127", "127")
+    file = tmp_path / "storage_url"
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("AUTH_STORAGE_URL_FILE", str(file))
+    example = r" Example: AUTH_STORAGE_URL(_FILE)?=\S+"
+    said = refusal(COMBINATIONS[chosen], monkeypatch) or ""
+    assert re.fullmatch(r"AUTH_STORAGE_URL_FILE: cannot be read \(.*\)\." + example, said)
+    for wrong in ("", "hush", f"{url}\x00", url.replace("://", ":/")):
+        file.write_text(wrong)
+        said = refusal(COMBINATIONS[chosen], monkeypatch) or ""
+        assert re.fullmatch(r"AUTH_STORAGE_URL: [^\n]+\." + example, said), wrong
+        assert "hush" not in said
+    file.write_text(f"{url}\n")
+    settings: Any = begin(COMBINATIONS[chosen], monkeypatch)
+    assert settings.storage_url.get_secret_value() == url
+    assert "hush" not in repr(settings)
+    monkeypatch.setenv("AUTH_STORAGE_URL", url)
+    said = refusal(COMBINATIONS[chosen], monkeypatch) or ""
+    assert said.startswith("AUTH_STORAGE_URL: set it or AUTH_STORAGE_URL_FILE, not both.")
+    assert "hush" not in said
+
+
 @pytest.mark.parametrize("combination", list(itertools.product(*map(choices, AXES))), ids="-".join)
 @pytest.mark.parametrize("marks", [r"^# (?=AUTH_)", "^# ?"], ids=["of the settings", "all"])
 def test_the_example_without_its_comment_marks_starts(

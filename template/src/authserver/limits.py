@@ -242,6 +242,9 @@ PREFLIGHT_SECONDS = 600
 PROBE_SECONDS = 1
 """So often `/readyz` asks the storage, however often it is asked itself: each time is a durable write."""
 
+CERTIFICATE_SECONDS = 5
+"""So often each process looks for a new certificate: two small files, and nobody waits for it."""
+
 SILENT_WORKER_SECONDS = 30
 """A worker that does not answer is replaced then. A busy machine may leave one without a turn."""
 

@@ -115,6 +115,28 @@ def check_files(query: Mapping[str, Sequence[str]], *names: str) -> None:
                 raise ValueError(f"{name} names no file that is there")
 
 
+def secret_in(variable: str, file: Path) -> str:
+    """Return the secret in the file that a setting names, without white space around it.
+
+    Raises SettingsError where it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise SettingsError(
+            f"{variable}: cannot be read ({reason}). Example: {_secret_file(variable)}"
+        ) from None
+
+
+def _one_of_both(variable: str) -> str:
+    return f"{variable}: set it or {variable}_FILE, not both. Example: {_secret_file(f'{variable}_FILE')}"
+
+
+def _secret_file(variable: str) -> str:
+    return f"{variable}=/run/secrets/{variable.removesuffix('_FILE').lower()}"
+
+
 def _unclean(value: str) -> str:
     """Return what is about a value that nobody means, '' for nothing."""
     if value != value.strip():
@@ -169,6 +191,15 @@ class CoreSettings(BaseSettings):
     """Whether a start may begin with an empty store. Set it to false once there is an account: if the store
     was emptied since, or is another one by mistake, nothing starts, and no command makes a first account.
     """
+
+    tls_certificate_file: ProjectPath | None = Field(default=None, examples=["/etc/my-server/tls.pem"])
+    """For TLS without a proxy: a PEM file with the certificate for the name in AUTH_PUBLIC_URL, and after it
+    those between it and its authority. A new one is taken without a restart. Only by `serve`: other ASGI
+    servers have options of their own. Empty: no TLS here, a proxy in front has it.
+    """
+
+    tls_key_file: ProjectPath | None = Field(default=None, examples=["/etc/my-server/tls.key"])
+    """The private key of that certificate, as a PEM file without a password, for the server's user only."""
 
     registration: Literal["open", "approval", "static"] = Field(default="open", examples=["open"])
     """Who may register an app: open (any app may, a person still has to allow it), approval (an operator
@@ -266,6 +297,19 @@ class CoreSettings(BaseSettings):
                 raise ValueError(f"{variable}: it has {wrong}. Example: {variable}={example}")
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the file of a secret that is needed at once. All others are read where they are used."""
+        for name, field in cls.model_fields.items():
+            if not field.is_required() or (file := values.get(f"{name}_file")) is None:
+                continue
+            variable = f"AUTH_{name.upper()}"
+            if values.get(name) is not None:
+                raise ValueError(_one_of_both(variable))
+            values = values | {name: secret_in(f"{variable}_FILE", _expanded(Path(file)))}
+        return values
+
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
@@ -318,13 +362,10 @@ class CoreSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> "CoreSettings":
-        for name in type(self).model_fields:
-            if getattr(self, name) is not None and getattr(self, f"{name}_file", None) is not None:
-                variable = f"AUTH_{name.upper()}"
-                raise ValueError(
-                    f"{variable}: set it or {variable}_FILE, not both."
-                    f" Example: {variable}_FILE=/run/secrets/{variable.lower()}"
-                )
+        for name, field in type(self).model_fields.items():
+            both = getattr(self, name) is not None and getattr(self, f"{name}_file", None) is not None
+            if both and not field.is_required():  # a required one is what was read from its file
+                raise ValueError(_one_of_both(f"AUTH_{name.upper()}"))
         if self.refresh_replay_seconds >= self.access_token_seconds:
             raise ValueError(
                 "AUTH_REFRESH_REPLAY_SECONDS: must be less than AUTH_ACCESS_TOKEN_SECONDS, since a repeated"

@@ -20,7 +20,7 @@ from ports import free_port
 
 from authserver import choices
 from authserver.all_settings import Settings
-from authserver.commands.serve import _check_port
+from authserver.commands.serve import _check_port, _passed
 from authserver.doctor.manifest import load_manifest
 from authserver.storage import Storage
 from authserver.upstream import _DECIDED, refuse_settings
@@ -209,6 +209,21 @@ def test_it_says_that_it_serves_when_it_does_and_where(
     finally:
         process.terminate()
         assert process.wait(60) in (0, -15)
+
+
+def test_a_socket_of_systemd_is_used_by_the_process_that_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        for pid, count in ((os.getpid() + 1, 1), (os.getpid(), "x"), (os.getpid(), 0)):
+            monkeypatch.setenv("LISTEN_PID", str(pid))
+            monkeypatch.setenv("LISTEN_FDS", str(count))
+            assert _passed() == []
+        monkeypatch.setattr("authserver.commands.serve._FIRST_PASSED", os.dup(listening.fileno()))
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+        [passed] = _passed()
+        with passed:
+            assert passed.getsockname() == listening.getsockname()
+        assert "LISTEN_FDS" not in os.environ  # no program that a tool starts takes it for its own
 
 
 def test_a_command_that_does_not_exist_is_one_line(operator: Operator) -> None:

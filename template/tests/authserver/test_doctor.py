@@ -17,7 +17,14 @@ from authserver import choices
 from authserver.all_settings import Settings
 from authserver.doctor.advisories import Advisory, judge
 from authserver.doctor.left_behind import left_behind, revision_before_update
-from authserver.doctor.manifest import Manifest, Project, compare, file_hash, load_manifest, this_project
+from authserver.doctor.manifest import (
+    Manifest,
+    Project,
+    changed_files,
+    file_hash,
+    load_manifest,
+    this_project,
+)
 from authserver.doctor.settings import check_settings
 from authserver.findings import Finding, Level
 from authserver.upstream import is_tested
@@ -64,8 +71,9 @@ def test_each_choice_has_its_say(
 
 def test_programs_read_it_as_json(healthy: Operator) -> None:
     for row in healthy.rows("doctor"):
-        assert row.keys() == {"level", "about", "what", "do"}
-        assert row["level"] == "note"
+        assert row.keys() == {"rule", "severity", "about", "finding", "remedy"}
+        assert row["severity"] == "note"
+        assert re.fullmatch("[a-z]+(-[a-z]+)*", row["rule"])
 
 
 # ------------------------------------------------------------------------------------------ settings
@@ -200,10 +208,10 @@ def said(findings: Iterator[Finding]) -> dict[str, str]:
 
 
 def test_files_as_they_were_written_are_not_spoken_of(project: Project, manifest: Manifest) -> None:
-    assert said(compare(project, manifest)) == {}
+    assert said(changed_files(project, manifest)) == {}
     file = project.source / "authserver" / "clients.py"
     file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))  # as an editor on Windows may
-    assert said(compare(project, manifest)) == {}
+    assert said(changed_files(project, manifest)) == {}
 
 
 def test_files_are_altered_missing_or_yours(project: Project, manifest: Manifest) -> None:
@@ -211,7 +219,7 @@ def test_files_are_altered_missing_or_yours(project: Project, manifest: Manifest
     (project.source / "authserver" / "clients.py").write_text("# mine\n")
     (project.source / "authserver" / "extra.py").write_text("# mine\n")
     (project.root / "tests" / "authserver" / "test_clients.py").unlink()
-    assert said(compare(project, manifest)) == {
+    assert said(changed_files(project, manifest)) == {
         "src/authserver/clients.py": "note altered",
         "src/authserver/extra.py": "note yours",
         "tests/authserver/test_clients.py": "note missing",
@@ -220,7 +228,7 @@ def test_files_are_altered_missing_or_yours(project: Project, manifest: Manifest
 
 def test_a_project_without_its_tests_misses_none(project: Project, manifest: Manifest) -> None:
     installed = replace(project, root=None)
-    assert said(compare(installed, manifest)) == {}
+    assert said(changed_files(installed, manifest)) == {}
 
 
 def test_this_project_is_one_of_its_release() -> None:

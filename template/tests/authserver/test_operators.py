@@ -412,7 +412,7 @@ def test_where_app_is_broken_people_can_be_disabled(
     assert operator.rows("users", "list")[0]["disabled_at"]
     operator.fails("doctor", "--json")
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    [app] = [finding["what"] for finding in found if finding["about"] == "app"]
+    [app] = [finding["finding"] for finding in found if finding["rule"] == "broken-app"]
     assert told in printable(app)
     assert len(found) > 1
 

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _LAST_PORT = 65_535
+_FIRST_PASSED = 3
 
 
 def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
@@ -36,6 +38,7 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     """
     import uvicorn
 
+    from authserver import tls
     from authserver.upstream import Punctual, refuse_settings, run
 
     if workers < 1:
@@ -45,6 +48,9 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
     refuse_settings(host=host, port=port)
     settings = _settings(host, port)
     _check_port(settings, port)
+    pair = tls.Pair.of(settings)
+    if pair is not None:
+        pair.context()
     config = uvicorn.Config(
         "authserver.asgi:create_app",
         factory=True,
@@ -60,10 +66,12 @@ def serve(*, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> Non
         log_config=None,
         timeout_graceful_shutdown=limits.SHUTDOWN_SECONDS,
         timeout_worker_healthcheck=limits.SILENT_WORKER_SECONDS,
+        # In each process that answers, so that each takes a new certificate.
+        ssl_context_factory=None if pair is None else partial(tls.watched, pair),
     )
     with ExitStack() as bound:
         # Before anything is made or told: a busy port must not hand out a link.
-        sockets = [bound.enter_context(one) for one in _bound(host, port)]
+        sockets = [bound.enter_context(one) for one in _passed() or _bound(host, port)]
         lines = asyncio.run(_prepare())
 
         def tell() -> None:
@@ -86,6 +94,17 @@ def _settings(host: str, port: int) -> "Settings":
     os.environ["AUTH_PUBLIC_URL"] = f"http://{name}:{port}"
     load_settings.cache_clear()
     return load_settings()
+
+
+def _passed() -> list[socket.socket]:
+    """Return the sockets on which systemd listens for this process; none where it does not.
+
+    So a server has port 443 without any right of root (sd_listen_fds(3)).
+    """
+    pid, count, _ = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    return [socket.socket(fileno=_FIRST_PASSED + number) for number in range(int(count))]
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:
@@ -137,6 +156,7 @@ async def _prepare() -> list[str]:
     from authserver import choices, components
     from authserver.all_settings import empty_files, unknown_variables
     from authserver.pages.connecting import ways
+    from authserver.private_files import open_to_all
 
     log = structlog.get_logger("authserver")
     async with opened(needs_app=True) as server:
@@ -145,6 +165,9 @@ async def _prepare() -> list[str]:
             log.warning("a setting that should name a file is empty, as if it were not set", name=variable)
         for variable in unknown_variables():
             log.warning("there is no such setting: nothing reads it", name=variable)
+        key = server.settings.tls_key_file
+        if key is not None and open_to_all(key):
+            log.warning("everybody on this machine can read the key of the certificate", file=str(key))
         await components.check(mcp, server.scopes)
         # What goes wrong outside of this server says nothing by itself: a directory that hides what it knows.
         for finding in getattr(choices.login, "checks", lambda _: ())(server.settings):

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from authserver import limits
 from authserver.crypto.sealing import NAME_LENGTH, Seal, key_name
 from authserver.crypto.secret_values import derive, new_seed
-from authserver.settings import CoreSettings, SettingsError
+from authserver.settings import CoreSettings, SettingsError, secret_in
 from authserver.storage import Storage
 from authserver.storage.errors import StorageUnavailable
 from authserver.storage.facts import CHECK, IDENTITY
@@ -152,13 +152,7 @@ def configured_key(variable: str, value: SecretStr | None, file: Path | None) ->
         text = value.get_secret_value()
     elif file is not None:
         variable += "_FILE"
-        try:
-            text = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise SettingsError(
-                f"{variable}: cannot be read ({reason}). Example: {variable}=/run/secrets/key"
-            ) from None
+        text = secret_in(variable, file)
     else:
         return None
     if problem := _problem(text):

@@ -12,9 +12,11 @@ from authserver.findings import Finding, note
 
 
 def left_behind(project: Project, manifest: Manifest) -> Iterator[Finding]:
-    """Name each file that was altered before the last update and is gone since.
+    """Find that a file that you had altered is gone since the last update.
 
-    Says nothing where git cannot tell: no git, no history, or a release before 0.2.0, which had no manifest.
+    Source: this template.
+
+    Nothing is said where git cannot tell: no git, no history, or a release before 0.2.0, without a manifest.
     """
     before = revision_before_update(project.root) if project.root else None
     old = before and _content(project.root, before, MANIFEST)

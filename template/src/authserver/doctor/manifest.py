@@ -97,8 +97,11 @@ def content_hash(content: bytes) -> str:
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
-def compare(project: Project, manifest: Manifest) -> Iterator[Finding]:
-    """Say which files are not as the release wrote them. Changing them is the user's right."""
+def changed_files(project: Project, manifest: Manifest) -> Iterator[Finding]:
+    """Find that files of the template are not as the release wrote them. Changing them is the user's right.
+
+    Source: NIST SP 800-53, control SI-7.
+    """
     for path, expected in manifest.hashes.items():
         place = project.place(path)
         if place is None:

@@ -19,7 +19,10 @@ _NEW_SIGNERS = "authserver-signers"
 
 
 def signers_unknown() -> Iterator[Finding]:
-    """Say so where updates and advisories cannot be verified."""
+    """Find that updates and advisories cannot be verified.
+
+    Source: NIST SP 800-53, control SI-7(15).
+    """
     if not lists_somebody(SIGNERS.read_bytes()):
         yield note(
             "src/authserver/allowed_signers",

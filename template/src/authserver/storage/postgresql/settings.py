@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings, check_authority, check_files
+from authserver.settings import CoreSettings, ProjectPath, check_authority, check_files
 
 _SCHEMES = {"postgresql", "postgres"}
 
@@ -22,7 +22,10 @@ class Settings(CoreSettings):
     )
     """A database of the server's own, PostgreSQL 13 or newer. Special characters of the password are
     percent-encoded. sslmode=verify-full&sslrootcert=FILE lets nobody listen or answer in its place.
+    Either the address or a file with it.
     """
+
+    storage_url_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/storage_url"])
 
     storage_pooler: bool = Field(default=False, examples=["true"])
     """Whether a pooler such as PgBouncer stands between, in transaction mode."""

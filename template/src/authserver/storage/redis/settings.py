@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings, check_files
+from authserver.settings import CoreSettings, ProjectPath, check_files
 from authserver.storage.redis.address import parse_address
 
 
@@ -16,7 +16,10 @@ class Settings(CoreSettings):
     """Redis 6.2 or newer, or Valkey; no cluster. Special characters of the password are percent-encoded.
     rediss://NAME:PASSWORD@HOST:PORT/0 for TLS, unix:///run/redis.sock?db=0 for a socket; options:
     prefix=NAME: where several projects share a database, ssl_ca_certs=FILE and redis-py's other ssl_ ones.
+    Either the address or a file with it.
     """
+
+    storage_url_file: ProjectPath | None = Field(default=None, examples=["/run/secrets/storage_url"])
 
     storage_durability: Literal["demand", "accept-loss"] = Field(default="demand", examples=["demand"])
     """Whether the server must lose nothing it has answered (appendonly yes, appendfsync always): demand, or

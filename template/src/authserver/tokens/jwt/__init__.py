@@ -8,14 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from authserver.findings import Finding, note
-from authserver.private_files import open_to_others
+from authserver import clock
+from authserver.findings import Finding, judged, note, unsafe
+from authserver.private_files import open_to_all, open_to_others
 from authserver.settings import MAXIMUM_SECONDS, CoreSettings, ProjectPath, SettingsError, split
 from authserver.tokens.jwt.access_tokens import JWTAccessTokens
 from authserver.tokens.jwt.given_keys import GivenKeys
 from authserver.tokens.jwt.stored_keys import StoredKeys
 
 _LONG_SECONDS = 3600
+_OLD_DAYS = 366
 
 
 class Settings(CoreSettings):
@@ -69,15 +71,48 @@ class Settings(CoreSettings):
 
 def checks(settings: Settings) -> Iterator[Finding]:
     """Judge who can read the key, and how long other services accept a token that was revoked."""
+    return judged(RULES, settings)
+
+
+def open_signing_key(settings: Settings) -> Iterator[Finding]:
+    """Find that other users of the machine can read the key that signs.
+
+    Source: CWE-732.
+    """
     key = settings.signing_key_file
     if key is not None and settings.signing_key_command is None and open_to_others(key):
-        yield note("AUTH_SIGNING_KEY_FILE", f"others can read {key}", f"chmod 600 {key}")
+        judge = unsafe if open_to_all(key) else note
+        yield judge("AUTH_SIGNING_KEY_FILE", f"others can read {key}", f"chmod 600 {key}")
+
+
+def old_key_of_your_own(settings: Settings) -> Iterator[Finding]:
+    """Find that the file with the key that signs was written a year ago or more.
+
+    Source: NIST SP 800-57 part 1, section 5.3.6.
+    """
+    key = settings.signing_key_file
+    if key is not None and (days := (clock.now() - key.stat().st_mtime) / 86_400) > _OLD_DAYS:
+        yield note(
+            "AUTH_SIGNING_KEY_FILE",
+            f"{key} was written {days:.0f} days ago",
+            "Publish the next one by AUTH_PUBLISHED_KEY_FILES, then set it",
+        )
+
+
+def revoked_elsewhere_later(settings: Settings) -> Iterator[Finding]:
+    """Find that services that ask nobody take a revoked token for more than an hour.
+
+    Source: RFC 9700 section 4.10, RFC 9068 section 7.
+    """
     if settings.access_token_seconds > _LONG_SECONDS:
         yield note(
             "AUTH_ACCESS_TOKEN_SECONDS",
             "services that verify tokens by themselves take a revoked one as long as it lasts",
             "Set an hour or less, or let them ask /introspect",
         )
+
+
+RULES = (open_signing_key, old_key_of_your_own, revoked_elsewhere_later)
 
 
 def create(settings: Settings) -> JWTAccessTokens:

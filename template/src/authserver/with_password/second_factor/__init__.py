@@ -21,7 +21,7 @@ from authserver.browser.forms import check_form, form_page, posted_form
 from authserver.browser.handling import endpoint
 from authserver.browser.sessions import end_other_access, know_device, required_session, start_session
 from authserver.crypto.sealing import SECOND_FACTOR
-from authserver.findings import Finding, note
+from authserver.findings import Finding, judged, note
 from authserver.model.records import Session, User
 from authserver.pages.elsewhere import Elsewhere, see_other
 from authserver.provider import Provider
@@ -45,12 +45,23 @@ class Settings(CoreSettings):
 
 def checks(settings: Settings) -> Iterator[Finding]:
     """Judge whether a stolen password is enough."""
+    return judged(RULES, settings)
+
+
+def password_is_enough(settings: Settings) -> Iterator[Finding]:
+    """Find that whoever has a password needs nothing else.
+
+    Source: NIST SP 800-63B section 4.2.
+    """
     if settings.second_factor == "optional":
         yield note(
             "AUTH_SECOND_FACTOR",
             "a password alone is enough to sign in as somebody without a second factor",
             "Set required",
         )
+
+
+RULES = (password_is_enough,)
 
 
 class Wrong(Exception):
