@@ -174,6 +174,7 @@ def test_it_is_said_how_long_a_certificate_is_good(
 ) -> None:
     # One of a hundred days, of which so many are left.
     Authority().write(tmp_path, "mcp.example.com", begins=days - 100, days=100)
+    healthy.prints("users", "list")  # so that the store is no new one
     files = {"tls_certificate_file": tmp_path / "certificate.pem", "tls_key_file": tmp_path / "key.pem"}
     served = with_settings(store, **files)
     assert found(certificate.RULES, served) == broken

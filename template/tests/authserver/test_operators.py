@@ -33,7 +33,7 @@ from authserver.storage import Storage
 from authserver.storage.clients import Share
 
 # They change nothing. What is not here must write an event.
-READ = {"clients list", "components", "doctor", "grants list", "keys list"} | {
+READ = {"clients list", "components", "doctor", "grants list", "keys list", "known-flaws"} | {
     f"users {name}" for name in ("credentials", "list", "sessions")
 }
 # It runs until it is stopped; the one thing that it makes is a link, as `users invite` does.

@@ -348,7 +348,7 @@ def test_what_parsers_disagree_about_is_refused(live: Live, genuine: jwt.Token) 
         f"{right}.{three}",
         f"{one}.{two}.{three}=",
         f"{one}=.{two}.{three}",
-        f" {right}",
+        f"{one}. {two}.{three}",
         f"{one}.{two}.{three[:-1]}{'B' if three[-1] == 'A' else chr(ord(three[-1]) + 1)}",
         f"{one}.x.{two}.{two}.{three}",
         json.dumps({"payload": two, "protected": one, "signature": three}),
