@@ -174,7 +174,6 @@ def test_it_is_said_how_long_a_certificate_is_good(
 ) -> None:
     # One of a hundred days, of which so many are left.
     Authority().write(tmp_path, "mcp.example.com", begins=days - 100, days=100)
-    healthy.prints("users", "list")  # so that the store is no new one
     files = {"tls_certificate_file": tmp_path / "certificate.pem", "tls_key_file": tmp_path / "key.pem"}
     served = with_settings(store, **files)
     assert found(certificate.RULES, served) == broken
@@ -426,6 +425,7 @@ def deployed(healthy: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/x.service").write_text(SHIPPED)
     monkeypatch.setattr("sys.prefix", "/opt/x")
+    healthy.prints("users", "list")  # so that the store is no new one
     files = {"tls_certificate_file": "certificate.pem", "tls_key_file": "key.pem"}
     return healthy.at(healthy.store | CALM | files)
 
