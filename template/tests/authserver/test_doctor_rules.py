@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 from certificates import Authority
+from conftest import SCOPES
 from operators import Operator
 from test_doctor import HEALTHY, healthy
 
-from authserver import choices, clock
+from authserver import AuthorizationServer, choices, clock
 from authserver.all_settings import Settings
-from authserver.doctor import backups, certificate, process, secrets, settings, units
-from authserver.findings import Finding, Level, judged, rule_name
+from authserver.doctor import backups, certificate, process, secrets, settings, state, units
+from authserver.findings import Finding, Level, judged, judged_live, rule_name
 from authserver.folders import FOLDERS
+from authserver.model.records import Client
 from authserver.storage import Storage
 
 __all__ = ["healthy"]
@@ -452,3 +454,42 @@ async def test_each_finding_of_a_choice_has_a_rule(
     await storage.ping()
     checks: Any = getattr(getattr(choices, axis), "checks", lambda _: ())
     assert all(finding.rule and finding.do for finding in checks(with_settings(store)))
+
+
+# -------------------------------------------------------------------------------------------------- the store
+
+
+class _Server:
+    """What a rule asks of a server: the keys that sign, as a format lists them."""
+
+    def __init__(self, *made_at: float) -> None:
+        self.tokens = self
+        self._rows = [{"made_at": at} for at in made_at]
+
+    async def list_keys(self) -> list[dict[str, float]]:
+        return self._rows
+
+
+@pytest.mark.anyio
+async def test_an_old_key_that_signs_is_named() -> None:
+    now = clock.now()
+    for made_at, level in (((), []), ((now - 400 * DAY, now), []), ((now - 367 * DAY,), [Level.NOTE])):
+        rules = judged_live([state.old_signing_key], _Server(*made_at))
+        assert [finding.level async for finding in rules] == level
+
+
+@pytest.mark.anyio
+async def test_accounts_that_are_missing_and_clients_that_wait_are_named(
+    healthy: Operator, storage: Storage
+) -> None:
+    server = AuthorizationServer(SCOPES, Settings.model_validate(healthy.store))
+    await server.open()
+    told = {finding.rule async for finding in judged_live(state.RULES, server)}
+    assert ("no-accounts" in told) == (not server.login.accounts_elsewhere)
+    assert "clients-wait" not in told
+    await storage.users.add("alice", scopes=None)
+    waiting = Client("waiting", {}, None, "192.0.2.1", 0, None, None)
+    await storage.clients.add(waiting, place="192.0.2.1", shares=[])
+    told = {finding.rule async for finding in judged_live(state.RULES, server)}
+    assert told == {"clients-wait"}
+    await server.close()

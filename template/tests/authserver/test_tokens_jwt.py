@@ -8,6 +8,7 @@ import base64
 import contextlib
 import hmac
 import json
+import os
 import shlex
 import sys
 import time
@@ -921,7 +922,12 @@ def test_doctor_says_who_can_read_the_key_and_who_takes_revoked_tokens(tmp_path:
     key.chmod(0o644)
     [finding] = chosen.checks(chosen.Settings.model_validate(safe))
     assert finding.about == "AUTH_SIGNING_KEY_FILE"
+    assert finding.level == "unsafe"
     public_half = safe | {"signing_key_command": "sign"}
     assert list(chosen.checks(chosen.Settings.model_validate(public_half))) == []
     [finding] = chosen.checks(chosen.Settings.model_validate({"access_token_seconds": 7200}))
     assert finding.about == "AUTH_ACCESS_TOKEN_SECONDS"
+    key.chmod(0o600)
+    os.utime(key, (0, 0))
+    [finding] = chosen.checks(chosen.Settings.model_validate(safe))
+    assert finding.rule == "old-key-of-your-own"
