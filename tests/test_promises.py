@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 from history import needs_history
 from promises import Settings, broken, broken_since, missing_paths
-from rendering import releases, settings
+from rendering import REPOSITORY, git, releases, settings, sources
 
 NOW = settings()
 RELEASES = releases()
@@ -25,6 +25,21 @@ def test_each_release_can_be_updated_to_and_from(release: str | None) -> None:
 @pytest.mark.parametrize("release", RELEASES.values(), ids=list(RELEASES))
 def test_answers_stay_valid_and_mean_the_same(release: str) -> None:
     assert not list(broken_since(settings(release), NOW))
+
+
+@needs_history
+@pytest.mark.parametrize("release", RELEASES, ids=list(RELEASES))
+def test_each_file_that_is_gone_is_named(release: str) -> None:
+    """Of all answers at once: the updates look at those of some."""
+    before = git(REPOSITORY, "ls-tree", "-r", "--name-only", f"{RELEASES[release]}:template").splitlines()
+    now = [str(path.relative_to(REPOSITORY / "template")) for path in sources(REPOSITORY / "template")]
+    upgrading = (REPOSITORY / "UPGRADING.md").read_text(encoding="utf-8")
+    # What only makes other files is none of a project's.
+    old, new = (
+        {name.removesuffix(".jinja") for name in names if not name.endswith("README.md.jinja")}
+        for names in (before, now)
+    )
+    assert not list(missing_paths(old, new, release, upgrading))
 
 
 # ------------------------------------------------------------------------------------------------ noticed
