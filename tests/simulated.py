@@ -131,7 +131,7 @@ class World:
         """Let something happen, until it has."""
         with (
             mock.patch("authserver.clock.now", self.now),
-            mock.patch("anyio.to_thread.run_sync", _hash),
+            mock.patch.object(self._loop, "run_in_executor", _hash),
             mock.patch("argon2.PasswordHasher.hash", return_value="hash"),
             mock.patch("argon2.PasswordHasher.verify", _verify),
             mock.patch("argon2.PasswordHasher.check_needs_rehash", return_value=False),
@@ -178,7 +178,7 @@ def posted(address: str, cookie: str = "", body: object = None) -> Request:
     return Request(scope, receive)
 
 
-async def _hash(function: Callable[..., T], *arguments: object, limiter: object) -> T:
+async def _hash(_: object, function: Callable[..., T], *arguments: object) -> T:
     await asyncio.sleep(HASH_SECONDS)
     return function(*arguments)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -28,7 +28,14 @@ from pydantic_settings import (
 
 from authserver.errors import OperatorError
 from authserver.folders import ENV, in_the_project
-from authserver.uris import BEGINNING, UNSAFE_SCHEMES, fold_front, plain_origin
+from authserver.uris import (
+    BEGINNING,
+    UNSAFE_SCHEMES,
+    check_authority,
+    check_one_machine,
+    fold_front,
+    plain_origin,
+)
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 
@@ -44,11 +51,7 @@ PositiveSeconds = Annotated[int, Field(gt=0, le=MAXIMUM_SECONDS)]
 VERBATIM = "verbatim"
 """Marks a setting whose white space counts, or does not matter: the separator of a list, JSON."""
 
-# A name by letters, digits and hyphens (RFC 1123 section 2.1), and what networks inside call theirs.
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAPPED_BITS = 96  # of ::ffff:0:0/96 (RFC 4291 section 2.5.5.2)
-_LONGEST_NAME = 253  # RFC 1035 section 2.3.4, without the bytes of its form on the wire
 # What Docker, systemd and `.env` hand on as it stands.
 _FOR_A_SHELL = re.compile(r"\$\(|\$\{\w+\}|^\$\w+/")
 
@@ -68,43 +71,6 @@ def _expanded(path: Path) -> Path:
 
 ProjectPath = Annotated[Path, AfterValidator(_expanded)]
 """A path; `~` stands for the home of the user that runs the server."""
-
-
-def check_authority(url: SplitResult) -> None:
-    """Raise ValueError unless scheme, host and port of an address are such that clients can write them so."""
-    port = url.port
-    if port == 0 or url.netloc.endswith(":"):
-        raise ValueError("a port is a number from 1 to 65535, or it is left out")
-    if port and port == _DEFAULT_PORTS.get(url.scheme):
-        raise ValueError("leave out the default port")
-    check_host(url.netloc.rpartition("@")[2].removesuffix(f":{port}"))
-
-
-def check_host(host: str) -> None:
-    """Raise ValueError unless this is the name of a host or its address, an IPv6 one in brackets."""
-    if not host.isascii():
-        raise ValueError("a name that is not ASCII is written as clients send it, beginning with xn--")
-    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if "%" in address:
-        raise ValueError("an address with a zone is known to one machine only")
-    try:
-        if str(ip_address(address)) == address.lower() and (":" in address) == (address != host):
-            return
-    except ValueError:
-        labels = host.split(".")
-        if all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit() and len(host) <= _LONGEST_NAME:
-            return
-    raise ValueError("this is no host name, and no IP address as clients write it")
-
-
-def _check_one_machine(host: str) -> None:
-    """Raise ValueError for an address that is none of one machine: 0.0.0.0, that of a group, of all."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return
-    if address.is_unspecified or address.is_multicast or host == "255.255.255.255":
-        raise ValueError("this is no address of a machine: name the one that clients connect to")
 
 
 def check_files(query: Mapping[str, Sequence[str]], *names: str) -> None:
@@ -322,7 +288,7 @@ class CoreSettings(BaseSettings):
         if value != value.lower():
             raise ValueError("write it in lower case, as clients compare it letter by letter")
         check_authority(url)
-        _check_one_machine(url.hostname)
+        check_one_machine(url.hostname)
         return value
 
     @field_validator("trusted_proxies", mode="before")

@@ -14,9 +14,9 @@ from authserver.settings import (
     VERBATIM,
     ProjectPath,
     SettingsError,
-    check_authority,
     split,
 )
+from authserver.uris import check_authority
 from authserver.with_password.second_factor import Settings as SecondFactorSettings
 
 _SCHEMES = ("ldap", "ldaps")

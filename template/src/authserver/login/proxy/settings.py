@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from authserver.requests import strict_json
-from authserver.settings import VERBATIM, CoreSettings, ProjectPath, check_authority, networks, split
+from authserver.settings import VERBATIM, CoreSettings, ProjectPath, networks, split
+from authserver.uris import check_authority
 
 # No underscore: proxies drop such names, or hand on those of anybody.
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")

@@ -5,7 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from authserver.settings import CoreSettings, ProjectPath, check_authority, check_files
+from authserver.settings import CoreSettings, ProjectPath, check_files
+from authserver.uris import check_authority
 
 _SCHEMES = {"postgresql", "postgres"}
 

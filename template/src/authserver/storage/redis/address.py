@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 from authserver import clock
-from authserver.settings import check_authority
+from authserver.uris import check_authority
 
 _OPTIONS = ("prefix", "db", "username", "password", "client_name")
 _PREFIX = re.compile(r"[A-Za-z0-9._:-]{1,64}")
