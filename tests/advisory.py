@@ -7,12 +7,15 @@ are looked up in the history, under whatever name a file had: all of them, not o
 copy without tags is of any commit. docs/advisories/README.md says the rest.
 """
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +121,32 @@ class _Fixed:
     def text(self, path: str) -> str | None:
         """Return what is in a file, None where it is not there."""
         if self._commit:
-            return _text(self._repository, self._commit, path)
+            return _sources(self._repository, self._commit).get(path)
         place = self._repository / "template" / path
         return place.read_text(encoding="utf-8") if place.is_file() else None
 
     def all(self) -> Iterator[tuple[str, str]]:
         """Return all sources, with what is in them."""
-        command = ("ls-tree", "-r", "--name-only", self._commit) if self._commit else ("ls-files", "--cached")
-        for name in git(self._repository, *command, "template/src/").splitlines():
+        if self._commit:
+            yield from _sources(self._repository, self._commit).items()
+            return
+        for name in git(self._repository, "ls-files", "--cached", "template/src/").splitlines():
             path = name.removeprefix("template/")
             if (text := self.text(path)) is not None:
                 yield path, text
+
+
+@cache
+def _sources(repository: Path, commit: str) -> dict[str, str]:
+    """Return all sources of a commit, by their paths in a project: by one process, and not two for each."""
+    command = ["git", "archive", commit, "template/src"]
+    archive = subprocess.run(command, cwd=repository, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {
+            file.name.removeprefix("template/"): content.read().decode()
+            for file in tar
+            if (content := tar.extractfile(file)) is not None
+        }
 
 
 def _flawed(repository: Path, source: Source, known: dict[str, str], path: str) -> list[str]:
