@@ -480,7 +480,7 @@ def test_signing_out_ends_on_a_page(server: Server, owner: dict[str, str], conte
     page = context.new_page()
     page.goto(f"{server.url}/account")
     sign_in(page, **owner)
-    expect(page.get_by_text(f"{server.url}/mcp")).to_be_visible()
+    expect(page.get_by_text(f"{server.url}/mcp", exact=True)).to_be_visible()
     page.get_by_role("button", name="Sign out", exact=True).first.click()
     page.goto(f"{server.url}/account")
     expect(page.get_by_label("Password")).to_be_visible()
