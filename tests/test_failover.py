@@ -248,7 +248,7 @@ def test_a_node_follows_to_the_new_primary_and_believes_nothing_of_the_old_one(
         assert client.http.post("/register", json=new).status_code == 503
         assert client.refresh(renewed["refresh_token"]).status_code == 503
         assert status(server, renewed) == 503
-        assert "Restore the latest backup" in server.printed
+        until(lambda: "Restore the latest backup" in server.printed)
 
 
 def statuses(ask: Callable[[], int], last: int) -> list[int]:

@@ -15,7 +15,7 @@ from jinja2 import Environment
 from rendering import AXES, choices
 from settings_page import example, of_choice
 
-from authserver import AuthorizationServer, Scope, all_settings
+from authserver import AuthorizationServer, Scope, all_settings, tls
 from authserver.crypto.keys import configured_key
 from authserver.folders import FOLDERS
 from authserver.settings import CoreSettings, SettingsError
@@ -97,7 +97,8 @@ TEXTS |= {"SECRET_KEY", "SECRET_KEY_PREVIOUS", "PROXY_SECRET", "REDIRECT_SCHEMES
 TAKEN = {
     "0": "LIMIT_REGISTRATIONS_PER_MINUTE LIMIT_SIGN_INS_PER_MINUTE REFRESH_REPLAY_SECONDS"
     " LIMIT_REFRESHES_PER_HOUR ANNOUNCE_SCOPES"
-    " REMEMBER_CONSENT_DAYS STORAGE_REPLICAS LDAP_START_TLS STORAGE_POOLER NEW_PASSWORD_ENDS_GRANTS",
+    " REMEMBER_CONSENT_DAYS STORAGE_REPLICAS LDAP_START_TLS STORAGE_POOLER NEW_PASSWORD_ENDS_GRANTS"
+    " NEW_STORE",
     ",": "ALLOWED_ORIGINS TRUSTED_PROXIES REDIRECT_SCHEMES PUBLISHED_KEY_FILES",
     "{}": "LDAP_GROUP_SCOPES PROXY_GROUP_SCOPES",
     "/": "PROXY_SIGN_OUT_URL",
@@ -139,6 +140,8 @@ def begin(chosen: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> CoreSet
     for name in ("secret_key", "secret_key_previous"):
         configured_key(f"AUTH_{name.upper()}", getattr(settings, name), getattr(settings, f"{name}_file"))
     assert isinstance(settings, CoreSettings)
+    if pair := tls.Pair.of(settings):
+        pair.context()
     return settings
 
 

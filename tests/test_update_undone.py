@@ -253,6 +253,7 @@ def test_odd_repositories_are_updated_like_others(
     assert len(changed) <= 6, changed
 
 
+@effort.release
 def test_where_git_says_which_repository_it_works_in_it_is_this_one(project: Path, source: Path) -> None:
     """As it does to hooks, aliases and `rebase --exec`: each git in the clone would work on the project."""
     release(source, "999.1.0", (PROVIDER, "# a fix\n"))
