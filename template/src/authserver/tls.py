@@ -39,10 +39,9 @@ class Pair:
         certificate, key = settings.tls_certificate_file, settings.tls_key_file
         if certificate is None and key is None:
             return None
-        if key is None:
-            raise _wrong(_KEY, f"it must be set together with {_CERTIFICATE}")
-        if certificate is None:
-            raise _wrong(_CERTIFICATE, f"it must be set together with {_KEY}")
+        if certificate is None or key is None:
+            lacking, other = (_KEY, _CERTIFICATE) if key is None else (_CERTIFICATE, _KEY)
+            raise _wrong(lacking, f"it must be set together with {other}")
         if not settings.secure:
             raise SettingsError(
                 f"AUTH_PUBLIC_URL: with {_CERTIFICATE} it is an https address."
