@@ -266,6 +266,7 @@ def test_where_git_says_which_repository_it_works_in_it_is_this_one(project: Pat
     assert state(project)["left"] == []
 
 
+@effort.release
 def test_an_ignored_file_in_the_way_is_not_written_over(project: Path, source: Path) -> None:
     (project / ".git/info/exclude").write_text("notes.txt\n")
     (project / "src/authserver/notes.txt").write_text("mine")
