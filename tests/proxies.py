@@ -1,9 +1,10 @@
-"""Reverse proxies, run for real: nginx and Caddy, each by a configuration as people write it."""
+"""Reverse proxies, run for real: nginx, Caddy and Traefik, each by a configuration as people write it."""
 
 import os
 import shutil
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,8 +21,9 @@ from authserver import limits
 
 HOST = "mcp.example.com"
 
-_PATH = f"{os.environ['PATH']}:/usr/sbin"
-PROXIES = {name: shutil.which(name, path=_PATH) for name in ("nginx", "caddy")}
+_PATH = f"{os.environ['PATH']}:/usr/sbin:{sysconfig.get_path('scripts')}"
+PROXIES = {name: shutil.which(name, path=_PATH) for name in ("nginx", "caddy", "traefik")}
+_NOBODY = "nobody" if os.geteuid() == 0 else None
 
 
 def require(name: str) -> None:
@@ -39,9 +41,9 @@ def certified(files: Mapping[str, str]) -> Iterator[Path]:
         certificate.private_key_and_cert_chain_pem.write_to_path(folder / "certificate.pem")
         for file, content in files.items():
             (folder / file).write_text(content)
-        if os.geteuid() == 0:
+        if _NOBODY:
             for path in (folder, *folder.iterdir()):
-                shutil.chown(path, "nobody")
+                shutil.chown(path, _NOBODY)
         yield folder
 
 
@@ -73,8 +75,35 @@ def caddy(folder: Path, written: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _running(command: list[str], port: int, **environment: str) -> Iterator[None]:
-    user = "nobody" if os.geteuid() == 0 else None
+def traefik(folder: Path, written: str, port: int) -> Iterator[None]:
+    """Run Traefik with its two files, which `---` parts: what it is started with, and what it routes."""
+    started, routed = written.split("---\n")
+    (folder / "traefik.yaml").write_text(started.replace("/etc/traefik/", f"{folder}/"))
+    (folder / "mcp.yaml").write_text(routed)
+    command = [PROXIES["traefik"] or "traefik", f"--configFile={folder}/traefik.yaml"]
+    # As us: where it comes as a wheel, nobody else may get at it.
+    with _running(command, port, user=None):
+        while not _routes(port):
+            time.sleep(0.05)
+        yield
+
+
+def _routes(port: int) -> bool:
+    """Say whether Traefik has read what it routes: it listens first, without a certificate."""
+    with httpx2.Client(verify=False) as client:
+        try:
+            answer = client.get(
+                f"https://127.0.0.1:{port}/healthz",
+                headers={"Host": HOST},
+                extensions={"sni_hostname": HOST},
+            )
+        except httpx2.TransportError:
+            return False
+    return answer.status_code != 404
+
+
+@contextmanager
+def _running(command: list[str], port: int, user: str | None = _NOBODY, **environment: str) -> Iterator[None]:
     with subprocess.Popen(command, user=user, env=os.environ | environment) as process:
         try:
             _wait_for(port, process)

@@ -1,12 +1,15 @@
 """A new user's first hour behind a proxy that is set up as people publish it: a tool call, or one line."""
 
+import http.server
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from uuid import uuid4
 
 import effort
+import httpx2
 import proxies
 import pytest
 from conftest import Rendered
@@ -59,16 +62,70 @@ mcp.example.com {
     reverse_proxy 127.0.0.1:SERVER
 }
 """
+# With names of headers that are its own, and TLS only for who names the host.
+TRAEFIK = """
+entryPoints:
+  websecure:
+    address: "127.0.0.1:PORT"
+providers:
+  file:
+    filename: /etc/traefik/mcp.yaml
+---
+http:
+  routers:
+    my-server:
+      rule: Host(`mcp.example.com`)
+      entryPoints: [websecure]
+      middlewares: [hardened, compressed]
+      service: my-server
+      tls: {}
+  middlewares:
+    hardened:
+      headers:
+        frameDeny: true
+        contentTypeNosniff: true
+        browserXssFilter: true
+        forceSTSHeader: true
+        stsSeconds: 63072000
+        stsIncludeSubdomains: true
+        stsPreload: true
+        referrerPolicy: no-referrer
+        permissionsPolicy: camera=(), microphone=(), geolocation=(), payment=(), usb=()
+        hostsProxyHeaders: [X-Forwarded-Host]
+        customRequestHeaders:
+          X-Forwarded-Proto: https
+        customResponseHeaders:
+          X-Robots-Tag: none,noarchive,nosnippet
+          Server: ""
+    compressed:
+      compress: {}
+  services:
+    my-server:
+      loadBalancer:
+        passHostHeader: true
+        servers:
+          - url: http://127.0.0.1:SERVER
+tls:
+  options:
+    default:
+      minVersion: VersionTLS12
+      sniStrict: true
+  certificates:
+    - certFile: FOLDER/certificate.pem
+      keyFile: FOLDER/certificate.pem
+"""
 
 
-def on_the_page(page: str, language: str) -> str:
+def on_the_page(page: str, language: str, files: int = 1) -> str:
     """Return the first configuration on a page, to be run here."""
     text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    written = str(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0])
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    written = "---\n".join(found[:files])
     for there, here in {
         "/etc/ssl/mcp.example.com.pem": "FOLDER/certificate.pem",
         "/etc/ssl/mcp.example.com.key": "FOLDER/certificate.pem",
         "listen 443": "listen 127.0.0.1:PORT",
+        '":443"': '"127.0.0.1:PORT"',
         "127.0.0.1:8000": "127.0.0.1:SERVER",
     }.items():
         written = written.replace(there, here)
@@ -78,8 +135,12 @@ def on_the_page(page: str, language: str) -> str:
 OF_PAGES = [
     ("nginx", on_the_page("deploying.md", "nginx")),
     ("caddy", on_the_page("behind-a-proxy.md", "caddyfile")),
+    ("traefik", on_the_page("behind-a-proxy.md", "yaml", files=2)),
 ]
-WITHOUT_HOST = re.sub(r".*proxy_set_header.*\n", "", NGINX)
+WITHOUT_HOST = [
+    ("nginx", re.sub(r".*proxy_set_header.*\n", "", NGINX)),
+    ("traefik", TRAEFIK.replace("passHostHeader: true", "passHostHeader: false")),
+]
 
 
 class Site:
@@ -115,8 +176,8 @@ def behind(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 @pytest.mark.parametrize(
     ("proxy", "written"),
-    [("nginx", NGINX), ("caddy", CADDY), *OF_PAGES],
-    ids=["nginx", "caddy", "nginx of the page", "caddy of the page"],
+    [("nginx", NGINX), ("caddy", CADDY), ("traefik", TRAEFIK), *OF_PAGES],
+    ids=["nginx", "caddy", "traefik", "nginx of the page", "caddy of the page", "traefik of the page"],
 )
 def test_the_first_hour_ends_in_a_tool_call(
     server: Server, behind: Callable[[str, str], None], proxy: str, written: str
@@ -132,6 +193,7 @@ def test_the_first_hour_ends_in_a_tool_call(
     assert result(answer)["isError"] is False
     if (proxy, written) in OF_PAGES:
         assert result(calls_at_length(Site(), tokens["access_token"]))["isError"] is False
+    client.http.headers["X-Forwarded-For"] = "203.0.113.9"
     assert client.refresh(tokens["refresh_token"]).status_code == 200
     deadline = time.monotonic() + 60
     while not (lines := re.findall(r"^.*/token.*\n", server.printed, re.MULTILINE)):
@@ -140,8 +202,46 @@ def test_the_first_hour_ends_in_a_tool_call(
     assert "address=127.0.0.1" in re.sub(r"\x1b\[[0-9;]*m", "", lines[-1])
 
 
-def test_a_proxy_that_changes_the_host_is_answered_with_one_line(behind: Callable[[str, str], None]) -> None:
-    behind("nginx", WITHOUT_HOST)
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Answers over a time at which proxies give up."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b"data: begun\n\n")
+        time.sleep(70)
+        self.wfile.write(b"data: done\n\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[int]:
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    yield listener.server_port
+    listener.shutdown()
+    listener.server_close()
+
+
+@effort.release
+@pytest.mark.parametrize(("proxy", "written"), OF_PAGES, ids=["nginx", "caddy", "traefik"])
+def test_an_answer_that_takes_over_a_minute_comes_whole(
+    behind: Callable[[str, str], None], slow: int, proxy: str, written: str
+) -> None:
+    behind(proxy, written.replace("SERVER", str(slow)))
+    answer = httpx2.post(f"{Site.url}/mcp", json={}, verify=False, timeout=300)
+    assert answer.text == "data: begun\n\ndata: done\n\n"
+
+
+@pytest.mark.parametrize(("proxy", "written"), WITHOUT_HOST, ids=["nginx", "traefik"])
+def test_a_proxy_that_changes_the_host_is_answered_with_one_line(
+    behind: Callable[[str, str], None], proxy: str, written: str
+) -> None:
+    behind(proxy, written)
     told = Person(Site()).browser.get("/", headers={"Accept": "application/json"})
     assert told.status_code == 421
     assert told.json()["error_description"].count("\n") == 0
