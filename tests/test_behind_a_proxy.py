@@ -105,7 +105,10 @@ def portal() -> Iterator[int]:
     listener.server_close()
 
 
-@pytest.fixture(scope="module", params=["passwords", "portal", "hardened", "caddy", "traefik"])
+@pytest.fixture(
+    scope="module",
+    params=["passwords", "portal", "hardened", "caddy", pytest.param("traefik", marks=effort.release)],
+)
 def proxied(request: pytest.FixtureRequest, server: Server, portal: int) -> Iterator[Site]:
     """Run a proxy on ports of its own."""
     proxy = request.param if request.param in proxies.PROXIES else "nginx"
