@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import asyncpg
-from authserver.storage.redis import scripts
-from authserver.storage.tables import TABLES
 from engines.redis import RedisEngine
 from redis import Redis
 from sides import Store
+
+from authserver.storage.redis import scripts
+from authserver.storage.tables import TABLES
 
 _TABLES = ("grants", "access_tokens", "refresh_tokens")
 _OTHERS = [name for name in TABLES["grants"] if name not in ("grant_id", "expires_at")]

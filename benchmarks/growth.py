@@ -10,11 +10,12 @@ from importlib import import_module
 
 import filling
 import pytest
+from runs import Found, Run
+from sides import Store
+
 from authserver.storage import Storage
 from authserver.storage.sign_ins import Bucket
 from authserver.storage.verdicts import Rotated
-from runs import Found, Run
-from sides import Store
 
 # Its helpers say by `assert` what went wrong.
 pytest.register_assert_rewrite("storage")

@@ -5,14 +5,15 @@ import json
 import sys
 from typing import Any
 
+from measured import auth
+from pydantic import AnyUrl
+
 from authserver import logs
 from authserver.crypto import secret_values
 from authserver.crypto.secret_values import Kind, digest, new_seed
 from authserver.endpoints.register import new_client
 from authserver.model.clients import RegisteredClient, resource_server
 from authserver.model.issued import AuthorizationRequest
-from measured import auth
-from pydantic import AnyUrl
 
 URI = "http://127.0.0.1/cb"
 

@@ -8,8 +8,6 @@ import time
 from importlib import import_module
 from typing import Any
 
-from authserver import AuthorizationServer, Scope, choices, limits, logs, requires
-from authserver.all_settings import Settings
 from fastmcp import FastMCP
 from fastmcp.server.auth.providers.in_memory import InMemoryOAuthProvider
 from mcp.server.auth.provider import AccessToken
@@ -17,6 +15,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from authserver import AuthorizationServer, Scope, choices, limits, logs, requires
+from authserver.all_settings import Settings
 
 SIDE = os.environ["BENCHMARK"]
 # A busy machine is slow, not wrong: what is given up after these seconds would end the run.

@@ -18,10 +18,11 @@ from urllib.request import Request, urlopen
 import engines
 import others
 import started
-from authserver.settings import MAXIMUM_COUNT
 from load import FORM, HERE, JSON, Ask, Refresh, WrongAnswer
 from ports import free_port
 from started import Running, Works
+
+from authserver.settings import MAXIMUM_COUNT
 
 CALL = "tools/call, JSON"
 STREAM = "tools/call, event stream"

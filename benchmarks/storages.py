@@ -11,10 +11,11 @@ from pathlib import Path
 
 import engines
 import pytest
-from authserver.storage import Storage
-from authserver.storage.verdicts import Rotated
 from cyclopts import App
 from rendering import choices
+
+from authserver.storage import Storage
+from authserver.storage.verdicts import Rotated
 
 # Its helpers say by `assert` what went wrong.
 pytest.register_assert_rewrite("storage")
